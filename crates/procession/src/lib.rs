@@ -1,0 +1,1 @@
+//! Everything is re-exported from here.

@@ -1,0 +1,72 @@
+//! Deadlines: absolute, monotonic, so that an interrupted wait that is retried does not grow.
+
+use std::time::{Duration, Instant};
+
+/// The instant at which a wait gives up, or never. Monotonic: setting the wall clock changes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadline(Option<Instant>);
+
+impl Deadline {
+    /// Waits as long as it takes.
+    pub const NEVER: Self = Self(None);
+
+    /// Gives up at `instant`; in the past: looks once and does not wait.
+    pub fn at(instant: Instant) -> Self {
+        Self(Some(instant))
+    }
+
+    /// Gives up when `timeout` has passed from now. A timeout too long for the clock is [`Deadline::NEVER`].
+    pub fn after(timeout: Duration) -> Self {
+        Self(Instant::now().checked_add(timeout))
+    }
+
+    /// Looks once and does not wait: what `try_` forms use.
+    pub fn now() -> Self {
+        Self(Some(Instant::now()))
+    }
+
+    /// The time left: `None` without a limit, zero once it has passed.
+    pub fn remaining(self) -> Option<Duration> {
+        self.0.map(|at| at.saturating_duration_since(Instant::now()))
+    }
+
+    /// Whether the instant has passed.
+    pub fn has_passed(self) -> bool {
+        self.0.is_some_and(|at| at <= Instant::now())
+    }
+
+    /// Whether there is no limit.
+    pub fn is_never(self) -> bool {
+        self.0.is_none()
+    }
+
+    /// The earlier of two deadlines.
+    #[must_use]
+    pub fn min(self, other: Self) -> Self {
+        match (self.0, other.0) {
+            (Some(a), Some(b)) => Self(Some(a.min(b))),
+            (a, b) => Self(a.or(b)),
+        }
+    }
+
+    /// The instant itself, where there is one.
+    pub fn instant(self) -> Option<Instant> {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passed_never_and_far() {
+        assert!(Deadline::now().has_passed());
+        assert_eq!(Deadline::now().remaining(), Some(Duration::ZERO));
+        assert!(Deadline::after(Duration::MAX).is_never());
+        assert!(!Deadline::NEVER.has_passed());
+        let soon = Deadline::after(Duration::from_secs(9));
+        assert_eq!(soon.min(Deadline::NEVER), soon);
+        assert_eq!(Deadline::now().min(soon).has_passed(), true);
+    }
+}
