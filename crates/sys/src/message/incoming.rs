@@ -1,0 +1,298 @@
+//! Receiving messages: put together from packets, refused where they break the rules.
+
+use std::io::IoSliceMut;
+use std::mem;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use super::header::{self, Header};
+use super::{Fault, Message, PAYLOAD, RecvError};
+use crate::socket::{self, RecvFailed};
+use crate::{Deadline, OsError};
+
+/// The receiving side of one end of a socket pair: the buffer, and what has come of a message so far.
+///
+/// See [`Outgoing`](super::Outgoing) for an example.
+#[derive(Debug)]
+pub struct Incoming {
+    limit: u64,
+    /// Holds the bytes of the message being received at its beginning; as long as it ever was (up to [`KEPT`]), so
+    /// that it is cleared only when it grows.
+    buffer: Vec<u8>,
+    state: State,
+}
+
+/// | state | what is true | next |
+/// |---|---|---|
+/// | `Between` | every message begun is complete, or void | `Inside` by a first packet |
+/// | `Inside` | packets of a message are still to come | `Between` by its last packet, by an abort, by the end |
+/// | `Corrupt` | the stream makes no sense | none |
+#[derive(Debug)]
+enum State {
+    Between,
+    Inside(Partial),
+    Corrupt(Fault),
+}
+
+/// A message of which something is still to come.
+#[derive(Debug)]
+struct Partial {
+    len: u64,
+    got: u64,
+    n_descriptors: u32,
+    n_got: u32,
+    descriptors: Vec<OwnedFd>,
+    /// It was refused: only counted, to stay in step.
+    refused: bool,
+}
+
+/// What a packet led to.
+enum Step {
+    /// A message is complete: so many bytes in the buffer, and its descriptors.
+    Done(usize, Vec<OwnedFd>),
+    /// More is to come of this one.
+    Inside,
+    /// A message ended that nobody gets: aborted, or refused before.
+    Dropped,
+}
+
+/// A buffer that grew beyond this for one message is given back after it.
+const KEPT: usize = 1 << 20;
+
+/// How many packets that lie ready are still taken once the deadline has passed. A call that may not wait finishes
+/// with this any message that was wholly there when it began, and still ends if the sender never stops.
+const PACKETS_PAST_DEADLINE: u32 = 1024;
+
+impl Incoming {
+    /// At the beginning of a stream; refuses messages of more than `limit` bytes. Holds no buffer until the first
+    /// message comes.
+    pub fn new(limit: u64) -> Self {
+        Self { limit, buffer: Vec::new(), state: State::Between }
+    }
+
+    /// Receives one message.
+    ///
+    /// Blocks until one is complete. A message of one packet is one system call, and one allocation for its bytes.
+    ///
+    /// # Errors
+    /// See [`RecvError`].
+    pub fn recv(&mut self, socket: impl AsFd, deadline: Deadline) -> Result<Message, RecvError> {
+        let (len, descriptors) = self.next(socket.as_fd(), deadline)?;
+        let bytes = if len <= PAYLOAD { self.buffer[..len].to_vec() } else { self.take(len) };
+        self.give_back();
+        Ok(Message { bytes, descriptors })
+    }
+
+    /// Receives one message and shows it to `look`, without an allocation for its bytes.
+    ///
+    /// Blocks as [`recv`](Self::recv). If `look` panics the message is gone and the stream stays in step.
+    ///
+    /// # Errors
+    /// See [`RecvError`].
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_sys::{Deadline, message::{Incoming, Outgoing}, socket};
+    /// let (ours, theirs) = socket::pair()?;
+    /// Outgoing::new().send(&ours, &7_u32.to_le_bytes(), &[], Deadline::NEVER).unwrap();
+    /// let mut incoming = Incoming::new(4096);
+    /// let sum = incoming.recv_with(&theirs, Deadline::NEVER, |bytes, _descriptors| bytes.iter().sum::<u8>());
+    /// assert_eq!(sum.unwrap(), 7);
+    /// # Ok::<(), procession_sys::OsError>(())
+    /// ```
+    pub fn recv_with<R>(
+        &mut self,
+        socket: impl AsFd,
+        deadline: Deadline,
+        look: impl FnOnce(&[u8], Vec<OwnedFd>) -> R,
+    ) -> Result<R, RecvError> {
+        let (len, descriptors) = self.next(socket.as_fd(), deadline)?;
+        let answer = look(&self.buffer[..len], descriptors);
+        self.give_back();
+        Ok(answer)
+    }
+
+    /// The limit it was made with, in bytes.
+    pub fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    /// Whether a message has begun and is not complete: more of it is needed than a readable socket promises.
+    pub fn is_inside(&self) -> bool {
+        matches!(self.state, State::Inside(_))
+    }
+
+    /// Receives packets until a message lies complete in the buffer.
+    fn next(&mut self, socket: BorrowedFd<'_>, deadline: Deadline) -> Result<(usize, Vec<OwnedFd>), RecvError> {
+        let mut past_deadline = 0;
+        loop {
+            if let State::Corrupt(fault) = self.state {
+                return Err(RecvError::Corrupt(fault));
+            }
+            match self.packet(socket, deadline)? {
+                Step::Done(len, descriptors) => return Ok((len, descriptors)),
+                Step::Inside | Step::Dropped if !deadline.has_passed() => {}
+                Step::Inside | Step::Dropped => past_deadline += 1,
+            }
+            if past_deadline > PACKETS_PAST_DEADLINE {
+                return Err(RecvError::TimedOut);
+            }
+        }
+    }
+
+    /// Receives one packet, its payload straight to its place in the buffer.
+    fn packet(&mut self, socket: BorrowedFd<'_>, deadline: Deadline) -> Result<Step, RecvError> {
+        let at = match &self.state {
+            State::Inside(partial) if !partial.refused => partial.got as usize,
+            _ => 0,
+        };
+        self.make_room(at)?;
+        let (mut head, mut descriptors) = ([0; header::LEN], Vec::new());
+        let payload = &mut self.buffer[at..at + PAYLOAD];
+        let buffers = &mut [IoSliceMut::new(&mut head), IoSliceMut::new(payload)];
+        let (n, lost) = match socket::recv_packet(socket, buffers, &mut descriptors, deadline) {
+            Ok(packet) => (packet.bytes, false),
+            Err(RecvFailed::DescriptorsLost { bytes }) => (bytes, true),
+            Err(RecvFailed::Truncated) => return Err(self.corrupt(Fault::Oversized)),
+            Err(RecvFailed::TimedOut) => return Err(RecvError::TimedOut),
+            Err(RecvFailed::Closed) => return Err(self.end()),
+            Err(RecvFailed::Os(error)) => return Err(RecvError::Os(error)),
+        };
+        let Some(payload) = n.checked_sub(header::LEN) else { return Err(self.corrupt(Fault::Short)) };
+        let Some(header) = Header::decode(head) else { return Err(self.corrupt(Fault::UnknownKind)) };
+        if !lost && header.carried() != descriptors.len() {
+            return Err(self.corrupt(Fault::Descriptors));
+        }
+        self.step(header, payload, descriptors, lost)
+    }
+
+    fn step(
+        &mut self,
+        header: Header,
+        payload: usize,
+        descriptors: Vec<OwnedFd>,
+        lost: bool,
+    ) -> Result<Step, RecvError> {
+        let carried = header.carried() as u32;
+        let (mut partial, is_first) = match (header, mem::replace(&mut self.state, State::Between)) {
+            (Header::Abort, _) => return Ok(Step::Dropped),
+            (Header::First { descriptors, len }, State::Between) => (Partial::new(len, descriptors), true),
+            (Header::First { .. }, _) => return Err(self.corrupt(Fault::Nested)),
+            (Header::More { .. }, State::Inside(p)) if payload == 0 && carried == 0 && !p.is_done() => {
+                return Err(self.corrupt(Fault::Idle));
+            }
+            (Header::More { offset, .. }, State::Inside(p)) if offset != p.got => {
+                return Err(self.corrupt(Fault::Gap));
+            }
+            (Header::More { .. }, State::Inside(partial)) => (partial, false),
+            (Header::More { .. }, _) => return Err(self.corrupt(Fault::Stray)),
+        };
+        if let Err(fault) = partial.add(payload as u64, carried, descriptors) {
+            return Err(self.corrupt(fault));
+        }
+        let refusal = match partial.refused {
+            true => None,
+            false if is_first && partial.len > self.limit => {
+                Some(RecvError::TooLarge { len: partial.len, limit: self.limit })
+            }
+            false => lost.then_some(RecvError::DescriptorsLost),
+        };
+        if refusal.is_some() {
+            partial.refuse();
+        }
+        let step = self.settle(partial);
+        refusal.map_or(Ok(step), Err)
+    }
+
+    /// Keeps a message of which more is to come, or parts with it.
+    fn settle(&mut self, partial: Partial) -> Step {
+        match partial {
+            partial if !partial.is_done() => {
+                self.state = State::Inside(partial);
+                Step::Inside
+            }
+            partial if partial.refused => Step::Dropped,
+            partial => Step::Done(partial.len as usize, partial.descriptors),
+        }
+    }
+
+    /// The end of the stream: what it cuts off is lost, and said once.
+    fn end(&mut self) -> RecvError {
+        match mem::replace(&mut self.state, State::Between) {
+            State::Inside(partial) if !partial.refused => {
+                self.give_back();
+                RecvError::ClosedInside { got: partial.got, of: partial.len }
+            }
+            _ => RecvError::Closed,
+        }
+    }
+
+    #[cold]
+    fn corrupt(&mut self, fault: Fault) -> RecvError {
+        self.state = State::Corrupt(fault);
+        self.buffer = Vec::new();
+        RecvError::Corrupt(fault)
+    }
+
+    /// Room for one packet after the first `at` bytes, and for no more: what a header promises is not believed.
+    fn make_room(&mut self, at: usize) -> Result<(), RecvError> {
+        let needed = at + PAYLOAD;
+        if let Some(more) = needed.checked_sub(self.buffer.len()) {
+            self.buffer.try_reserve(more).map_err(|_| {
+                let doing = format!("making room for {needed} bytes of a message");
+                RecvError::Os(OsError::from_errno(doing, libc::ENOMEM))
+            })?;
+            self.buffer.resize(needed, 0);
+        }
+        Ok(())
+    }
+
+    /// The buffer itself, for a message too long to be copied.
+    fn take(&mut self, len: usize) -> Vec<u8> {
+        let mut bytes = mem::take(&mut self.buffer);
+        bytes.truncate(len);
+        bytes.shrink_to_fit();
+        bytes
+    }
+
+    fn give_back(&mut self) {
+        if self.buffer.len() > KEPT {
+            self.buffer = Vec::new();
+        }
+    }
+}
+
+impl Partial {
+    fn new(len: u64, n_descriptors: u32) -> Self {
+        Self { len, got: 0, n_descriptors, n_got: 0, descriptors: Vec::new(), refused: false }
+    }
+
+    /// Counts what a packet brought.
+    fn add(&mut self, bytes: u64, n_descriptors: u32, descriptors: Vec<OwnedFd>) -> Result<(), Fault> {
+        if bytes > self.len - self.got {
+            return Err(Fault::Overlong);
+        }
+        if n_descriptors > self.n_descriptors - self.n_got {
+            return Err(Fault::Descriptors);
+        }
+        self.got += bytes;
+        self.n_got += n_descriptors;
+        if self.descriptors.is_empty() {
+            self.descriptors = descriptors;
+        } else {
+            self.descriptors.extend(descriptors);
+        }
+        if self.refused {
+            self.descriptors.clear();
+        }
+        Ok(())
+    }
+
+    fn refuse(&mut self) {
+        self.refused = true;
+        self.descriptors.clear();
+    }
+
+    fn is_done(&self) -> bool {
+        self.got == self.len && self.n_got == self.n_descriptors
+    }
+}

@@ -1,0 +1,245 @@
+//! Pairs of sockets that carry packets: bytes with boundaries, and descriptors beside them.
+//!
+//! A packet arrives whole or not at all; when the end of the stream is met, all that was sent before it has been
+//! received. Descriptors that arrive are close-on-exec from birth; those of a packet that is refused are closed.
+//! Held by `tests/socket.rs`. Messages longer than a packet are made in [`crate::message`].
+
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::{error, fmt, io};
+
+use rustix::cmsg_space;
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, RecvMsg, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+};
+
+use crate::poll::{self, Interest};
+use crate::{Deadline, OsError, Result};
+
+/// The most descriptors that one packet can carry; the kernel's limit.
+pub const MAX_DESCRIPTORS: usize = 253;
+
+/// A pair of connected sockets that keep packet boundaries, both close-on-exec.
+///
+/// # Errors
+/// Too many open descriptors.
+///
+/// # Examples
+/// ```
+/// use procession_sys::{Deadline, socket};
+/// use std::io::{IoSlice, IoSliceMut};
+/// let (ours, theirs) = socket::pair()?;
+/// socket::send_packet(&ours, &[IoSlice::new(b"hello")], &[], Deadline::NEVER).unwrap();
+/// let (mut bytes, mut descriptors) = ([0; 16], Vec::new());
+/// let into = &mut [IoSliceMut::new(&mut bytes)];
+/// let packet = socket::recv_packet(&theirs, into, &mut descriptors, Deadline::NEVER).unwrap();
+/// assert_eq!(bytes[..packet.bytes], *b"hello");
+/// # Ok::<(), procession_sys::OsError>(())
+/// ```
+pub fn pair() -> Result<(OwnedFd, OwnedFd)> {
+    rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+        .map_err(|errno| OsError::new("creating a pair of sockets", errno))
+}
+
+/// What a packet brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Packet {
+    /// How many bytes were written to the buffers. 0 for an empty packet, which nobody here sends.
+    pub bytes: usize,
+}
+
+/// Why a packet was not sent. Nothing of it was.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SendFailed {
+    /// The other end is closed.
+    Closed,
+    /// The deadline passed while the other end was not reading.
+    TimedOut,
+    /// The system refused, for another reason.
+    Os(OsError),
+}
+
+/// Why no packet was received.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum RecvFailed {
+    /// The other end is closed, and everything it had sent has been received.
+    Closed,
+    /// The deadline passed.
+    TimedOut,
+    /// The packet was longer than the buffers; it is lost, and its descriptors are closed.
+    Truncated,
+    /// Not all descriptors of the packet could be received, as a rule because this process has too many open; all
+    /// of them are lost. Its bytes, so many, are in the buffers.
+    DescriptorsLost {
+        /// How many bytes were written to the buffers.
+        bytes: usize,
+    },
+    /// The system refused, for another reason.
+    Os(OsError),
+}
+
+/// Sends one packet: all of `bytes`, end to end, with `descriptors` beside them. Says how many bytes that was.
+///
+/// The descriptors are duplicated into the packet; it keeps them open also if this process dies. Waits while the
+/// socket's buffer is full. Without a deadline it is one system call; with one, a full buffer costs two more.
+///
+/// # Errors
+/// See [`SendFailed`]; a packet longer than the socket's buffer is refused by the system (`EMSGSIZE`).
+///
+/// # Panics
+/// If there are no bytes, which the other end could not tell from the end, or more than [`MAX_DESCRIPTORS`].
+pub fn send_packet(
+    socket: impl AsFd,
+    bytes: &[IoSlice<'_>],
+    descriptors: &[BorrowedFd<'_>],
+    deadline: Deadline,
+) -> std::result::Result<usize, SendFailed> {
+    assert!(descriptors.len() <= MAX_DESCRIPTORS, "{} descriptors in one packet", descriptors.len());
+    assert!(bytes.iter().any(|part| !part.is_empty()), "a packet without bytes");
+    if descriptors.is_empty() {
+        return send_with(socket.as_fd(), bytes, &mut SendAncillaryBuffer::default(), deadline);
+    }
+    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let fits = control.push(SendAncillaryMessage::ScmRights(descriptors));
+    assert!(fits, "the space is made for the most descriptors");
+    send_with(socket.as_fd(), bytes, &mut control, deadline)
+}
+
+/// Receives one packet: its bytes into `buffers`, in order; its descriptors at the end of `descriptors`.
+///
+/// Waits for one. Without a deadline it is one system call; with one, having to wait costs two more.
+///
+/// # Errors
+/// See [`RecvFailed`]; `descriptors` is then as before.
+pub fn recv_packet(
+    socket: impl AsFd,
+    buffers: &mut [IoSliceMut<'_>],
+    descriptors: &mut Vec<OwnedFd>,
+    deadline: Deadline,
+) -> std::result::Result<Packet, RecvFailed> {
+    let socket = socket.as_fd();
+    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let answer = recv_with(socket, buffers, &mut control, deadline)?;
+    // Dropping `control` closes what is not taken out of it.
+    if answer.flags.contains(ReturnFlags::TRUNC) {
+        return Err(RecvFailed::Truncated);
+    }
+    if answer.flags.contains(ReturnFlags::CTRUNC) {
+        return Err(RecvFailed::DescriptorsLost { bytes: answer.bytes });
+    }
+    let before = descriptors.len();
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(received) = message {
+            descriptors.extend(received);
+        }
+    }
+    if answer.bytes == 0 && descriptors.len() == before && poll::has_ended(socket).map_err(RecvFailed::Os)? {
+        return Err(RecvFailed::Closed);
+    }
+    Ok(Packet { bytes: answer.bytes })
+}
+
+fn send_with(
+    socket: BorrowedFd<'_>,
+    bytes: &[IoSlice<'_>],
+    control: &mut SendAncillaryBuffer<'_, '_, '_>,
+    deadline: Deadline,
+) -> std::result::Result<usize, SendFailed> {
+    let mut flags = SendFlags::NOSIGNAL;
+    flags.set(SendFlags::DONTWAIT, !deadline.is_never());
+    loop {
+        match rustix::net::sendmsg(socket, bytes, control, flags) {
+            Ok(n) => return Ok(n),
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => match poll::one(socket, Interest::Writable, deadline) {
+                Ok(true) => {}
+                Ok(false) => return Err(SendFailed::TimedOut),
+                Err(error) => return Err(SendFailed::Os(error)),
+            },
+            Err(Errno::PIPE | Errno::CONNRESET | Errno::CONNREFUSED | Errno::NOTCONN) => {
+                return Err(SendFailed::Closed);
+            }
+            Err(errno) => return Err(SendFailed::Os(OsError::new("sending a packet", errno))),
+        }
+    }
+}
+
+fn recv_with(
+    socket: BorrowedFd<'_>,
+    buffers: &mut [IoSliceMut<'_>],
+    control: &mut RecvAncillaryBuffer<'_>,
+    deadline: Deadline,
+) -> std::result::Result<RecvMsg, RecvFailed> {
+    let mut flags = RecvFlags::CMSG_CLOEXEC;
+    flags.set(RecvFlags::DONTWAIT, !deadline.is_never());
+    let mut was_reset = false;
+    loop {
+        match rustix::net::recvmsg(socket, buffers, control, flags) {
+            Ok(answer) => return Ok(answer),
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => match poll::one(socket, Interest::Readable, deadline) {
+                Ok(true) => {}
+                Ok(false) => return Err(RecvFailed::TimedOut),
+                Err(error) => return Err(RecvFailed::Os(error)),
+            },
+            // Said once, ahead of packets that still wait for us: the other end closed without reading all of ours.
+            Err(Errno::CONNRESET) if !was_reset => was_reset = true,
+            Err(Errno::CONNRESET | Errno::NOTCONN) => return Err(RecvFailed::Closed),
+            Err(errno) => return Err(RecvFailed::Os(OsError::new("receiving a packet", errno))),
+        }
+    }
+}
+
+impl fmt::Display for SendFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("sending a packet: the other end is closed"),
+            Self::TimedOut => f.write_str("sending a packet: timed out, the other end does not read"),
+            Self::Os(error) => error.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for RecvFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("receiving a packet: the other end is closed"),
+            Self::TimedOut => f.write_str("receiving a packet: timed out"),
+            Self::Truncated => f.write_str("receiving a packet: it is longer than the buffer"),
+            Self::DescriptorsLost { .. } => {
+                f.write_str("receiving a packet: no room for its descriptors, is the limit of open ones reached?")
+            }
+            Self::Os(error) => error.fmt(f),
+        }
+    }
+}
+
+impl error::Error for SendFailed {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        if let Self::Os(error) = self { Some(error) } else { None }
+    }
+}
+
+impl error::Error for RecvFailed {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        if let Self::Os(error) = self { Some(error) } else { None }
+    }
+}
+
+impl From<SendFailed> for io::Error {
+    fn from(failed: SendFailed) -> Self {
+        match failed {
+            SendFailed::Closed => io::ErrorKind::BrokenPipe.into(),
+            SendFailed::TimedOut => io::ErrorKind::TimedOut.into(),
+            SendFailed::Os(error) => error.into(),
+        }
+    }
+}
