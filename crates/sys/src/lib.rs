@@ -3,16 +3,23 @@
 
 pub mod caps;
 mod cgroup;
+pub mod child;
 pub mod clock;
 pub mod cpu;
 mod error;
 pub mod event;
 pub mod futex;
+pub mod hook;
+pub mod identity;
+pub mod image;
 pub mod limits;
 pub mod memory;
 pub mod message;
 pub mod poll;
+pub mod signal;
 pub mod socket;
+pub mod spawn;
+pub mod status;
 
 pub use clock::Deadline;
 pub use error::{OsError, Result};

@@ -18,6 +18,8 @@ pub enum Interest {
     Writable,
     /// Either.
     Both,
+    /// Only that the other end of a socket is closed or shut down, or that of a pipe gone.
+    HangUp,
 }
 
 /// Waits until one of `watched` is ready or `deadline` has passed; says of each whether it is ready, in the order
@@ -65,6 +67,7 @@ impl Interest {
         match self {
             Self::Readable => PollFlags::IN,
             Self::Writable => PollFlags::OUT,
+            Self::HangUp => PollFlags::RDHUP,
             Self::Both => PollFlags::IN | PollFlags::OUT,
         }
     }
@@ -77,7 +80,9 @@ fn poll(entries: &mut [PollFd<'_>], deadline: Deadline) -> Result<bool> {
             Ok(0) if deadline.has_passed() => return Ok(false),
             Ok(0) | Err(Errno::INTR) => {} // early, or interrupted: the deadline is absolute
             Ok(_) => return Ok(true),
-            Err(errno) => return Err(OsError::new(format!("waiting for {} descriptors", entries.len()), errno)),
+            Err(errno) => {
+                return Err(OsError::new(format!("waiting for {} descriptors", entries.len()), errno));
+            }
         }
     }
 }

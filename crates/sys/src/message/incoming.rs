@@ -122,7 +122,11 @@ impl Incoming {
     }
 
     /// Receives packets until a message lies complete in the buffer.
-    fn next(&mut self, socket: BorrowedFd<'_>, deadline: Deadline) -> Result<(usize, Vec<OwnedFd>), RecvError> {
+    fn next(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        deadline: Deadline,
+    ) -> Result<(usize, Vec<OwnedFd>), RecvError> {
         let mut past_deadline = 0;
         loop {
             if let State::Corrupt(fault) = self.state {
