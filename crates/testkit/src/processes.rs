@@ -243,3 +243,18 @@ pub(crate) fn family(pid: u32) -> Vec<Stat> {
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_in_other_hands_is_not_the_old_process() {
+        let me = Identity::of(std::process::id()).expect("this process");
+        let former = Identity { start: me.start - 1, ..me };
+        assert_eq!(former.state(), None);
+        assert!(!former.is_alive() && former.wait_ended(Duration::ZERO) && former.wait_gone(Duration::ZERO));
+        let refused = former.kill(Signal::KILL).expect_err("this process is somebody else");
+        assert_eq!(refused.raw_os_error(), Some(libc::ESRCH));
+    }
+}

@@ -1,7 +1,7 @@
 //! What a test needs from the machine, and what becomes of the test where it is missing.
 //!
 //! Invariants: a test never passes silently for want of something: it is either recorded as skipped or, where
-//! the need is declared as met, fails. Each need is tried for real, once per process.
+//! the need is declared as met, fails. What a need means is found out once per process.
 //!
 //! Two variables steer this. [`SKIP_LOG`] names a file that gets a line `test path TAB need TAB reason` for
 //! every skip. [`REQUIRE`] is a comma list of needs that this machine must meet, such as `ptrace,python3`.
@@ -11,8 +11,10 @@ use std::env;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{self, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
+
+use rustix::fs::{Access, access};
 
 use crate::path::test_path;
 use crate::step;
@@ -25,8 +27,8 @@ pub const REQUIRE: &str = "PROCESSION_REQUIRE";
 
 /// Whether the machine has what the calling test needs.
 ///
-/// `ptrace`: a child can be traced by single instructions. `cgroup`: a control group (version 2) can be made
-/// below this process's own. Any other word is a program in `PATH` that answers to `--version`.
+/// `ptrace`: a child can be traced by single instructions. `cgroup`: a control group (version 2) that
+/// limits memory can be made below this process's own. Any other word is a program in `PATH` that answers to `--version`.
 ///
 /// When it is missing, the skip has been recorded and printed: the test has only to return.
 ///
@@ -121,18 +123,24 @@ fn runs(program: &str) -> Result<(), String> {
     }
 }
 
+/// Only looked at, not tried: a group made for a trial would be one more thing that can be left behind.
 fn cgroup() -> Result<(), String> {
-    let probe = own_cgroup()?.join(format!("procession-probe-{}", process::id()));
-    let shown = probe.display().to_string();
-    fs::create_dir(&probe).map_err(|error| format!("making {shown}: {error}"))?;
-    let is_group = probe.join("cgroup.procs").exists();
-    fs::remove_dir(&probe).map_err(|error| format!("removing {shown}: {error}"))?;
-    if is_group { Ok(()) } else { Err(format!("{shown} was no control group")) }
+    let group = own_cgroup()?;
+    let shown = group.display();
+    let controllers = fs::read_to_string(group.join("cgroup.controllers"));
+    let controllers = controllers.map_err(|error| format!("controllers of {shown}: {error}"))?;
+    if !controllers.split_whitespace().any(|one| one == "memory") {
+        return Err(format!("{shown} does not control memory"));
+    }
+    access(&group, Access::WRITE_OK).map_err(|error| format!("making a group in {shown}: {error}"))
 }
 
+/// The directory of this process's control group of version 2, wherever that is mounted.
 fn own_cgroup() -> Result<PathBuf, String> {
-    let list = fs::read_to_string("/proc/self/cgroup").map_err(|error| error.to_string())?;
-    let own = list.lines().find_map(|line| line.strip_prefix("0::/"));
-    let own = own.ok_or("this process is in no control group of version 2")?;
-    Ok(Path::new("/sys/fs/cgroup").join(own))
+    let read = |path| fs::read_to_string(path).map_err(|error| format!("reading {path}: {error}"));
+    let (mounts, groups) = (read("/proc/self/mountinfo")?, read("/proc/self/cgroup")?);
+    let mount = mounts.lines().find(|line| line.contains(" - cgroup2 "));
+    let mount = mount.and_then(|line| line.split(' ').nth(4)).ok_or("version 2 is not mounted")?;
+    let own = groups.lines().find_map(|line| line.strip_prefix("0::/"));
+    Ok(Path::new(mount).join(own.ok_or("this process is in no group of version 2")?))
 }

@@ -56,6 +56,19 @@ pub fn exclusive() -> Exclusive {
     Exclusive { _lock: lock, _mark: Mark::set() }
 }
 
+/// Takes a share of the process if no test has it, or waits to have it, for itself now.
+pub fn try_shared() -> Option<Shared> {
+    if HELD.get() {
+        return None;
+    }
+    let lock = match PROCESS.try_read() {
+        Ok(lock) => lock,
+        Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+        Err(TryLockError::WouldBlock) => return None,
+    };
+    Some(Shared { _lock: lock, _mark: Mark::set() })
+}
+
 /// Takes the whole process if no other test has a turn now.
 pub fn try_exclusive() -> Option<Exclusive> {
     if HELD.get() {

@@ -188,8 +188,11 @@ impl Drop for RoleProcess {
             }
         }
         if thread::panicking() {
-            let text = format!("standard error of {}:\n{}\n", self.name, contents(&mut self.errors));
-            let _ = io::stderr().lock().write_all(text.as_bytes());
+            let written = contents(&mut self.errors);
+            if !written.is_empty() {
+                let text = format!("standard error of {}:\n{written}\n", self.name);
+                let _ = io::stderr().lock().write_all(text.as_bytes());
+            }
         }
     }
 }
