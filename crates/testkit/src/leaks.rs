@@ -6,7 +6,7 @@
 //! Invariants: descriptors are compared by kind (what `/proc/self/fd` shows, without the inode), so that a
 //! runtime may replace one socket by another; processes and names are compared one by one. What dies
 //! asynchronously is waited for, so a leak is what is still there at the limit. Tests that run beside would
-//! be counted as well: [`counted`] therefore has the process for itself, see [`turn`](crate::turn).
+//! be counted as well: [`counted`] therefore has the process for itself, see [`turn`].
 //!
 //! Not seen: threads, private memory, and processes whose parent has ended.
 

@@ -77,7 +77,9 @@ impl RoleProcess {
         self.child.stdin = None;
     }
 
-    /// The next line that the child [says](super::say); `None` when it has ended and said no more.
+    /// The next line that the child [says](super::say); `None` when it will say no more.
+    ///
+    /// That is when it has ended or closed its standard output, which a dying process does a moment earlier.
     ///
     /// # Blocking
     /// Up to `limit`.
