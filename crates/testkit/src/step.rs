@@ -1,0 +1,159 @@
+//! Kill points: a victim is run instruction by instruction and killed at any of them.
+//!
+//! The victim is a role of the test (see [`roles`](crate::roles)). It opens a window with [`here`] and closes
+//! it with [`end`]; in between every instruction is a kill point. The test then looks at what the dead left
+//! behind. Outside of a tracer both are no-ops, so a victim can also be run as it is.
+//!
+//! ```no_run
+//! use procession_testkit::{guarded, need, roles::{self, Role}, step};
+//!
+//! // #[test]
+//! fn whatever_the_moment_the_queue_survives() {
+//!     if roles::role().is_some() {
+//!         step::here();
+//!         // … the operation under test, on something handed over …
+//!         step::end();
+//!         return;
+//!     }
+//!     guarded(|| {
+//!         if !need("ptrace") {
+//!             return;
+//!         }
+//!         let points = step::sweep(1, || Role::new("victim").into_command(), |n, outcome| {
+//!             // … check the survivors: the victim died after n instructions …
+//!         });
+//!         assert!(points > 0);
+//!     });
+//! }
+//! ```
+//!
+//! Invariants: all calls about one victim are made by one thread, because the kernel binds a tracer to its
+//! thread; the victim dies with that thread (`PTRACE_O_EXITKILL`) and is always reaped. Signals that are not
+//! ours are passed on to the victim and are no steps.
+//!
+//! Only the thread that opened the window is stepped; others run freely. What the victim started is not
+//! ended with it. A victim that blocks in a system call inside the window blocks its tracer: whoever wakes it
+//! must not be the calling thread, and the watchdog ends what never wakes.
+
+mod tracee;
+
+use std::process::{Command, ExitStatus};
+use std::{io, panic, thread};
+
+use tracee::{Stop, Tracee};
+
+pub use tracee::{end, here};
+
+/// How a victim that was to be killed ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// It was killed inside the window, after as many instructions as were asked for.
+    Killed,
+    /// It closed the window before that; it then ran on and ended well.
+    Ended {
+        /// How many instructions the window has had.
+        steps: u64,
+    },
+    /// It ended by itself inside the window.
+    Died {
+        /// After how many instructions.
+        steps: u64,
+        /// How.
+        status: ExitStatus,
+    },
+}
+
+/// Runs a victim and counts the instructions between [`here`] and [`end`].
+///
+/// A repeated string instruction counts once per repetition.
+///
+/// # Blocking
+/// Until the victim has ended; some 10,000 to 70,000 instructions pass in a second.
+///
+/// # Panics
+/// When the victim cannot be traced, opens no window, or does not end well.
+pub fn trace(spawn: impl FnOnce() -> Command) -> u64 {
+    match kill_at(spawn, u64::MAX) {
+        Outcome::Ended { steps } => steps,
+        other => panic!("the victim did not close its window: {other:?}"),
+    }
+}
+
+/// Runs a victim and kills it with SIGKILL after `n` instructions of its window; 0 is before the first.
+///
+/// # Blocking
+/// Until the victim is reaped.
+///
+/// # Panics
+/// When the victim cannot be traced, opens no window, or closes it and does not end well.
+pub fn kill_at(spawn: impl FnOnce() -> Command, n: u64) -> Outcome {
+    let command = spawn();
+    // A thread of its own has no other children: what it waits for is the victim and nothing else.
+    let tracer = || Tracee::spawn(command).map(|victim| walk(victim, n));
+    match on_new_thread(tracer) {
+        Ok(outcome) => outcome,
+        Err(error) => panic!("starting the victim: {error}"),
+    }
+}
+
+/// Kills one victim after 0 instructions, the next after `stride`, then after 2 `stride` and so on until the
+/// window has no more, and calls `check` with the number and the outcome after each death.
+///
+/// The last call has the outcome [`Outcome::Ended`]. Returns how many victims were killed.
+///
+/// # Blocking
+/// As many times as [`kill_at`]; for n instructions in a window that is some n²/2 steps.
+///
+/// # Panics
+/// As [`kill_at`] and `check` do; when `stride` is 0; when a victim ends by itself inside the window.
+pub fn sweep(stride: u64, mut spawn: impl FnMut() -> Command, mut check: impl FnMut(u64, Outcome)) -> u64 {
+    assert!(stride > 0, "a sweep has to go on");
+    let mut n_killed = 0;
+    loop {
+        let n = n_killed * stride;
+        let outcome = kill_at(&mut spawn, n);
+        check(n, outcome);
+        match outcome {
+            Outcome::Killed => n_killed += 1,
+            Outcome::Ended { .. } => return n_killed,
+            Outcome::Died { .. } => {
+                panic!("a victim that was to be killed after {n} instructions: {outcome:?}")
+            }
+        }
+    }
+}
+
+/// Whether a child of this process can be single-stepped, tried on one.
+pub(crate) fn works() -> io::Result<()> {
+    on_new_thread(tracee::probe)
+}
+
+fn walk(mut victim: Tracee, n: u64) -> Outcome {
+    victim.open();
+    let mut steps = 0;
+    while steps < n {
+        match victim.step() {
+            Stop::Step => steps += 1,
+            Stop::Mark => {
+                let status = victim.release();
+                assert!(
+                    status.success(),
+                    "the victim failed after its window of {steps} instructions: {status}"
+                );
+                return Outcome::Ended { steps };
+            }
+            Stop::Ended(status) => return Outcome::Died { steps, status },
+        }
+    }
+    victim.kill();
+    Outcome::Killed
+}
+
+fn on_new_thread<R: Send>(body: impl FnOnce() -> R + Send) -> R {
+    thread::scope(|scope| {
+        let tracer = thread::Builder::new().name("tracer".to_owned());
+        let tracer = tracer.spawn_scoped(scope, body).expect("a thread for the tracer");
+        tracer.join().unwrap_or_else(|panic| panic::resume_unwind(panic))
+    })
+}

@@ -1,0 +1,54 @@
+//! Two bytes of shared memory for the tests that need a mapping.
+//!
+//! # Safety
+//! A page stays mapped as long as the value lives, is as large as its memfd was made, and is only touched
+//! through atomics.
+
+#![allow(unsafe_code, reason = "maps a page")]
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::ptr;
+use std::sync::atomic::AtomicU8;
+
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+
+/// The size of a page and of its file.
+pub(crate) const SIZE: usize = 4096;
+
+/// A memfd as large as a page.
+pub(crate) fn page_file(name: &str) -> OwnedFd {
+    let file = memfd_create(name, MemfdFlags::CLOEXEC).expect("a memfd");
+    ftruncate(&file, SIZE as u64).expect("its size");
+    file
+}
+
+/// A page of shared memory.
+pub(crate) struct Page(*mut AtomicU8);
+
+impl Page {
+    /// Maps a file made by [`page_file`].
+    pub(crate) fn map(file: impl AsFd) -> Self {
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: the kernel chooses a free address for a new mapping.
+        let page = unsafe { mmap(ptr::null_mut(), SIZE, access, MapFlags::SHARED, file, 0) };
+        Self(page.expect("a mapping").cast())
+    }
+
+    /// One byte of it.
+    #[allow(dead_code, reason = "one of the binaries that share this file only maps")]
+    pub(crate) fn byte(&self, index: usize) -> &AtomicU8 {
+        assert!(index < SIZE);
+        // SAFETY: the index is inside the page.
+        let byte = unsafe { self.0.add(index) };
+        // SAFETY: the page is mapped for as long as `self` lives and is used through atomics only.
+        unsafe { &*byte }
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        // SAFETY: the page was mapped with this size, and no borrow of it outlives `self`.
+        let _ = unsafe { munmap(self.0.cast(), SIZE) };
+    }
+}
