@@ -152,6 +152,7 @@ pub fn attempt<T, E>(encode: impl FnOnce() -> Result<T, E>) -> Result<T, (E, Opt
 ///
 /// Send their descriptors, then [`commit`](Self::commit). Dropping it instead rolls each of them back.
 #[must_use = "dropping it rolls the handles back"]
+#[derive(Default)]
 pub struct Outgoing(Vec<Arc<dyn Carried>>);
 
 impl Outgoing {
@@ -202,6 +203,8 @@ pub enum HandleError {
     NotCarried,
     /// The handle is unique and has moved to another process.
     Moved,
+    /// The handle is unique and is being used: by another thread, or for a message that has only half arrived.
+    Busy,
     /// The value refers to a descriptor that did not arrive with it.
     Missing {
         /// The index in the value.
@@ -221,6 +224,9 @@ impl Display for HandleError {
         match self {
             Self::NotCarried => write!(f, "handles are not carried here"),
             Self::Moved => write!(f, "the handle has moved to another process"),
+            Self::Busy => {
+                f.write_str("the handle is in use: by another thread, or for a message that has half arrived")
+            }
             Self::Missing { index, carried } => {
                 write!(f, "handle {index} is missing, {carried} came with the message")
             }

@@ -1,1 +1,36 @@
-//! pipe
+//! Typed connections between processes.
+//!
+//! [`pipe`] makes two connected ends. Each sends values of one type and receives values of another; an end is a value
+//! that moves to another process as an argument, as part of a message, or as a result.
+//!
+//! ```
+//! use procession_pipe::pipe;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let (ours, theirs) = pipe::<String, usize>()?;
+//! ours.send(&"hello".into())?;
+//! theirs.send(&theirs.recv()?.len())?;
+//! assert_eq!(ours.recv()?, 5);
+//! # Ok(()) }
+//! ```
+//!
+//! A message is wholly there or wholly absent, whoever is killed at whatever moment: the survivor gets the messages
+//! that were complete, then [`RecvError::Closed`] or [`RecvError::ClosedInside`]. Every blocking call has `try_`,
+//! `_timeout` and `_until` forms; one that gives up leaves nothing half sent or half received.
+//!
+//! When *not* to use it: for the last microsecond. A message costs a system call on each side and, where the receiver
+//! sleeps, a wake-up.
+//!
+//! Not here yet: one-way and byte connections, listeners and clients, waiting on many things, async forms.
+//!
+//! Invariants: an end belongs to one process at a time (`tests/contract.rs`, `moving_*`); no length a peer announces
+//! is trusted before the bytes are there (`procession-sys`, `tests/message_*.rs`).
+#![forbid(unsafe_code)]
+
+mod duplex;
+mod error;
+mod link;
+mod turn;
+
+pub use duplex::{DEFAULT_LIMIT, Duplex, pipe};
+pub use error::{PipeError, RecvError, SendError};

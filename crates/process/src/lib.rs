@@ -1,1 +1,50 @@
-//! process
+//! Run a function in another process and get its value back.
+//!
+//! ```
+//! fn area(w: f64, h: f64) -> f64 {
+//!     w * h
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let child = procession_process::spawn!(area(3.0, 4.0))?;
+//! assert_eq!(child.join()?, 12.0);
+//! # Ok(()) }
+//! ```
+//!
+//! A task is a `fn(A) -> R`: a function, an instantiated generic (`f::<u8>`, `f64::sqrt`), or a closure that captures
+//! nothing. Argument and result are serde types, or handles (descriptors, pipe ends). There is nothing to set up: no
+//! macro, no call in `main`; the program is started again, a hook that runs before `main` takes the function, and
+//! `main` is never entered in the child. The same in tests, doctests, examples and benches.
+//!
+//! Whatever ends the child is a value: see [`JoinError`]. A dropped [`Process`] ends its child; [`Process::detach`]
+//! lets it run on; [`scope`] joins all of its children. Children end when their parent does, however that dies.
+//!
+//! When *not* to use it: for many small tasks (a start costs about a millisecond: use a pool), or where a thread would
+//! do, because nothing may crash and memory is shared anyway.
+//!
+//! Invariants: `main` never runs in a child (`tests/build_kinds.rs` of the umbrella); exactly one outcome per process
+//! (`tests/contract.rs`); no process outlives its parent or its handle (`tests/lifetime.rs`).
+#![forbid(unsafe_code)]
+
+mod builder;
+mod child;
+mod error;
+mod failure;
+mod macros;
+mod outcome;
+mod panics;
+mod process;
+mod reaper;
+mod scope;
+mod wire;
+
+pub use builder::{Builder, spawn};
+pub use error::{Hint, JoinError, Panic, SpawnError, Who};
+pub use failure::{TaskError, TaskFailure};
+pub use panics::catch_panic;
+pub use process::Process;
+pub use procession_codec::Message;
+pub use procession_sys::hook::init;
+pub use procession_sys::signal::Signal;
+pub use procession_sys::status::Exit;
+pub use scope::{Scope, ScopedProcess, scope};

@@ -94,7 +94,7 @@ impl Child {
             match &self.pidfd {
                 Some(pidfd) => drop(poll::ready(&[(pidfd.as_fd(), Interest::Readable)], deadline)?),
                 None => {
-                    std::thread::sleep(deadline.remaining().map_or(LOOK_AGAIN, |left| left.min(LOOK_AGAIN)))
+                    std::thread::sleep(deadline.remaining().map_or(LOOK_AGAIN, |left| left.min(LOOK_AGAIN)));
                 }
             }
         }

@@ -81,7 +81,7 @@ fn raise() -> std::result::Result<Limit, i32> {
         return Ok(now.into());
     }
     let wanted = Rlimit { current: now.maximum, maximum: now.maximum };
-    setrlimit(Resource::Nofile, wanted).map_err(|errno| errno.raw_os_error())?;
+    setrlimit(Resource::Nofile, wanted).map_err(rustix::io::Errno::raw_os_error)?;
     Ok(getrlimit(Resource::Nofile).into())
 }
 

@@ -44,6 +44,20 @@ pub fn pair() -> Result<(OwnedFd, OwnedFd)> {
         .map_err(|errno| OsError::new("creating a pair of sockets", errno))
 }
 
+/// Checks that `socket` is one that [`pair`] could have made: for descriptors that come from elsewhere.
+///
+/// # Errors
+/// It is no socket, or of another kind (`InvalidInput`).
+pub fn check(socket: impl AsFd) -> Result<()> {
+    let doing = "checking a received socket";
+    let kind = rustix::net::sockopt::socket_type(&socket).map_err(|errno| OsError::new(doing, errno))?;
+    let family = rustix::net::sockopt::socket_domain(&socket).map_err(|errno| OsError::new(doing, errno))?;
+    if (kind, family) == (SocketType::SEQPACKET, AddressFamily::UNIX) {
+        return Ok(());
+    }
+    Err(OsError::new(doing, io::Error::new(io::ErrorKind::InvalidInput, "it does not carry packets")))
+}
+
 /// What a packet brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -111,9 +111,14 @@ impl Incoming {
         Ok(answer)
     }
 
-    /// The limit it was made with, in bytes.
+    /// The longest message it accepts, in bytes.
     pub fn limit(&self) -> u64 {
         self.limit
+    }
+
+    /// Accepts messages up to another length from now on; one that has begun is measured by the old limit.
+    pub fn set_limit(&mut self, limit: u64) {
+        self.limit = limit;
     }
 
     /// Whether a message has begun and is not complete: more of it is needed than a readable socket promises.

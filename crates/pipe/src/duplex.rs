@@ -1,0 +1,191 @@
+//! The typed end of a two-way pipe.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use procession_codec::{Codec, Message, Postcard, handles};
+use procession_sys::poll::{self, Interest};
+use procession_sys::{Deadline, limits, socket};
+use serde::de::{Deserialize, Deserializer, Error as _};
+use serde::ser::{Error as _, Serialize, Serializer};
+
+use crate::error::{PipeError, RecvError, SendError};
+use crate::link::Link;
+
+/// The longest message an end sends or receives unless set otherwise, in bytes: 64 MiB.
+pub const DEFAULT_LIMIT: u64 = 64 << 20;
+
+/// Makes two connected ends: what the first sends (`S`) the second receives, and the other way round (`R`).
+///
+/// Errors: descriptors or memory have run out.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (ours, theirs) = procession_pipe::pipe::<u8, String>()?;
+/// theirs.send(&"ready".to_string())?;
+/// assert_eq!(ours.recv()?, "ready");
+/// # Ok(()) }
+/// ```
+#[doc(alias = "Pipe")]
+#[allow(clippy::type_complexity, reason = "two mirrored ends are clearer than an alias for them")]
+pub fn pipe<S: Message, R: Message>() -> Result<(Duplex<S, R>, Duplex<R, S>), PipeError> {
+    // Where the limit cannot be raised, the lower one holds.
+    let _ = limits::raise_descriptor_limit();
+    let (a, b) = socket::pair().map_err(PipeError)?;
+    Ok((Duplex::on(a, DEFAULT_LIMIT), Duplex::on(b, DEFAULT_LIMIT)))
+}
+
+/// One end of a two-way pipe: sends values of type `S`, receives values of type `R`, both encoded with `C`.
+///
+/// Send and Sync; any number of threads may use an end, one at a time in each direction. Not Clone: an end belongs to
+/// one process. Sending it to another (as an argument, in a message, as a result) moves it: this one then answers
+/// `Moved`. Must not be sent while a message is half received, or while another thread uses it.
+///
+/// Dropping it closes it. **If the other end's process dies**, what it completely sent can still be received; then
+/// every call answers `Closed`.
+pub struct Duplex<S, R, C = Postcard> {
+    link: Arc<Link>,
+    limit: u64,
+    types: PhantomData<fn(S) -> (R, C)>,
+}
+
+impl<S, R, C> Duplex<S, R, C> {
+    fn on(socket: OwnedFd, limit: u64) -> Self {
+        Self { link: Link::new(socket, limit), limit, types: PhantomData }
+    }
+
+    /// The same end with another codec, which the other end must use too.
+    #[must_use]
+    pub fn with_codec<D: Codec>(self) -> Duplex<S, R, D> {
+        Duplex { link: self.link, limit: self.limit, types: PhantomData }
+    }
+
+    /// The same end with another limit, in bytes, on the messages it sends and receives.
+    #[must_use]
+    pub fn with_limit(mut self, limit: u64) -> Self {
+        self.limit = limit;
+        // Ours alone, so nobody has the turn.
+        if let Some(mut incoming) = self.link.incoming.take(Deadline::NEVER) {
+            incoming.set_limit(limit);
+        }
+        self
+    }
+
+    /// The longest message this end sends or receives, in bytes.
+    pub fn limit(&self) -> u64 {
+        self.limit
+    }
+}
+
+impl<S: Message, R: Message, C: Codec> Duplex<S, R, C> {
+    /// Sends `value`.
+    ///
+    /// Encodes it here and blocks while the kernel's buffer is full (some 200 KiB under way). Errors come back here; the
+    /// other end then sees nothing of the value.
+    pub fn send(&self, value: &S) -> Result<(), SendError> {
+        self.send_by(value, Deadline::NEVER)
+    }
+
+    /// [`send`](Self::send) without waiting: [`SendError::Full`] if it would have to.
+    ///
+    /// A value longer than the free part of the kernel's buffer cannot be sent this way.
+    pub fn try_send(&self, value: &S) -> Result<(), SendError> {
+        self.send_by(value, Deadline::now()).map_err(|e| match e {
+            SendError::TimedOut => SendError::Full,
+            e => e,
+        })
+    }
+
+    /// [`send`](Self::send) for at most `timeout`.
+    pub fn send_timeout(&self, value: &S, timeout: Duration) -> Result<(), SendError> {
+        self.send_by(value, Deadline::after(timeout))
+    }
+
+    /// [`send`](Self::send) until `instant`.
+    pub fn send_until(&self, value: &S, instant: Instant) -> Result<(), SendError> {
+        self.send_by(value, Deadline::at(instant))
+    }
+
+    /// Receives the next value. Blocks until there is one or the other end is gone.
+    pub fn recv(&self) -> Result<R, RecvError> {
+        self.recv_by(Deadline::NEVER)
+    }
+
+    /// The next value if it is there completely: else [`RecvError::Empty`].
+    pub fn try_recv(&self) -> Result<R, RecvError> {
+        self.recv_by(Deadline::now()).map_err(|e| match e {
+            RecvError::TimedOut => RecvError::Empty,
+            e => e,
+        })
+    }
+
+    /// [`recv`](Self::recv) for at most `timeout`.
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<R, RecvError> {
+        self.recv_by(Deadline::after(timeout))
+    }
+
+    /// [`recv`](Self::recv) until `instant`.
+    pub fn recv_until(&self, instant: Instant) -> Result<R, RecvError> {
+        self.recv_by(Deadline::at(instant))
+    }
+
+    fn send_by(&self, value: &S, deadline: Deadline) -> Result<(), SendError> {
+        let mut bytes = Vec::new();
+        let ((), handles) =
+            handles::collect(|| C::encode_into(value, &mut bytes)).map_err(SendError::Encode)?;
+        let len = bytes.len() as u64;
+        if len > self.limit {
+            return Err(SendError::TooLarge { len, limit: self.limit });
+        }
+        let socket = self.link.socket().ok_or(SendError::Moved)?;
+        let mut outgoing = self.link.outgoing.take(deadline).ok_or(SendError::TimedOut)?;
+        let descriptors: Vec<_> = handles.descriptors().collect();
+        outgoing.send(socket.as_fd(), &bytes, &descriptors, deadline).map_err(SendError::from)?;
+        drop(descriptors);
+        handles.commit();
+        Ok(())
+    }
+
+    /// Waits until a call to receive has something to do: a message, or part of one, is there, or the other end is
+    /// gone. `false` if neither came within `timeout`.
+    #[doc(alias = "poll")]
+    pub fn wait_readable(&self, timeout: Duration) -> Result<bool, RecvError> {
+        let socket = self.link.socket().ok_or(RecvError::Moved)?;
+        poll::one(&socket, Interest::Readable, Deadline::after(timeout)).map_err(RecvError::Os)
+    }
+
+    fn recv_by(&self, deadline: Deadline) -> Result<R, RecvError> {
+        let socket = self.link.socket().ok_or(RecvError::Moved)?;
+        let mut incoming = self.link.incoming.take(deadline).ok_or(RecvError::TimedOut)?;
+        incoming
+            .recv_with(socket.as_fd(), deadline, |bytes, descriptors| {
+                handles::supply(descriptors, || C::decode(bytes))
+            })
+            .map_err(RecvError::from)?
+            .map_err(RecvError::Decode)
+    }
+}
+
+impl<S, R, C> Serialize for Duplex<S, R, C> {
+    fn serialize<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
+        let index = self.link.depart().map_err(Z::Error::custom)?;
+        (index, self.limit).serialize(serializer)
+    }
+}
+
+impl<'de, S, R, C> Deserialize<'de> for Duplex<S, R, C> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (index, limit) = Deserialize::deserialize(deserializer)?;
+        let link = Link::arrive(index, limit).map_err(D::Error::custom)?;
+        Ok(Self { link, limit, types: PhantomData })
+    }
+}
+
+impl<S, R, C> fmt::Debug for Duplex<S, R, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Duplex").field("socket", &self.link.socket()).field("limit", &self.limit).finish()
+    }
+}

@@ -1,0 +1,145 @@
+//! Starting a child: settings, and the steps from a function to a running process.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use procession_codec::{Codec, Message, Postcard, handles};
+use procession_sys::hook::{self, Started};
+use procession_sys::message::{Outgoing, SendError};
+use procession_sys::{Deadline, OsError, limits, socket};
+
+use crate::child;
+use crate::error::{SpawnError, Who};
+use crate::process::{Process, Shared};
+use crate::wire::{self, Body, Start};
+
+/// How long a child may take until it reports, unless set otherwise.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Runs `task(argument)` in a new child process.
+///
+/// Returns as soon as the child exists, about a millisecond; what happens to it from then on is told by
+/// [`Process::join`]. The argument is encoded here and now; arguments above 16 KiB travel in shared memory, so the call
+/// never waits for the child. Handles in the argument (pipe ends, descriptors) go with it.
+///
+/// The child sees the caller's environment, directory, limits and stdio of this moment, and no other descriptors.
+///
+/// Errors: the argument does not encode, or no process could be started. See [`Builder`] for settings.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let roots = procession_process::spawn(f64::sqrt, 2.25)?;
+/// assert_eq!(roots.join()?, 1.5);
+/// # Ok(()) }
+/// ```
+#[doc(alias = "Process.start")]
+pub fn spawn<A: Message, R: Message>(task: fn(A) -> R, argument: A) -> Result<Process<R>, SpawnError> {
+    Builder::new().spawn(task, argument)
+}
+
+/// Settings of a process that is still to be started; made by [`Process::builder`].
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use procession_process::Process;
+///
+/// let child = Process::builder().name("calc").spawn(|n: u32| n + 1, 1)?;
+/// assert_eq!(child.name(), "calc");
+/// assert_eq!(child.join()?, 2);
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "settings start nothing by themselves"]
+pub struct Builder {
+    name: Option<String>,
+    ignore_interrupt: bool,
+    start_timeout: Duration,
+}
+
+impl Builder {
+    pub(crate) fn new() -> Self {
+        Self { name: None, ignore_interrupt: false, start_timeout: START_TIMEOUT }
+    }
+
+    /// The process's name: in errors, and as the name of the thread that runs the task, so also in its panics
+    /// (default `Process-N`). NUL characters are replaced.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into().replace('\0', "\u{fffd}"));
+        self
+    }
+
+    /// Whether the child ignores `SIGINT` (default no), so that Ctrl-C reaches the parent only and the parent decides.
+    /// Set before the task starts; the task may set it otherwise.
+    pub fn ignore_interrupt(mut self, yes: bool) -> Self {
+        self.ignore_interrupt = yes;
+        self
+    }
+
+    /// How long the child may take from its start until it reports (default 10 s). One that takes longer is killed by
+    /// whoever waits for it, who gets [`JoinError::NoHandshake`](crate::JoinError::NoHandshake).
+    pub fn start_timeout(mut self, timeout: Duration) -> Self {
+        self.start_timeout = timeout;
+        self
+    }
+
+    /// Starts the process, as [`spawn`] does.
+    pub fn spawn<A: Message, R: Message>(
+        self,
+        task: fn(A) -> R,
+        argument: A,
+    ) -> Result<Process<R>, SpawnError> {
+        // Where the limit cannot be raised, the lower one holds.
+        let _ = limits::raise_descriptor_limit();
+        let mut bytes = Vec::new();
+        let ((), handles) = handles::collect(|| Postcard::encode_into(&argument, &mut bytes))
+            .map_err(SpawnError::Argument)?;
+        let (body, memory) = Body::pack(bytes)?;
+        let started = hook::start(child::enter)?;
+        let (sentinel, theirs) = sentinel(&started)?.unzip();
+        let name = self.name.unwrap_or_else(next_name);
+        let start = Start {
+            name: name.clone(),
+            function: child::token(task),
+            ignore_interrupt: self.ignore_interrupt,
+            sentinel: sentinel.is_some(),
+            argument: body,
+        };
+        let who = Who { name, pid: started.child.pid() };
+        let shared = Arc::new(Shared::new(who, started, sentinel, self.start_timeout));
+        // From here on an early return drops the handle, which ends the child.
+        let process = Process::new(Arc::clone(&shared));
+        let descriptors: Vec<_> = handles
+            .descriptors()
+            .chain(theirs.as_ref().map(AsFd::as_fd))
+            .chain(memory.as_ref().map(AsFd::as_fd))
+            .collect();
+        let deadline = Deadline::after(self.start_timeout);
+        match wire::send(&mut Outgoing::new(), shared.socket(), &start, &descriptors, deadline) {
+            Ok(()) => {}
+            // It is already dead: its outcome says of what. The handles stay ours.
+            Err(SendError::Closed) => return Ok(process),
+            Err(e) => {
+                let doing = format!("handing its task to process {}", process.pid());
+                return Err(SpawnError::Os(OsError::new(doing, io::Error::other(e))));
+            }
+        }
+        drop(descriptors);
+        handles.commit();
+        // With it goes our side of what has moved.
+        drop(argument);
+        Ok(process)
+    }
+}
+
+/// Where the kernel has no pidfds, two descriptors: ours is readable once theirs, which only the child holds, is gone.
+fn sentinel(started: &Started) -> Result<Option<(OwnedFd, OwnedFd)>, OsError> {
+    if started.child.pidfd().is_some() { Ok(None) } else { socket::pair().map(Some) }
+}
+
+fn next_name() -> String {
+    static STARTED: AtomicU64 = AtomicU64::new(0);
+    format!("Process-{}", STARTED.fetch_add(1, Ordering::Relaxed) + 1)
+}

@@ -1,0 +1,171 @@
+//! The child's side: take the task, run it on a named thread, report, and end with the parent.
+//!
+//! The main thread never runs user code: it watches the parent's pidfd (or, where the kernel has none, the channel's
+//! hang-up) and ends the process when the parent dies, whatever the task is doing.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::thread;
+
+use procession_codec::handles::{self, Outgoing as Handles};
+use procession_codec::{Bytes, Codec, Message, Postcard};
+use procession_sys::Deadline;
+use procession_sys::child::end_now;
+use procession_sys::event::Event;
+use procession_sys::hook::Bootstrap;
+use procession_sys::image::{Function, FunctionToken};
+use procession_sys::message::{Incoming, RecvError};
+use procession_sys::poll::{self, Interest};
+use procession_sys::signal::{self, Disposition, Signal};
+
+use crate::panics;
+use crate::wire::{self, Body, Channel, Report, Start};
+
+/// What a task's shim finds and leaves.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    argument: Vec<u8>,
+    descriptors: Vec<OwnedFd>,
+    outcome: Option<(Report, Vec<u8>, Handles)>,
+}
+
+/// The token of a task.
+pub(crate) fn token<A: Message, R: Message>(task: fn(A) -> R) -> Bytes {
+    FunctionToken::<Exchange>::of(task, shim).to_bytes().to_vec().into()
+}
+
+/// Decodes the argument, calls the task, encodes what it returns.
+fn shim<A: Message, R: Message>(task: fn(A) -> R, exchange: &mut Exchange) {
+    let descriptors = std::mem::take(&mut exchange.descriptors);
+    let argument = handles::supply(descriptors, || Postcard::decode::<A>(&exchange.argument));
+    // The bytes are not needed while the task runs.
+    exchange.argument = Vec::new();
+    let report = match argument {
+        Err(e) => (Report::BadArgument(e.to_string()), Vec::new(), Handles::default()),
+        Ok(argument) => encode(&task(argument)),
+    };
+    exchange.outcome = Some(report);
+}
+
+fn encode<R: Message>(value: &R) -> (Report, Vec<u8>, Handles) {
+    let mut bytes = Vec::new();
+    match handles::collect(|| Postcard::encode_into(value, &mut bytes)) {
+        Ok(((), handles)) => (Report::Returned(Body::Memory), bytes, handles),
+        Err(e) => (Report::BadResult(e.to_string()), Vec::new(), Handles::default()),
+    }
+}
+
+/// Exit code of a child whose task panicked; what Rust programs use.
+const PANICKED: i32 = 101;
+/// Exit code of a child that could not take its task or report its result; the parent knows more.
+const FAILED: i32 = 1;
+
+/// Runs in a child before `main`; the answer is the exit code.
+pub(crate) fn enter(bootstrap: Bootstrap) -> i32 {
+    let Bootstrap { socket, parent } = bootstrap;
+    let Some((start, descriptors)) = receive(&socket, parent.as_ref()) else { return FAILED };
+    run(socket, parent.as_ref(), start, descriptors).unwrap_or(FAILED)
+}
+
+/// Waits for the task, or for the parent's death.
+fn receive(socket: &OwnedFd, parent: Option<&OwnedFd>) -> Option<(Start, Vec<OwnedFd>)> {
+    let mut incoming = Incoming::new(wire::LIMIT);
+    loop {
+        let mut waits = vec![(socket.as_fd(), Interest::Readable)];
+        waits.extend(parent.map(|parent| (parent.as_fd(), Interest::Readable)));
+        let ready = poll::ready(&waits, Deadline::NEVER).ok()?;
+        if ready.get(1) == Some(&true) {
+            return None;
+        }
+        match incoming.recv(socket.as_fd(), Deadline::now()) {
+            Ok(message) => return Some((wire::decode(&message.bytes).ok()?, message.descriptors)),
+            Err(RecvError::TimedOut) => {}
+            Err(_) => return None,
+        }
+    }
+}
+
+fn run(
+    socket: OwnedFd,
+    parent: Option<&OwnedFd>,
+    start: Start,
+    mut descriptors: Vec<OwnedFd>,
+) -> Option<i32> {
+    let argument = start.argument.unpack(&mut descriptors).ok()?;
+    // Held, never used: it closes when this process ends.
+    let _sentinel = if start.sentinel { descriptors.pop() } else { None };
+    let token: [u8; 40] = start.function.as_ref().try_into().ok()?;
+    let function = FunctionToken::<Exchange>::from_bytes(&token).resolve()?;
+    if start.ignore_interrupt {
+        signal::set(Signal::INT, Disposition::Ignore).ok()?;
+    }
+    let channel = Arc::new(Channel::new(socket));
+    let done = Arc::new(Event::new().ok()?);
+    let task = Task { channel: Arc::clone(&channel), done: Arc::clone(&done), function };
+    let exchange = Exchange { argument, descriptors, outcome: None };
+    let thread = thread::Builder::new().name(start.name).spawn(move || task.run(exchange)).ok()?;
+    watch(parent, &channel, &done);
+    Some(thread.join().unwrap_or(PANICKED))
+}
+
+/// Returns when the task's thread is done; ends the process when the parent is dead.
+fn watch(parent: Option<&OwnedFd>, channel: &Channel, done: &Event) {
+    let parent = match parent {
+        Some(parent) => (parent.as_fd(), Interest::Readable),
+        None => (channel.as_fd(), Interest::HangUp),
+    };
+    match poll::ready(&[(done.as_fd(), Interest::Readable), parent], Deadline::NEVER) {
+        Ok(ready) if !ready[0] => end_now(FAILED),
+        _ => {}
+    }
+}
+
+/// What the task's thread needs.
+struct Task {
+    channel: Arc<Channel>,
+    done: Arc<Event>,
+    function: Function<Exchange>,
+}
+
+impl Task {
+    fn run(self, mut exchange: Exchange) -> i32 {
+        // Told also when this thread unwinds.
+        let _done = NotifyOnDrop(&self.done);
+        panics::watch(Arc::clone(&self.channel));
+        let outcome = match panics::catch_panic(|| self.function.call(&mut exchange)) {
+            Ok(()) => exchange.outcome.take(),
+            Err(panic) => Some((Report::Panicked(panic), Vec::new(), Handles::default())),
+        };
+        let Some((report, body, handles)) = outcome else { return FAILED };
+        self.report(report, body, handles)
+    }
+
+    /// Sends the last report; answers the exit code that fits it.
+    fn report(&self, report: Report, body: Vec<u8>, handles: Handles) -> i32 {
+        let (report, memory, code) = match report {
+            Report::Returned(_) => match Body::pack(body) {
+                Ok((body, memory)) => (Report::Returned(body), memory, 0),
+                Err(e) => (Report::BadResult(e.to_string()), None, FAILED),
+            },
+            Report::Panicked(_) => (report, None, PANICKED),
+            _ => (report, None, FAILED),
+        };
+        let descriptors: Vec<_> = handles.descriptors().chain(memory.as_ref().map(AsFd::as_fd)).collect();
+        match self.channel.send(&report, &descriptors, Deadline::NEVER) {
+            Ok(()) => {
+                drop(descriptors);
+                handles.commit();
+                code
+            }
+            Err(_) => FAILED,
+        }
+    }
+}
+
+struct NotifyOnDrop<'a>(&'a Event);
+
+impl Drop for NotifyOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.notify();
+    }
+}
