@@ -19,7 +19,8 @@ use super::{PATIENCE, Start, await_start, expected, gate, hold};
 
 pub(crate) fn exit_codes(start: Start) {
     for code in [0, 1, 7, 101, 255] {
-        let child = start().name("leaver").spawn(|code: i32| -> u8 { std::process::exit(code) }, code).unwrap();
+        let child =
+            start().name("leaver").spawn(|code: i32| -> u8 { std::process::exit(code) }, code).unwrap();
         let pid = child.pid();
         let error = child.join().unwrap_err();
         let (who, told) = expected!(&error, JoinError::Exited { who, code } => (who.clone(), *code));
@@ -41,22 +42,21 @@ pub(crate) fn an_abort(start: Start) {
     assert!(hint.contains("abort()"), "{hint}");
 }
 
-fn kill_self(signal: i32) {
+fn signal_self(signal: i32) {
     let signal = processes::Signal::from_named_raw(signal).expect("a signal");
     processes::kill(std::process::id(), signal).expect("we may signal ourselves");
+    // Another thread may be the one that takes it: it may be a moment until this one notices.
+    loop {
+        std::thread::park();
+    }
 }
 
 pub(crate) fn a_kill_from_inside(start: Start) {
-    let (signal, hint) = death(start().spawn(kill_self, Signal::KILL.0).unwrap());
+    let (signal, hint) = death(start().spawn(signal_self, Signal::KILL.0).unwrap());
     assert_eq!(signal, Signal::KILL);
     assert!(hint.contains("out-of-memory"), "{hint}");
     for signal in [Signal::TERM, Signal::HUP, Signal::SEGV, Signal::USR1, Signal::XCPU] {
-        fn stay(signal: i32) {
-            kill_self(signal);
-            // It may be a moment until the signal is noticed.
-            std::thread::park();
-        }
-        assert_eq!(death(start().spawn(stay, signal.0).unwrap()).0, signal);
+        assert_eq!(death(start().spawn(signal_self, signal.0).unwrap()).0, signal);
     }
 }
 
@@ -85,14 +85,12 @@ pub(crate) fn a_stack_overflow(start: Start) {
 fn await_stop(pid: u32) {
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
     // SAFETY: the pointer is to a local variable of the right type.
-    let answer = unsafe {
-        libc::waitid(libc::P_PID, pid, info.as_mut_ptr(), libc::WSTOPPED | libc::WNOWAIT)
-    };
+    let answer = unsafe { libc::waitid(libc::P_PID, pid, info.as_mut_ptr(), libc::WSTOPPED | libc::WNOWAIT) };
     assert_eq!(answer, 0, "waiting for a child to stop");
 }
 
 pub(crate) fn stopped_and_then_killed(start: Start) {
-    let child = start().spawn(kill_self, Signal::STOP.0).unwrap();
+    let child = start().spawn(signal_self, Signal::STOP.0).unwrap();
     await_stop(child.pid());
     assert_eq!(processes::state(child.pid()), Some(State::Stopped));
     assert!(child.is_alive(), "a stopped child has not ended");

@@ -32,8 +32,11 @@ pub(crate) fn a_scope_gives_the_first_failure(start: Start) {
     let outcome = scope(|s| {
         s.spawn_with(start(), |n: u8| n, 1).unwrap();
         // The first in the order of their start, not of their end.
-        s.spawn_with(start().name("first"), hold, theirs).unwrap().terminate().unwrap();
-        s.spawn_with(start().name("second"), |()| -> () { panic!("later") }, ()).unwrap();
+        let first = s.spawn_with(start().name("first"), hold, theirs).unwrap();
+        let second = s.spawn_with(start().name("second"), |()| -> () { panic!("earlier") }, ()).unwrap();
+        second.wait().unwrap();
+        await_start(&ours);
+        first.terminate().unwrap();
         last = Identity::of(s.spawn_with(start(), |n: u8| n, 1).unwrap().pid());
     });
     let (who, signal) = expected!(outcome, Err(JoinError::Killed { who, signal, .. }) => (who, signal));

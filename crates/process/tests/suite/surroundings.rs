@@ -100,7 +100,8 @@ fn careless(name: &CStr) -> OwnedFd {
 fn descriptors(_: ()) -> Vec<(String, PathBuf)> {
     let all = std::fs::read_dir("/proc/self/fd").unwrap().filter_map(Result::ok);
     // Without the directory itself, which is closed by the time it is looked at.
-    all.filter_map(|e| Some((e.file_name().into_string().ok()?, std::fs::read_link(e.path()).ok()?))).collect()
+    all.filter_map(|e| Some((e.file_name().into_string().ok()?, std::fs::read_link(e.path()).ok()?)))
+        .collect()
 }
 
 pub(crate) fn no_descriptor_but_its_own(start: Start) {
