@@ -170,3 +170,30 @@ impl Reports {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Body;
+
+    /// What `sys` tells of a refused handshake (its own tests make one) reaches the caller.
+    #[test]
+    fn another_image_is_an_outcome() {
+        let who = Who { name: "p".into(), pid: 1 };
+        let mut reports = Reports::new();
+        reports.handshake = Handshake::Other(ImageId::current().unwrap());
+        let outcome = reports.decide(&who, Exit::Code(125), Duration::ZERO);
+        let Err(JoinError::NotSameImage { difference, .. }) = outcome else { panic!("{outcome:?}") };
+        assert!(difference.contains("ours is ImageId("), "{difference}");
+    }
+
+    #[test]
+    fn garbage_comes_before_everything_else() {
+        let who = Who { name: "p".into(), pid: 1 };
+        let mut reports = Reports::new();
+        reports.garbled = Some("nonsense".into());
+        reports.last = Some((Report::Returned(Body::Memory), Vec::new()));
+        let outcome = reports.decide(&who, Exit::Code(0), Duration::ZERO);
+        assert!(matches!(outcome, Err(JoinError::Garbled { .. })), "{outcome:?}");
+    }
+}
