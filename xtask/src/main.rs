@@ -27,7 +27,8 @@ const BENCH_WATCHDOG: Duration = Duration::from_secs(4 * 60 * 60);
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match command(&args) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("xtask: {error}");
             ExitCode::FAILURE
@@ -35,39 +36,34 @@ fn main() -> ExitCode {
     }
 }
 
-fn command(args: &[String]) -> Result<(), String> {
+/// Whether all went well; `Ok(false)`: no, and all about it has been printed.
+fn command(args: &[String]) -> Result<bool, String> {
     let (name, rest) =
         args.split_first().map_or(("help", [].as_slice()), |(name, rest)| (name.as_str(), rest));
     match name {
         "ci" => {
             let ([long], names) = options(rest, ["--long"])?;
-            ci::run(Workspace::read()?, &names, long)
+            return ci::run(Workspace::read()?, &names, long);
         }
         "tidy" => {
             let ([bless], names) = options(rest, ["--bless"])?;
             no_more(&names)?;
-            tidy::run(&Workspace::read()?, bless)
+            tidy::run(&Workspace::read()?, bless)?;
         }
         "bench" | "benchmarks" => {
             let ([quick, smoke], names) = options(rest, ["--quick", "--smoke"])?;
             no_more(names.get(1..).unwrap_or_default())?;
-            bench::run(
-                &Workspace::read()?,
-                size(quick, smoke)?,
-                names.first().map(String::as_str),
-                BENCH_WATCHDOG,
-            )
+            let (size, filter) = (size(quick, smoke)?, names.first().map(String::as_str));
+            bench::run(&Workspace::read()?, size, filter, BENCH_WATCHDOG)?;
         }
         "demo" => {
             no_more(rest)?;
-            demo::run(&Workspace::read()?)
+            demo::run(&Workspace::read()?)?;
         }
-        "help" | "--help" | "-h" => {
-            println!("{}", usage());
-            Ok(())
-        }
-        other => Err(format!("there is no command `{other}`\n\n{}", usage())),
+        "help" | "--help" | "-h" => println!("{}", usage()),
+        other => return Err(format!("there is no command `{other}`\n\n{}", usage())),
     }
+    Ok(true)
 }
 
 /// Which of the `known` options are there, and the other words.

@@ -72,6 +72,9 @@ fn judge(
 
     println!("\n{}", budget::table(crates));
     println!("{}", contract::tables(report.tests()));
+    if report.n_torn() > 0 {
+        println!("the lines of {} tests were torn by other output: a table may lack them", report.n_torn());
+    }
     skipped.iter().for_each(|skip| println!("skipped: {skip}"));
     let sum = |count: fn(&report::Crate) -> usize| crates.iter().map(count).sum();
     Ok(Outcome { passed: sum(|c| c.passed), failed: sum(|c| c.failed), skipped: skipped.len(), complaints })

@@ -58,9 +58,7 @@ impl Report {
             self.enter(package, at);
         } else if let Some(rest) = line.strip_prefix("test result: ") {
             self.summary(rest);
-        } else if let Some((path, verdict)) =
-            line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... "))
-        {
+        } else if let Some((path, verdict)) = test_of(line) {
             self.verdict(path.to_owned(), verdict);
         } else if let Some(path) = self.pending.take() {
             self.verdict(path, line);
@@ -82,6 +80,12 @@ impl Report {
     /// The tests whose lines could be read.
     pub(crate) fn tests(&self) -> &[Test] {
         &self.tests
+    }
+
+    /// How many tests ran whose line could not be read.
+    pub(crate) fn n_torn(&self) -> usize {
+        let n_run: usize = self.crates.iter().map(|c| c.passed + c.failed).sum();
+        n_run.saturating_sub(self.tests.len())
     }
 
     /// What is wrong whatever the exit code says.
@@ -145,6 +149,13 @@ impl Report {
     }
 }
 
+/// The path and the verdict of a line like `test a::b ... ok`, also behind an unfinished line of a child process.
+fn test_of(line: &str) -> Option<(&str, &str)> {
+    let (left, verdict) = line.split_once(" ... ")?;
+    let path = left.strip_prefix("test ").or_else(|| left.rsplit_once("test ").map(|(_, path)| path))?;
+    Some((path, verdict))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,8 +167,9 @@ mod tests {
 running 2 tests
 test x::one ... ok
 test x::two - should panic ... ok
+child wrote thistest x::three ... ok
 
-test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s
+test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s
 
      Running tests/contract.rs (/elsewhere/debug/deps/contract-2)
 test contract::c::i::none::r ... FAILED
@@ -186,7 +198,7 @@ test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
     fn counts_and_time_go_to_crates() {
         let report = read(OUTPUT);
         let expected = [
-            Crate { name: "a".into(), passed: 3, failed: 0, ignored: 0, time: Duration::from_secs(8 + 2) },
+            Crate { name: "a".into(), passed: 4, failed: 0, ignored: 0, time: Duration::from_secs(9 + 2) },
             Crate { name: "b".into(), passed: 1, failed: 1, ignored: 1, time: Duration::from_secs(8) },
         ];
         assert_eq!(report.crates(), expected);
@@ -199,11 +211,14 @@ test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
         let expected = [
             ("x::one", true),
             ("x::two", true),
+            ("x::three", true),
             ("contract::c::i::none::r", false),
             ("torn", true),
             ("src/lib.rs", true),
         ];
         assert_eq!(tests, expected);
+        assert_eq!(report.n_torn(), 0);
+        assert_eq!(read(&OUTPUT.replace("test x::one ... ok", "te")).n_torn(), 1);
     }
 
     #[test]
