@@ -1,8 +1,8 @@
 //! `cargo xtask ci`: everything that must be green, step by step, on one machine.
 //!
-//! Invariants: a red step does not hide the next one, all run and a table says which failed; the exit code is red if
-//! one step is; the last line is `N passed, N failed, N skipped` and counts tests, and a failed step that has no
-//! failed test counts as one failure, so that it never reads green when the run is red.
+//! Invariants: a red step does not hide the next one, all run and a table says which failed; the exit code is
+//! red if one step is; the last line is `N passed, N failed, N skipped` and counts tests, and a failed step
+//! that has no failed test counts as one failure, so that it never reads green when the run is red.
 
 use crate::run::Run;
 use crate::workspace::Workspace;

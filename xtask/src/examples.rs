@@ -1,7 +1,7 @@
 //! The step `examples`: every example builds, runs and ends, and so does the main job that README.md names.
 //!
-//! An example runs without arguments unless the comment at its head says otherwise: `//! ci: --words 3` are its
-//! arguments, `//! ci: stdin: text` is a line of its input; both may stand more than once.
+//! An example runs without arguments unless the comment at its head says otherwise: `//! ci: --words 3` are
+//! its arguments, `//! ci: stdin: text` is a line of its input; both may stand more than once.
 
 use crate::artifacts::{self, Program};
 use crate::ci::{Context, Outcome};

@@ -1,7 +1,7 @@
 //! `cargo xtask`: the commands of this repository, written in Rust so that they need no other tool.
 //!
-//! Invariants: it depends on no crate of the workspace, so that it builds when they do not; every command it starts
-//! has a watchdog; its exit code is 0 only if everything it was asked for went well.
+//! Invariants: it depends on no crate of the workspace, so that it builds when they do not; every command it
+//! starts has a watchdog; its exit code is 0 only if everything it was asked for went well.
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line program talks to its user")]
 

@@ -1,7 +1,7 @@
 //! Commands that README.md promises, read from it, so that what is run is what is written.
 //!
-//! A command stands alone in the fenced block after its marker, an HTML comment. It is split at spaces and run without
-//! a shell; a line that needs a shell is refused.
+//! A command stands alone in the fenced block after its marker, an HTML comment. It is split at spaces and
+//! run without a shell; a line that needs a shell is refused.
 
 use std::fs;
 use std::path::Path;

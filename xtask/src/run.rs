@@ -1,8 +1,8 @@
 //! Runs a command with a watchdog: at its deadline the command ends, with every process it started.
 //!
-//! Invariants: each command runs in a process group of its own and reads no terminal. A guard process, which waits
-//! for the end of a pipe that only we hold, kills that group when the watchdog expires and also when we ourselves
-//! die, by whatever signal. Only groups made here are ever killed.
+//! Invariants: each command runs in a process group of its own and reads no terminal. A guard process, which
+//! waits for the end of a pipe that only we hold, kills that group when the watchdog expires and also when we
+//! ourselves die, by whatever signal. Only groups made here are ever killed.
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, PipeReader, Read, Write};
@@ -273,7 +273,8 @@ mod tests {
         assert_ends(&lines[0]);
     }
 
-    /// The kill is on its way: waits for the end itself, which a zombie that nobody has reaped has reached too.
+    /// The kill is on its way: waits for the end itself, which a zombie that nobody has reaped has reached
+    /// too.
     fn assert_ends(pid: &str) {
         let deadline = Instant::now() + Duration::from_secs(60);
         while is_running(pid) {

@@ -2,9 +2,13 @@
 //!
 //! Invariant: nothing here looks into a manifest; what cargo resolved is the truth that is checked.
 
+use crate::run::Run;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::time::Duration;
+
+/// Long enough to fetch every dependency once.
+const WATCHDOG: Duration = Duration::from_secs(10 * 60);
 
 /// The workspace and every package in its graph.
 #[derive(Debug)]
@@ -45,15 +49,17 @@ pub(crate) struct Target {
 impl Workspace {
     /// Asks cargo; reads the network only if a dependency was never fetched.
     pub(crate) fn read() -> Result<Self, String> {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut command = Command::new(cargo);
         let ours = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| ".".into());
-        command.args(["metadata", "--format-version", "1"]).current_dir(ours);
-        let output = command.output().map_err(|e| format!("starting `cargo metadata`: {e}"))?;
-        if !output.status.success() {
-            return Err(format!("`cargo metadata` failed: {}", String::from_utf8_lossy(&output.stderr)));
-        }
-        Self::parse(&String::from_utf8_lossy(&output.stdout))
+        let mut answer = String::new();
+        let run = Run::cargo(Path::new(&ours), WATCHDOG).args(["metadata", "--format-version", "1"]);
+        run.lines(|line| {
+            if line.starts_with('{') {
+                answer = line.to_owned();
+            } else {
+                println!("{line}");
+            }
+        })?;
+        Self::parse(&answer)
     }
 
     /// The answer of `cargo metadata --format-version 1`.

@@ -1,8 +1,8 @@
 //! The procedural macros of procession.
 //!
 //! # What belongs here
-//! The derive that proves of a type that it may live in shared memory, and the attribute that makes a proxy from a
-//! trait. What they expand to belongs to `procession-shm` and `procession-manager`.
+//! The derive that proves of a type that it may live in shared memory, and the attribute that makes a proxy
+//! from a trait. What they expand to belongs to `procession-shm` and `procession-manager`.
 //!
 //! # What works today
 //! Nothing: this crate exports no macro yet, and no other crate depends on it.

@@ -1,9 +1,10 @@
 //! Shared memory: bytes with a type, in mappings that several processes see at once.
 //!
 //! # What belongs here
-//! Segments of anonymous memory that travel as one descriptor, the mark of types that may live in them, values,
-//! arrays and atomics over them, and the table of participants by which the death of a peer is proved. Between
-//! `procession-sys`, which maps memory and knows no types, and `procession-sync`, which builds locks from words.
+//! Segments of anonymous memory that travel as one descriptor, the mark of types that may live in them,
+//! values, arrays and atomics over them, and the table of participants by which the death of a peer is
+//! proved. Between `procession-sys`, which maps memory and knows no types, and `procession-sync`, which
+//! builds locks from words.
 //!
 //! # What works today
 //! Nothing: this crate exports no item yet, and no other crate depends on it.

@@ -2,8 +2,8 @@
 //!
 //! # What belongs here
 //! Mutex, reader-writer lock, condition variable, event, semaphore and barrier. Each is an object over a word
-//! protocol of `procession-raw` that lives in memory of `procession-shm`; a holder that dies is an answer to the
-//! next caller and never a wait without end.
+//! protocol of `procession-raw` that lives in memory of `procession-shm`; a holder that dies is an answer to
+//! the next caller and never a wait without end.
 //!
 //! # What works today
 //! Nothing: this crate exports no item yet, and no other crate depends on it.
@@ -13,5 +13,6 @@
 //! Between threads of one process, the standard library has all of these.
 //!
 //! # What it does not do
-//! It uses no POSIX condition variable in shared memory, because killing a waiter can block its signaller for good.
+//! It uses no POSIX condition variable in shared memory, because killing a waiter can block its signaller for
+//! good.
 #![forbid(unsafe_code)]

@@ -1,7 +1,7 @@
 //! How long the tests of a crate may run, so that a slow test is a decision and not an accident.
 //!
-//! The numbers are about three times what a quiet machine with two cores needs, building of doctests included and
-//! building of everything else not. `PROCESSION_BUDGET_FACTOR` stretches them for a slow machine.
+//! A number is to be about three times what a quiet machine with two cores needs, building of doctests
+//! included and building of everything else not. `PROCESSION_BUDGET_FACTOR` stretches all for a slow machine.
 
 use super::report::Crate;
 use crate::workspace::Workspace;

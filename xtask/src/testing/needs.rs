@@ -1,4 +1,5 @@
-//! What the tests need from the machine. Elsewhere a test may skip without them; under `ci` they are required.
+//! What the tests need from the machine. Elsewhere a test may skip without them; under `ci` they are
+//! required.
 
 use crate::run::Run;
 use std::fs;
@@ -21,8 +22,8 @@ pub(crate) fn check(root: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// `scope` is what Yama says, or nothing where the kernel has no Yama. A seccomp filter that forbids ptrace is found
-/// by the tests, which fail then.
+/// `scope` is what Yama says, or nothing where the kernel has no Yama. A seccomp filter that forbids ptrace
+/// is found by the tests, which fail then.
 fn ptrace(scope: &str) -> Result<(), String> {
     match scope {
         "3" => {

@@ -1,7 +1,9 @@
-//! Reads the output of `cargo test` as it comes: which crate a test belongs to, what became of it, how long it took.
+//! Reads the output of `cargo test` as it comes: which crate a test belongs to, what became of it, how long
+//! it took.
 //!
-//! Invariant: the counts are those of the summary line of each test program; names are read from single lines, and a
-//! child process that writes in between can tear one. A torn name costs a row in the contract table, never a count.
+//! Invariant: the counts are those of the summary line of each test program; names are read from single
+//! lines, and a child process that writes in between can tear one. A torn name costs a row in the contract
+//! table, never a count.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -149,7 +151,8 @@ impl Report {
     }
 }
 
-/// The path and the verdict of a line like `test a::b ... ok`, also behind an unfinished line of a child process.
+/// The path and the verdict of a line like `test a::b ... ok`, also behind an unfinished line of a child
+/// process.
 fn test_of(line: &str) -> Option<(&str, &str)> {
     let (left, verdict) = line.split_once(" ... ")?;
     let path = left.strip_prefix("test ").or_else(|| left.rsplit_once("test ").map(|(_, path)| path))?;

@@ -1,7 +1,7 @@
 //! Skipped tests: each wrote a line to a log, and each must be in the committed list.
 //!
-//! The log holds `test path`, `need` and `reason`, parted by tabs; the list the first two, below a comment that says
-//! why. Invariant: a skip for something that `ci` requires fails even if somebody listed it.
+//! The log holds `test path`, `need` and `reason`, parted by tabs; the list the first two, below a comment
+//! that says why. Invariant: a skip for something that `ci` requires fails even if somebody listed it.
 
 use super::needs;
 use std::collections::BTreeSet;
@@ -44,6 +44,11 @@ pub(crate) fn read(log: &Path) -> Result<Vec<Skip>, String> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(format!("reading {}: {error}", log.display())),
     }
+}
+
+/// How many tests skipped: one that lacks two things is one test.
+pub(crate) fn n_tests(skips: &[Skip]) -> usize {
+    skips.iter().map(|skip| &skip.test).collect::<BTreeSet<_>>().len()
 }
 
 /// The committed list.
@@ -99,6 +104,11 @@ mod tests {
         let found = judge(&skips, &allowed);
         assert_eq!(found.len(), 2, "{found:?}");
         assert!(found[0].contains("a::c") && found[1].contains("requires ptrace"), "{found:?}");
+    }
+
+    #[test]
+    fn a_test_that_lacks_two_things_is_one_test() {
+        assert_eq!(n_tests(&[skip("a\tcgroup\tx"), skip("a\tperf\tx"), skip("b\tperf\tx")]), 2);
     }
 
     #[test]

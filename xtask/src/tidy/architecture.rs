@@ -1,6 +1,8 @@
-//! ARCHITECTURE.md says what is true: its crates are the crates of the workspace, its arrows are those of the table.
+//! ARCHITECTURE.md says what is true: its crates are the crates of the workspace, its arrows are those of the
+//! table.
 //!
-//! The page holds the table in a fenced block marked `arrows`, and names each crate of the list as `crates/<name>`.
+//! The page holds the table in a fenced block marked `arrows`, and names each crate of the list as
+//! `crates/<name>`.
 
 use super::arrows::{self, Row};
 use super::files::Files;

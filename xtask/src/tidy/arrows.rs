@@ -1,7 +1,7 @@
 //! Which of our crates may depend on which: the table, and the arrows that the manifests really draw.
 //!
-//! Invariants: arrows go to lower levels only. A dev-dependency on `testkit` is allowed from everywhere; other
-//! dev-dependencies follow the same table. ARCHITECTURE.md holds the same table for readers.
+//! Invariants: arrows go to lower levels only. A dev-dependency on `testkit` is allowed from everywhere;
+//! other dev-dependencies follow the same table. ARCHITECTURE.md holds the same table for readers.
 
 use crate::workspace::{Package, Workspace};
 

@@ -1,7 +1,7 @@
 //! The code of a Rust file without its comments, strings and characters.
 //!
-//! Invariant: what is taken out becomes spaces, and line ends stay, so that the line of a finding is the line in the
-//! file. The reader is approximate only for token pasting inside macros, which the checks do not need.
+//! Invariant: what is taken out becomes spaces, and line ends stay, so that the line of a finding is the line
+//! in the file. The reader is approximate only for token pasting inside macros, which the checks do not need.
 
 /// `text` with the content of comments, string literals and character literals blanked.
 pub(crate) fn only(text: &str) -> String {
@@ -80,7 +80,8 @@ fn string(chars: &[char], at: usize) -> usize {
     chars.len()
 }
 
-/// A literal that starts with letters, such as `br#".."#` or `b'x'`; `at` itself for a name that only looks like one.
+/// A literal that starts with letters, such as `br#".."#` or `b'x'`; `at` itself for a name that only looks
+/// like one.
 fn prefixed(chars: &[char], at: usize) -> usize {
     let letters = chars[at..].iter().take_while(|c| matches!(c, 'r' | 'b' | 'c')).count();
     let raw = chars[at..at + letters].contains(&'r');

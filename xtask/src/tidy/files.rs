@@ -1,7 +1,7 @@
 //! The texts that the checks read: every Rust file of the tree, every manifest, and the pages at the root.
 //!
-//! Invariant: directories that cargo marked as caches and those whose name starts with a dot are not entered, so that
-//! the tree can be checked where no git is installed.
+//! Invariant: directories that cargo marked as caches and those whose name starts with a dot are not entered,
+//! so that the tree can be checked where no git is installed.
 
 use crate::workspace::Workspace;
 use std::fs;

@@ -1,6 +1,7 @@
 //! Every package that can be part of a build may be used under a licence we accept.
 //!
-//! Invariant: `deny.toml` accepts exactly the licences of [`ACCEPTED`]. An expression that cannot be read is refused.
+//! Invariant: `deny.toml` accepts exactly the licences of [`ACCEPTED`]. An expression that cannot be read is
+//! refused.
 
 use super::files::Files;
 use crate::workspace::Workspace;

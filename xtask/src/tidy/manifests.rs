@@ -1,6 +1,7 @@
 //! Versions live once, in the root manifest; no package builds with a script.
 //!
-//! The reader knows the few shapes of TOML that manifests have: `[section]`, `name = value`, `name.key = value`.
+//! The reader knows the few shapes of TOML that manifests have: `[section]`, `name = value`, `name.key =
+//! value`.
 
 use super::files::Files;
 use crate::workspace::Workspace;

@@ -1,7 +1,8 @@
-//! `cargo xtask tidy`: the rules that a compiler does not hold. It reads files and `cargo metadata`; it builds nothing.
+//! `cargo xtask tidy`: the rules that a compiler does not hold. It reads files and `cargo metadata`; it
+//! builds nothing.
 //!
-//! Invariants: a check is a function from texts to complaints, so that its tests feed it bad samples; every complaint
-//! says where and what to do; nothing is written unless `--bless` asks for it.
+//! Invariants: a check is a function from texts to complaints, so that its tests feed it bad samples; every
+//! complaint says where and what to do; nothing is written unless `--bless` asks for it.
 
 mod architecture;
 mod arrows;

@@ -1,8 +1,9 @@
 //! Which files hold `unsafe`, and how often: nothing becomes unsafe without a line in a committed list.
 //!
-//! Counted is the keyword outside comments and strings: blocks, functions, implementations, foreign functions and
-//! `#[unsafe(..)]` attributes. Invariants: listed files lie below [`PLACES`], allow the lint with a reason and have a
-//! `# Safety` section; every crate that does not lie there forbids unsafe code in its root file.
+//! Counted is the keyword outside comments and strings: blocks, functions, implementations, foreign functions
+//! and `#[unsafe(..)]` attributes. Invariants: listed files lie below [`PLACES`], allow the lint with a
+//! reason and have a `# Safety` section; every crate that does not lie there forbids unsafe code in its root
+//! file.
 
 use super::code;
 use super::files::Files;
@@ -99,7 +100,8 @@ fn check_file(path: &str, text: &str) -> Vec<String> {
     complaints
 }
 
-/// `crates/queue` may hold one unsafe file, so its root only denies; the lint of the workspace does that anyway.
+/// `crates/queue` may hold one unsafe file, so its root only denies; the lint of the workspace does that
+/// anyway.
 fn check_root(root: &str, text: &str) -> Option<String> {
     let may_hold = PLACES.iter().any(|place| root.starts_with(place)) || root.starts_with("crates/queue/");
     let forbids = text.lines().any(|line| line == "#![forbid(unsafe_code)]");
