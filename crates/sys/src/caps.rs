@@ -112,7 +112,10 @@ pub fn diagnostics() -> Diagnostics {
         kernel: kernel.trim().to_owned(),
         capabilities: Capability::ALL.map(|capability| (capability, has(capability))),
         switched_off: switch().to_owned(),
-        unknown_words: words(switch()).filter(|w| Capability::from_name(w).is_none()).map(str::to_owned).collect(),
+        unknown_words: words(switch())
+            .filter(|w| Capability::from_name(w).is_none())
+            .map(str::to_owned)
+            .collect(),
         cpus: crate::cpu::available(),
         memory: crate::memory::available(),
         limits: crate::limits::get(),
@@ -168,7 +171,8 @@ fn words(list: &str) -> impl Iterator<Item = &str> {
 
 /// A kernel that knows the call dislikes an empty list; one that does not, or a sandbox, answers something else.
 fn probe_waitv() -> bool {
-    let answer = rustix::thread::futex::waitv(&[], WaitvFlags::empty(), None, rustix::time::ClockId::Monotonic);
+    let answer =
+        rustix::thread::futex::waitv(&[], WaitvFlags::empty(), None, rustix::time::ClockId::Monotonic);
     answer == Err(Errno::INVAL)
 }
 

@@ -40,7 +40,8 @@ pub(crate) fn number_of(text: &str, key: &str) -> Option<u64> {
 
 fn find(groups: &str, mounts: &str, controller: &str) -> Option<Places> {
     let mounts: Vec<Mount<'_>> = mounts.lines().filter_map(Mount::parse).collect();
-    let old = mounts.iter().find(|m| m.version == Version::One && m.options.split(',').any(|o| o == controller));
+    let old =
+        mounts.iter().find(|m| m.version == Version::One && m.options.split(',').any(|o| o == controller));
     let mount = old.or_else(|| mounts.iter().find(|m| m.version == Version::Two))?;
     let group = groups.lines().find_map(|line| {
         let mut fields = line.splitn(3, ':');
@@ -120,7 +121,7 @@ mod tests {
         let memory = find(groups, HYBRID, "memory").unwrap();
         assert_eq!((memory.version, paths(&memory)[0]), (Version::One, "/sys/fs/cgroup/memory/job/7"));
         let cpu = find(groups, HYBRID, "cpu").unwrap();
-        assert_eq!((cpu.version, paths(&cpu)), (Version::One, vec!["/sys/fs/cgroup/cpu/", ]).to_owned());
+        assert_eq!((cpu.version, paths(&cpu)), (Version::One, vec!["/sys/fs/cgroup/cpu/",]).to_owned());
         let pids = find(groups, HYBRID, "pids").unwrap();
         assert_eq!((pids.version, paths(&pids)[0]), (Version::Two, "/sys/fs/cgroup/unified/else"));
     }

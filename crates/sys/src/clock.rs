@@ -67,6 +67,6 @@ mod tests {
         assert!(!Deadline::NEVER.has_passed());
         let soon = Deadline::after(Duration::from_secs(9));
         assert_eq!(soon.min(Deadline::NEVER), soon);
-        assert_eq!(Deadline::now().min(soon).has_passed(), true);
+        assert!(Deadline::now().min(soon).has_passed());
     }
 }

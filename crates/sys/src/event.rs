@@ -33,7 +33,8 @@ impl Event {
     /// Too many open descriptors.
     pub fn new() -> Result<Self> {
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
-        let fd = rustix::event::eventfd(0, flags).map_err(|errno| OsError::new("creating an event", errno))?;
+        let fd =
+            rustix::event::eventfd(0, flags).map_err(|errno| OsError::new("creating an event", errno))?;
         Ok(Self { fd })
     }
 
@@ -43,7 +44,8 @@ impl Event {
     /// # Errors
     /// The descriptor cannot be made non-blocking and close-on-exec.
     pub fn adopt(fd: OwnedFd) -> Result<Self> {
-        let failed = |errno: Errno| OsError::new(format!("adopting descriptor {} as an event", fd.as_raw_fd()), errno);
+        let failed =
+            |errno: Errno| OsError::new(format!("adopting descriptor {} as an event", fd.as_raw_fd()), errno);
         let flags = rustix::fs::fcntl_getfl(&fd).map_err(failed)?;
         rustix::fs::fcntl_setfl(&fd, flags | rustix::fs::OFlags::NONBLOCK).map_err(failed)?;
         rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC).map_err(failed)?;

@@ -81,7 +81,10 @@ pub fn wait_any(words: &[(&AtomicU32, u32)], deadline: Deadline) -> Waited {
         _ if !caps::has(Capability::Waitv) => wait_a_tick(*first, deadline),
         1..4 => wait_on_all::<4>(words, deadline),
         4..MAX_WORDS => wait_on_all::<MAX_WORDS>(words, deadline),
-        _ => cut_short(wait_on_all::<MAX_WORDS>(&words[..MAX_WORDS], deadline.min(Deadline::after(TICK))), deadline),
+        _ => cut_short(
+            wait_on_all::<MAX_WORDS>(&words[..MAX_WORDS], deadline.min(Deadline::after(TICK))),
+            deadline,
+        ),
     }
 }
 
@@ -104,7 +107,8 @@ pub fn store_and_wake(word: &AtomicU32, value: u32, n: u32) -> u32 {
         std::sync::atomic::fence(Ordering::Release);
         let n = count(n);
         // The call could wake a second set of sleepers if the word's old value compares; it practically never does.
-        let woken = futex::wake_op(word, Flags::empty(), n, 0, word, op, WakeOpCmp::Eq, argument, NO_OLD_VALUE);
+        let woken =
+            futex::wake_op(word, Flags::empty(), n, 0, word, op, WakeOpCmp::Eq, argument, NO_OLD_VALUE);
         if let Ok(woken) = woken {
             return woken as u32;
         }
@@ -155,7 +159,8 @@ fn wait_on_all<const N: usize>(words: &[(&AtomicU32, u32)], deadline: Deadline) 
         entry.flags = WaitFlags::SIZE_U32;
     }
     loop {
-        let answer = futex::waitv(&entries[..words.len()], WaitvFlags::empty(), until.as_ref(), ClockId::Monotonic);
+        let answer =
+            futex::waitv(&entries[..words.len()], WaitvFlags::empty(), until.as_ref(), ClockId::Monotonic);
         match answer {
             Err(Errno::INTR) => continue,
             Err(Errno::NOSYS | Errno::PERM) => {

@@ -59,9 +59,9 @@ pub fn get() -> Limits {
 /// ```
 pub fn raise_descriptor_limit() -> Result<Limit> {
     static RAISED: OnceLock<std::result::Result<Limit, i32>> = OnceLock::new();
-    RAISED.get_or_init(raise).map_err(|errno| {
-        OsError::from_errno("raising the limit of open descriptors to its maximum", errno)
-    })
+    RAISED
+        .get_or_init(raise)
+        .map_err(|errno| OsError::from_errno("raising the limit of open descriptors to its maximum", errno))
 }
 
 /// How many descriptors this process has open. Reads a directory, so it costs more the more there are.
@@ -81,7 +81,7 @@ fn raise() -> std::result::Result<Limit, i32> {
         return Ok(now.into());
     }
     let wanted = Rlimit { current: now.maximum, maximum: now.maximum };
-    setrlimit(Resource::Nofile, wanted).map_err(|errno| errno.raw_os_error())?;
+    setrlimit(Resource::Nofile, wanted).map_err(rustix::io::Errno::raw_os_error)?;
     Ok(getrlimit(Resource::Nofile).into())
 }
 

@@ -1,7 +1,7 @@
 //! Messages over packets: any number of bytes and any number of descriptors, wholly there or wholly absent.
 //!
 //! A message is one packet where it fits, so that small messages cost one system call each way. A longer one is
-//! cut into packets, each with a [header](header); the receiver puts it together again. Either side may give up
+//! cut into packets, each with a header; the receiver puts it together again. Either side may give up
 //! waiting at any packet without losing its place:
 //! - a *sender* whose deadline passes in the middle owes the receiver a notice that the message is void. The notice
 //!   goes out ahead of its next message; the receiver then drops what it has of the void one;

@@ -77,7 +77,9 @@ fn poll(entries: &mut [PollFd<'_>], deadline: Deadline) -> Result<bool> {
             Ok(0) if deadline.has_passed() => return Ok(false),
             Ok(0) | Err(Errno::INTR) => {} // early, or interrupted: the deadline is absolute
             Ok(_) => return Ok(true),
-            Err(errno) => return Err(OsError::new(format!("waiting for {} descriptors", entries.len()), errno)),
+            Err(errno) => {
+                return Err(OsError::new(format!("waiting for {} descriptors", entries.len()), errno));
+            }
         }
     }
 }

@@ -12,8 +12,8 @@ use std::{error, fmt, io};
 use rustix::cmsg_space;
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, RecvMsg, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, RecvMsg, ReturnFlags,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
 };
 
 use crate::poll::{self, Interest};
@@ -214,9 +214,9 @@ impl fmt::Display for RecvFailed {
             Self::Closed => f.write_str("receiving a packet: the other end is closed"),
             Self::TimedOut => f.write_str("receiving a packet: timed out"),
             Self::Truncated => f.write_str("receiving a packet: it is longer than the buffer"),
-            Self::DescriptorsLost { .. } => {
-                f.write_str("receiving a packet: no room for its descriptors, is the limit of open ones reached?")
-            }
+            Self::DescriptorsLost { .. } => f.write_str(
+                "receiving a packet: no room for its descriptors, is the limit of open ones reached?",
+            ),
             Self::Os(error) => error.fmt(f),
         }
     }

@@ -90,7 +90,9 @@ impl Memfd {
     /// could vanish under a reader, who would die of it. The descriptor is then closed.
     pub fn adopt(fd: OwnedFd) -> Result<Self> {
         let number = fd.as_raw_fd();
-        let refuse = |why| OsError::new(format!("adopting descriptor {number}"), io::Error::new(ErrorKind::InvalidData, why));
+        let refuse = |why| {
+            OsError::new(format!("adopting descriptor {number}"), io::Error::new(ErrorKind::InvalidData, why))
+        };
         let failed = |errno| OsError::new(format!("adopting descriptor {number}"), errno);
         let seals = match rustix::fs::fcntl_get_seals(&fd) {
             Ok(seals) => seals,

@@ -122,7 +122,11 @@ impl Incoming {
     }
 
     /// Receives packets until a message lies complete in the buffer.
-    fn next(&mut self, socket: BorrowedFd<'_>, deadline: Deadline) -> Result<(usize, Vec<OwnedFd>), RecvError> {
+    fn next(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        deadline: Deadline,
+    ) -> Result<(usize, Vec<OwnedFd>), RecvError> {
         let mut past_deadline = 0;
         loop {
             if let State::Corrupt(fault) = self.state {
@@ -130,9 +134,10 @@ impl Incoming {
             }
             match self.packet(socket, deadline)? {
                 Step::Done(len, descriptors) => return Ok((len, descriptors)),
-                Step::Inside | Step::Dropped if !deadline.has_passed() => {}
-                Step::Inside | Step::Dropped => past_deadline += 1,
+                Step::Inside => {}
+                Step::Dropped => self.give_back(),
             }
+            past_deadline += u32::from(deadline.has_passed());
             if past_deadline > PACKETS_PAST_DEADLINE {
                 return Err(RecvError::TimedOut);
             }
@@ -177,7 +182,7 @@ impl Incoming {
             (Header::Abort, _) => return Ok(Step::Dropped),
             (Header::First { descriptors, len }, State::Between) => (Partial::new(len, descriptors), true),
             (Header::First { .. }, _) => return Err(self.corrupt(Fault::Nested)),
-            (Header::More { .. }, State::Inside(p)) if payload == 0 && carried == 0 && !p.is_done() => {
+            (Header::More { .. }, State::Inside(_)) if payload == 0 && carried == 0 => {
                 return Err(self.corrupt(Fault::Idle));
             }
             (Header::More { offset, .. }, State::Inside(p)) if offset != p.got => {

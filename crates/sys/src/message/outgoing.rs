@@ -79,7 +79,12 @@ impl Outgoing {
             }
             let offset = (len - rest.bytes.len()) as u64;
             let (now, later) = cut(rest.bytes, rest.descriptors);
-            send_packet(socket, Header::More { descriptors: now.descriptors.len() as u32, offset }, now, deadline)?;
+            send_packet(
+                socket,
+                Header::More { descriptors: now.descriptors.len() as u32, offset },
+                now,
+                deadline,
+            )?;
             rest = later;
         }
         self.owes_abort = false;
