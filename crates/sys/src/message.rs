@@ -31,7 +31,10 @@ pub use incoming::Incoming;
 pub use outgoing::Outgoing;
 
 /// The most bytes of a message that one packet carries, beside its header.
-pub const PAYLOAD: usize = 64 << 10;
+///
+/// Larger packets pass long messages on faster, but one has to fit into a socket's buffer, which by default has
+/// 208 KiB: a [sender](Outgoing) whose socket has less uses smaller ones.
+pub const PAYLOAD: usize = 128 << 10;
 
 /// A received message.
 #[derive(Debug)]

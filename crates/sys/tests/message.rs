@@ -239,3 +239,20 @@ fn a_successor_takes_over_a_sender_that_died_inside() {
     ends.send(b"nothing was void", Deadline::now()).unwrap();
     assert_eq!(ends.recv(Deadline::now()).unwrap(), b"nothing was void");
 }
+
+#[test]
+fn a_socket_with_a_small_buffer_gets_small_packets() {
+    let _watchdog = support::watchdog();
+    let Ends { ours, theirs, mut outgoing, mut incoming } = ends(u64::MAX);
+    rustix::net::sockopt::set_socket_send_buffer_size(&ours, 1).unwrap();
+    let bytes = pattern(3 * PAYLOAD);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            outgoing.send(&ours, &bytes, &[], Deadline::NEVER).unwrap();
+            outgoing.send(&ours, &bytes, &[], Deadline::after(FAR)).unwrap();
+        });
+        for _ in 0..2 {
+            assert!(incoming.recv(&theirs, Deadline::NEVER).unwrap().bytes == bytes);
+        }
+    });
+}

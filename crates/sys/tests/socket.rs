@@ -106,7 +106,7 @@ fn waiting_for_ever_works_on_a_non_blocking_socket() {
     }
     thread::scope(|scope| {
         scope.spawn(|| {
-            (0..10_000_u32).for_each(|i| _ = send(&ours, &i.to_le_bytes(), Deadline::NEVER).unwrap())
+            (0..10_000_u32).for_each(|i| _ = send(&ours, &i.to_le_bytes(), Deadline::NEVER).unwrap());
         });
         (0..10_000_u32).for_each(|i| assert_eq!(recv(&theirs, Deadline::NEVER).unwrap(), i.to_le_bytes()));
     });

@@ -241,7 +241,10 @@ impl Incoming {
     /// Room for one packet after the first `at` bytes, and for no more: what a header promises is not believed.
     fn make_room(&mut self, at: usize) -> Result<(), RecvError> {
         let needed = at + PAYLOAD;
-        if let Some(more) = needed.checked_sub(self.buffer.len()) {
+        if self.buffer.is_empty() {
+            self.buffer = vec![0; needed]; // pages that the system zeroes when they are touched
+        }
+        if let Some(more @ 1..) = needed.checked_sub(self.buffer.len()) {
             self.buffer.try_reserve(more).map_err(|_| {
                 let doing = format!("making room for {needed} bytes of a message");
                 RecvError::Os(OsError::from_errno(doing, libc::ENOMEM))
