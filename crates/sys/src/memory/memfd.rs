@@ -194,8 +194,8 @@ const SIZE_SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(Sea
 const WORTH_ASKING: u64 = 4 << 20;
 /// Left for the page tables and the buffers of everybody else.
 const RESERVE: u64 = 8 << 20;
-/// Reserved in one call. A call that a signal interrupts undoes all it did, so it must be short enough to finish
-/// between two ticks of a profiler.
+/// Reserved in one call. On many kernels a call that a signal interrupts undoes all it did, so it must be short
+/// enough to finish between two ticks of a profiler.
 const PORTION: u64 = 16 << 20;
 const LEAST_PORTION: u64 = 64 << 10;
 

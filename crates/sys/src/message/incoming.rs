@@ -19,6 +19,8 @@ pub struct Incoming {
     /// that it is cleared only when it grows.
     buffer: Vec<u8>,
     state: State,
+    /// See [`PACKETS_PAST_DEADLINE`].
+    patience: u32,
 }
 
 /// | state | what is true | next |
@@ -66,7 +68,7 @@ impl Incoming {
     /// At the beginning of a stream; refuses messages of more than `limit` bytes. Holds no buffer until the first
     /// message comes.
     pub fn new(limit: u64) -> Self {
-        Self { limit, buffer: Vec::new(), state: State::Between }
+        Self { limit, buffer: Vec::new(), state: State::Between, patience: PACKETS_PAST_DEADLINE }
     }
 
     /// Receives one message.
@@ -138,7 +140,7 @@ impl Incoming {
                 Step::Dropped => self.give_back(),
             }
             past_deadline += u32::from(deadline.has_passed());
-            if past_deadline > PACKETS_PAST_DEADLINE {
+            if past_deadline > self.patience {
                 return Err(RecvError::TimedOut);
             }
         }
@@ -302,5 +304,27 @@ impl Partial {
 
     fn is_done(&self) -> bool {
         self.got == self.len && self.n_got == self.n_descriptors
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::poll::{Interest, one};
+    use std::io::IoSlice;
+
+    #[test]
+    fn notices_without_end_do_not_hold_a_receiver_beyond_its_deadline() {
+        let (ours, theirs) = socket::pair().unwrap();
+        let mut incoming = Incoming { patience: 9, ..Incoming::new(100) };
+        for _ in 0..50 {
+            let notice = Header::Abort.encode();
+            socket::send_packet(&ours, &[IoSlice::new(&notice)], &[], Deadline::now()).unwrap();
+        }
+        for _ in 0..5 {
+            assert!(one(&theirs, Interest::Readable, Deadline::now()).unwrap());
+            assert!(matches!(incoming.recv(&theirs, Deadline::now()), Err(RecvError::TimedOut)));
+        }
+        assert!(!one(&theirs, Interest::Readable, Deadline::now()).unwrap());
     }
 }
