@@ -253,7 +253,9 @@ impl Crew {
         if begun && !order.job.items.is_empty() {
             let task = TaskId { pool: Arc::clone(&self.name), number: order.task };
             let failure = match worker.process.try_join() {
-                Err(JoinError::Panicked(panic)) => TaskFailed::Panicked { task, worker: worker.who(), panic: Box::new(panic) },
+                Err(JoinError::Panicked(panic)) => {
+                    TaskFailed::Panicked { task, worker: worker.who(), panic: Box::new(panic) }
+                }
                 _ => TaskFailed::WorkerDied { task, worker: worker.who(), exit, hint: Hint::of(exit) },
             };
             order.settle(vec![Err(failure)]);

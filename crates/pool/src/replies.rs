@@ -99,7 +99,9 @@ fn outcomes(worker: &Worker, pool: &Arc<str>, first: u64, answers: Vec<Vec<u8>>)
         let task = TaskId { pool: Arc::clone(pool), number };
         match Postcard::decode(&answer) {
             Ok(Answer::Value(bytes)) => Ok(Value { bytes: bytes.into_vec(), descriptors: Vec::new() }),
-            Ok(Answer::Panicked(panic)) => Err(TaskFailed::Panicked { task, worker: worker.who(), panic: Box::new(panic) }),
+            Ok(Answer::Panicked(panic)) => {
+                Err(TaskFailed::Panicked { task, worker: worker.who(), panic: Box::new(panic) })
+            }
             Ok(Answer::BadArgument(error)) => Err(TaskFailed::ArgumentNotDecoded { task, error }),
             Ok(Answer::BadResult(error)) => Err(TaskFailed::ResultNotEncoded { task, error }),
             Err(e) => Err(TaskFailed::ResultNotEncoded {
