@@ -92,6 +92,20 @@ fn descriptors_that_do_not_add_up() {
 }
 
 #[test]
+fn a_message_that_trickles_in_is_whole_in_the_end() {
+    let (ours, theirs) = pair().unwrap();
+    let (reader, _writer) = std::io::pipe().unwrap();
+    let mut incoming = Incoming::new(9);
+    let parts = [first(254, 5, b"he"), more(0, 2, b"l"), more(0, 3, b"lo"), more(1, 5, b"")];
+    for (part, n) in parts.iter().zip([253, 0, 0, 1]) {
+        assert!(matches!(recv(&mut incoming, &theirs), Err(RecvError::TimedOut)));
+        feed(&ours, part, &vec![reader.as_fd(); n]);
+    }
+    let message = incoming.recv(&theirs, Deadline::now()).unwrap();
+    assert_eq!((message.bytes.as_slice(), message.descriptors.len()), (&b"hello"[..], 254));
+}
+
+#[test]
 fn a_lying_length_costs_no_memory() {
     let (ours, theirs) = pair().unwrap();
     let mut incoming = Incoming::new(u64::MAX);
