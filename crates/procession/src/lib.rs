@@ -61,3 +61,8 @@ pub mod prelude {
         Task, TaskError, TaskFailed,
     };
 }
+
+/// The README's program, so that it is a tested one.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+mod readme {}
