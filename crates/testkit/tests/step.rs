@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
@@ -11,6 +11,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::panic;
 use std::process::{self, Command};
 use std::sync::atomic::Ordering;
+use std::thread;
 use std::time::Duration;
 
 use procession_testkit::roles::{self, Role};
@@ -189,6 +190,15 @@ fn a_signal_of_somebody_else_s_reaches_the_victim() {
     });
 }
 
+/// Whether every thread of a process waits in the kernel, and none stands before a tracer.
+fn all_sleep(process: Identity) -> bool {
+    let threads = fs::read_dir(format!("/proc/{}/task", process.pid())).expect("its threads");
+    threads.flatten().all(|thread| {
+        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('S'))
+    })
+}
+
 #[test]
 fn a_victim_dies_with_its_tracer() {
     match role().as_deref() {
@@ -202,9 +212,8 @@ fn a_victim_dies_with_its_tracer() {
             let pid = process::id().to_ne_bytes();
             step::here();
             socket.write_all(&pid).expect("the test reads");
-            loop {
-                std::hint::spin_loop();
-            }
+            // A thread that is stepped dies of its next trap without a tracer; one that waits would not.
+            let _ = socket.read(&mut [0]);
         }
         None => {}
     }
@@ -216,7 +225,10 @@ fn a_victim_dies_with_its_tracer() {
         let tracer = Role::new("tracer").hand("socket", theirs).spawn();
         let mut pid = [0; 4];
         ours.read_exact(&mut pid).expect("the victim's number");
-        let victim = Identity::of(u32::from_ne_bytes(pid)).expect("it spins");
+        let victim = Identity::of(u32::from_ne_bytes(pid)).expect("it waits");
+        while !all_sleep(victim) {
+            thread::yield_now();
+        }
         drop(tracer);
         if !victim.wait_ended(Duration::from_secs(30)) {
             victim.kill(Signal::KILL).expect("it is ours to end");
