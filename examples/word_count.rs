@@ -6,6 +6,8 @@
 //! it was counting and no more, and the exit code says whether anything was lost. `--check` counts everything again in
 //! this process alone and compares.
 
+#![allow(clippy::print_stderr, clippy::print_stdout, reason = "a program for the terminal")]
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::error::Error;
@@ -198,7 +200,7 @@ fn count_alone(root: &Path) -> Counts {
 fn run() -> Result<bool, Box<dyn Error>> {
     let Arguments { root, check, workers } = arguments()?;
     let settings = Pool::builder().name("words");
-    let pool = workers.into_iter().fold(settings, |settings, n| settings.workers(n)).build()?;
+    let pool = workers.into_iter().fold(settings, procession::pool::Builder::workers).build()?;
     let started = Instant::now();
     let (mut counts, lost) = count_with(&pool, &root);
     let seconds = started.elapsed().as_secs_f64();
