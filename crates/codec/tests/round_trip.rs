@@ -120,7 +120,7 @@ proptest! {
     #[test]
     fn sequences(
         numbers in any::<Vec<i64>>(),
-        nested in any::<Vec<Vec<(u8, String)>>>(),
+        nested in prop::collection::vec(prop::collection::vec(any::<(u8, String)>(), 0..4), 0..4),
         array in any::<[u32; 5]>(),
     ) {
         check_all(VecDeque::from(numbers.clone()))?;
@@ -134,9 +134,9 @@ proptest! {
 
     #[test]
     fn maps(
-        hashed in any::<HashMap<u32, String>>(),
-        ordered in any::<BTreeMap<String, Vec<Option<i8>>>>(),
-        by_pair in any::<BTreeMap<(u8, String), i64>>(),
+        hashed in prop::collection::hash_map(any::<u32>(), any::<String>(), 0..10),
+        ordered in prop::collection::btree_map(any::<String>(), any::<Vec<Option<i8>>>(), 0..5),
+        by_pair in prop::collection::btree_map(any::<(u8, String)>(), any::<i64>(), 0..10),
     ) {
         check_all(hashed)?;
         check_all(ordered)?;
