@@ -5,6 +5,8 @@
 //! A real file job: files that are no text or cannot be read are noted and skipped, a worker that dies costs the files
 //! it was counting and no more, and the exit code says whether anything was lost. `--check` counts everything again in
 //! this process alone and compares.
+//!
+//! ci: --workers 2 crates
 
 #![allow(clippy::print_stderr, clippy::print_stdout, reason = "a program for the terminal")]
 

@@ -1,8 +1,8 @@
 //! Before `main`: where a program started again by us becomes a child, and how the two meet.
 //!
-//! A static in `.init_array` calls [`hook`] before `main`. It is inert unless the environment holds
+//! A static in `.init_array` calls a function before `main`. It is inert unless the environment holds
 //! [`VARIABLE`]; then descriptor [`CHILD_FD`] is a socket whose first packet, written before the program was even
-//! started, names the image, the tree's key and the function to run ([`Boot`]). The child compares the image with its
+//! started, names the image, the tree's key and the function to run. The child compares the image with its
 //! own *before* any jump and answers with one packet ([`Hello`]). Then the function runs on the main thread and its
 //! answer is the exit code: `main` is never entered.
 //!
