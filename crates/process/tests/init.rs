@@ -54,6 +54,9 @@ fn run_all() -> ExitCode {
             writeln!(out, "{}\n{text}", output.status).expect("somebody reads");
         }
     }
+    let (word, passed) = (if failed == 0 { "ok" } else { "FAILED" }, MAINS.len() - usize::from(failed));
+    writeln!(out, "\ntest result: {word}. {passed} passed; {failed} failed; 0 ignored")
+        .expect("somebody reads");
     ExitCode::from(failed)
 }
 
