@@ -94,9 +94,9 @@ pub(crate) fn the_descriptor_is_readable_at_death(start: Start) {
         await_start(&ours);
         assert!(!poll::one(&child, Interest::Readable, Deadline::after(SHORT)).unwrap(), "it lives");
         if killed {
-            child.kill().unwrap()
+            child.kill().unwrap();
         } else {
-            ours.send(&1).unwrap()
+            ours.send(&1).unwrap();
         }
         assert!(poll::one(&child, Interest::Readable, Deadline::after(PATIENCE)).unwrap(), "it is dead");
         child.wait().unwrap();
