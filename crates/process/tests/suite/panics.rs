@@ -33,7 +33,9 @@ pub(crate) fn message_place_and_thread(start: Start) {
 
 pub(crate) fn the_backtrace_names_the_function(start: Start) {
     let panic = panic_of(start().spawn(fall, 3).unwrap());
-    let frames = panic.backtrace.matches("suite::panics::fall").count();
+    // With line tables only, as in release builds, names come without their path.
+    let named = |line: &&str| line.ends_with("::fall") || line.ends_with(" fall");
+    let frames = panic.backtrace.lines().filter(named).count();
     assert!(frames >= 4, "{frames} frames: {}", panic.backtrace);
 }
 
