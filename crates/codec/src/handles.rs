@@ -81,6 +81,16 @@ pub fn take(index: u32) -> Result<OwnedFd, HandleError> {
     scope::take(index).map_err(scope::note)
 }
 
+/// Remembers why a handle could not travel, and returns it to be made into serde's error.
+///
+/// serde reduces errors to texts; the codec looks here for what it was. [`put`] and [`take`] do it
+/// themselves. To be called by handle types for errors of their own, above all [`HandleError::Moved`]:
+/// `Err(serde::ser::Error::custom(handles::note(HandleError::Moved)))`.
+#[must_use = "it must become the error of the serialization"]
+pub fn note(error: HandleError) -> HandleError {
+    scope::note(error)
+}
+
 /// Runs `encode` with an empty table and returns what it put there.
 ///
 /// # Errors

@@ -49,8 +49,8 @@
 //!
 //! # What every codec promises
 //!
-//! - What encodes without an error decodes to an equal value. What a format would change on the way is an
-//!   error on the sending side.
+//! - What encodes without an error decodes to an equal value, as far as the type's own serde implementations
+//!   write all of it. What a format would change on the way is an error on the sending side.
 //! - All of the input is the value: trailing bytes are refused.
 //! - Any input is safe to decode. A length is checked against the input before memory is reserved for it,
 //!   nesting ends at [`MAX_DEPTH`], and elements without bytes at [`MAX_EMPTY_ELEMENTS`]. Memory follows the

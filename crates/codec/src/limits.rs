@@ -5,8 +5,9 @@
 
 /// The deepest nesting that is encoded or decoded, in levels.
 ///
-/// Each level costs stack, in a debug build up to about 6 KiB with derived code (untagged enums more), so
-/// that this depth fits in the 2 MiB of a thread that Rust starts by default.
+/// Each level costs stack while it is read, in a debug build 1 to 7 KiB with derived code and more if structs
+/// themselves are large; so this depth fits into the 2 MiB of a thread that Rust starts by default. The case
+/// `nesting_fits_a_default_stack` of `tests/contract.rs` runs it.
 pub const MAX_DEPTH: usize = 128;
 
 /// Elements in one message that may take no bytes at all, beyond one for each byte that the sequences hold.
@@ -15,29 +16,35 @@ pub const MAX_DEPTH: usize = 128;
 /// a `Vec<()>`. A greater one is refused on both sides: three bytes must not buy unlimited work.
 pub const MAX_EMPTY_ELEMENTS: usize = 4096;
 
-/// Elements for which one sequence may reserve memory before they were seen.
+/// Hands out reservations: for how many elements a visitor may reserve memory before it saw them.
 ///
-/// The size of an element is unknown where the reservation is decided; so a number small enough to be
-/// harmless even for large elements, and large enough that growing further costs little.
-pub(crate) const RESERVE_AHEAD: usize = 64;
-
-/// Hands out reservations. Over a whole message no more elements than the input has bytes, because an
-/// honest message cannot hold more (elements without bytes are either without size or few).
+/// The size of an element is unknown here, in memory as in the input. So each sequence may reserve for a few
+/// elements, which is harmless and spares small ones all regrowth. Over the whole message these are no more
+/// than the input has bytes, as an honest message cannot hold more (elements without bytes are few). Longer
+/// sequences share one element for every eight bytes of input; they grow the rest of the way as others do.
 #[derive(Debug)]
 pub(crate) struct Reserve {
-    left: usize,
+    few_left: usize,
+    shared_left: usize,
 }
+
+/// What each sequence may reserve for.
+const FEW: usize = 64;
+/// Bytes of input for each further element.
+const SHARE: usize = 8;
 
 impl Reserve {
     pub(crate) fn for_input(len: usize) -> Self {
-        Self { left: len }
+        Self { few_left: len, shared_left: len / SHARE }
     }
 
     /// How many of `claimed` elements to reserve for.
     #[inline]
     pub(crate) fn grant(&mut self, claimed: usize) -> usize {
-        let granted = claimed.min(RESERVE_AHEAD).min(self.left);
-        self.left -= granted;
-        granted
+        let few = claimed.min(FEW).min(self.few_left);
+        let shared = (claimed - few).min(self.shared_left);
+        self.few_left -= few;
+        self.shared_left -= shared;
+        few + shared
     }
 }

@@ -71,6 +71,12 @@ impl<S, R, C> Duplex<S, R, C> {
         self
     }
 
+    /// The descriptor of this end, readable when there is something to receive or the other end is gone: for `poll` and
+    /// event loops, never to be read from or written to. `None` if the end was sent to another process.
+    pub fn descriptor(&self) -> Option<Arc<OwnedFd>> {
+        self.link.socket()
+    }
+
     /// The longest message this end sends or receives, in bytes.
     pub fn limit(&self) -> u64 {
         self.limit

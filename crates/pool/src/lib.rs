@@ -1,1 +1,41 @@
-//! pool
+//! A pool of worker processes: one outcome for every task, whoever dies.
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use procession_pool::{ParProcs, Pool};
+//!
+//! let pool = Pool::builder().workers(2).name("lengths").build()?;
+//! let words = ["three", "small", "words"].map(String::from);
+//! for length in words.par_procs(&pool).in_flight(64).map(|word: String| word.len()) {
+//!     assert_eq!(length?, 5);
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! [`Pool::submit`] runs one task and gives a [`Task`] to wait on; [`Pool::map`] runs one for each item of an iterator;
+//! [`ParProcs::par_procs`] is the same lazily, item by item, with a bound on what is under way. Items travel in chunks
+//! whose size follows the time they take; each has its own outcome all the same: a worker writes every answer into a
+//! journal that outlives it.
+//!
+//! When *not* to use it: where threads would do. A task costs a few microseconds in a chunk and some hundred alone, and
+//! arguments and values are encoded.
+//!
+//! Not here yet: cancelling, time limits, retries, recycling, initializers, priorities, progress, insights, async.
+#![forbid(unsafe_code)]
+
+mod crew;
+mod error;
+mod job;
+mod journal;
+mod par;
+mod pool;
+mod replies;
+mod sink;
+mod task;
+mod wire;
+mod worker;
+
+pub use error::{BuildError, SubmitError, TaskFailed, TaskId};
+pub use par::{Outcomes, ParIter, ParProcs};
+pub use pool::{Builder, Pool};
+pub use task::Task;

@@ -14,6 +14,7 @@ use procession_sys::child::end_now;
 use procession_sys::event::Event;
 use procession_sys::hook::Bootstrap;
 use procession_sys::image::{Function, FunctionToken};
+use procession_sys::limits;
 use procession_sys::message::{Incoming, RecvError};
 use procession_sys::poll::{self, Interest};
 use procession_sys::signal::{self, Disposition, Signal};
@@ -103,9 +104,17 @@ fn run(
     let done = Arc::new(Event::new().ok()?);
     let task = Task { channel: Arc::clone(&channel), done: Arc::clone(&done), function };
     let exchange = Exchange { argument, descriptors, outcome: None };
-    let thread = thread::Builder::new().name(start.name).spawn(move || task.run(exchange)).ok()?;
+    let thread = thread::Builder::new().name(start.name).stack_size(stack_size());
+    let thread = thread.spawn(move || task.run(exchange)).ok()?;
     watch(parent, &channel, &done);
     Some(thread.join().unwrap_or(PANICKED))
+}
+
+/// What the main thread would have: a function that recurses deeply in its parent does so here.
+fn stack_size() -> usize {
+    const USUAL: u64 = 8 << 20;
+    let limit = limits::get().stack.soft.unwrap_or(USUAL);
+    usize::try_from(limit.clamp(2 << 20, 1 << 30)).unwrap_or(8 << 20)
 }
 
 /// Returns when the task's thread is done; ends the process when the parent is dead.

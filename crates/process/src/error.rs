@@ -86,8 +86,12 @@ impl fmt::Display for Panic {
 pub struct Hint(Cow<'static, str>);
 
 impl Hint {
-    /// What a death by this signal most often means.
-    pub(crate) fn for_signal(signal: Signal) -> Option<Self> {
+    /// What such an end most often means, where it was a signal that means something.
+    pub fn of(exit: Exit) -> Option<Self> {
+        exit.signal().and_then(Self::for_signal)
+    }
+
+    fn for_signal(signal: Signal) -> Option<Self> {
         let text = match signal {
             Signal::KILL => "kill -9 by somebody, or the kernel's out-of-memory killer (see dmesg)",
             Signal::SEGV | Signal::BUS => "a memory error in unsafe or foreign code, or a stack overflow",

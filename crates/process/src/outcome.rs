@@ -136,7 +136,7 @@ impl Reports {
             // A panic that could not unwind ends in abort().
             Exit::Signal { signal, core_dumped } => match self.panic.take() {
                 Some(panic) if signal == Signal::ABRT => JoinError::Panicked(panic),
-                _ => JoinError::Killed { who, signal, core_dumped, hint: Hint::for_signal(signal) },
+                _ => JoinError::Killed { who, signal, core_dumped, hint: Hint::of(exit) },
             },
             Exit::Code(code) => JoinError::Exited { who, code },
             _ => JoinError::StatusLost { who },

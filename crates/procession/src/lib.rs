@@ -1,1 +1,68 @@
-//! Everything is re-exported from here.
+//! Python's `multiprocessing` for Rust, without the ways to hang.
+//!
+//! ```
+//! use procession::prelude::*;
+//!
+//! fn area(w: f64, h: f64) -> f64 {
+//!     w * h
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // A function in another process; its value comes back.
+//! assert_eq!(procession::spawn!(area(3.0, 4.0))?.join()?, 12.0);
+//!
+//! // Two ends of a pipe, one of them in a child.
+//! let (ours, theirs) = procession::pipe::<String, usize>()?;
+//! let child = procession::spawn(|end: Duplex<usize, String>| end.send(&end.recv().unwrap().len()).unwrap(), theirs)?;
+//! ours.send(&"hello".into())?;
+//! assert_eq!(ours.recv()?, 5);
+//! child.join()?;
+//!
+//! // A pool of workers, and what becomes of a task whose worker dies.
+//! let pool = Pool::new(2)?;
+//! assert_eq!(pool.map(f64::sqrt, [1.0, 4.0])?, [1.0, 2.0]);
+//! let lost = pool.submit(|()| -> () { std::process::abort() }, ())?.get();
+//! assert!(matches!(lost, Err(TaskFailed::WorkerDied { .. })));
+//! # Ok(()) }
+//! ```
+//!
+//! There is nothing to set up: no macro, no call in `main`; the same in tests, doctests, examples and benches. Every way
+//! a child can end is a value. Nothing outlives its owner.
+//!
+//! | what | where |
+//! |---|---|
+//! | run a function in a child: [`spawn`](fn@spawn), [`spawn!`], [`scope`], [`Process`], [`JoinError`] | [`process`] |
+//! | two connected ends: [`pipe()`], [`Duplex`] | [`pipe`](mod@pipe) |
+//! | many tasks on a few workers: [`Pool`], [`Task`], [`ParProcs`] | [`pool`] |
+//! | how values travel: [`Codec`](codec::Codec), [`Bytes`], [`Descriptor`] | [`codec`] |
+//!
+//! Each module is a crate of its own that can be used alone. Here there is nothing but re-exports.
+#![forbid(unsafe_code)]
+
+pub use procession_codec as codec;
+pub use procession_pipe as pipe;
+pub use procession_pool as pool;
+pub use procession_process as process;
+
+pub use codec::{Bytes, Descriptor, Message};
+pub use pipe::{Duplex, PipeError, RecvError, SendError, pipe};
+pub use pool::{ParProcs, Pool, Task, TaskFailed, TaskId};
+pub use process::{
+    Exit, Hint, JoinError, Panic, Process, Scope, ScopedProcess, Signal, SpawnError, TaskError, TaskFailure,
+    init, scope, spawn,
+};
+
+/// What most programs name: `use procession::prelude::*;`.
+///
+/// Functions stay behind the crate's name, so that a call reads `procession::spawn(..)`.
+pub mod prelude {
+    pub use crate::{
+        Bytes, Duplex, Exit, JoinError, ParProcs, Pool, Process, RecvError, SendError, Signal, SpawnError,
+        Task, TaskError, TaskFailed,
+    };
+}
+
+/// The README's program, so that it is a tested one.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+mod readme {}

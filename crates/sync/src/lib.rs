@@ -1,1 +1,18 @@
-//! sync
+//! Locks and signals between processes, which tell their users when a user has died.
+//!
+//! # What belongs here
+//! Mutex, reader-writer lock, condition variable, event, semaphore and barrier. Each is an object over a word
+//! protocol of `procession-raw` that lives in memory of `procession-shm`; a holder that dies is an answer to
+//! the next caller and never a wait without end.
+//!
+//! # What works today
+//! Nothing: this crate exports no item yet, and no other crate depends on it.
+//!
+//! # Meanwhile
+//! Let one process own the state and let the others ask it through a pipe: its end says when a peer is gone.
+//! Between threads of one process, the standard library has all of these.
+//!
+//! # What it does not do
+//! It uses no POSIX condition variable in shared memory, because killing a waiter can block its signaller for
+//! good.
+#![forbid(unsafe_code)]

@@ -133,6 +133,11 @@ mod tests {
         assert_eq!(paths(&inside), ["/sys/fs/cgroup/memory/job", "/sys/fs/cgroup/memory"]);
         let outside = find("4:memory:/../../elsewhere\n", mounts, "memory").unwrap();
         assert_eq!(outside.directories.len(), 1);
+        let all = "41 31 0:38 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
+        assert_eq!(
+            paths(&find("0::/../elsewhere\n", all, "cpu").unwrap())[0].trim_end_matches('/'),
+            "/sys/fs/cgroup"
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::cgroup::{self, Version};
 /// How many processors the calling thread can keep busy, at least 1: the size of its affinity mask, or the
 /// processor quota of its control groups rounded up, whichever is less.
 ///
-/// Reads a few small files: some tens of microseconds. Both can change at any time; ask again, or keep the answer,
+/// Reads a few small files: of the order of 100 microseconds. Both can change at any time; ask again, or keep the answer,
 /// as it suits.
 ///
 /// # Examples

@@ -235,6 +235,12 @@ mod tests {
     }
 
     #[test]
+    fn sleepers_are_counted_in_a_signed_number() {
+        assert_eq!([1, 3, 1 << 30].map(count), [1, 3, 1 << 30]);
+        assert_eq!(count(u32::MAX), 0x7fff_ffff);
+    }
+
+    #[test]
     fn which_values_take_one_step() {
         assert!([0, 1, 2047, 2048, 1 << 31, 0xffff_f800, u32::MAX].into_iter().all(stores_in_one_step));
         assert!([2049, 0xffff_f7ff, 0x8000_0001].into_iter().all(|value| !stores_in_one_step(value)));

@@ -1,8 +1,8 @@
 //! Before `main`: where a program started again by us becomes a child, and how the two meet.
 //!
-//! A static in `.init_array` calls [`hook`] before `main`. It is inert unless the environment holds
+//! A static in `.init_array` calls a function before `main`. It is inert unless the environment holds
 //! [`VARIABLE`]; then descriptor [`CHILD_FD`] is a socket whose first packet, written before the program was even
-//! started, names the image, the tree's key and the function to run ([`Boot`]). The child compares the image with its
+//! started, names the image, the tree's key and the function to run. The child compares the image with its
 //! own *before* any jump and answers with one packet ([`Hello`]). Then the function runs on the main thread and its
 //! answer is the exit code: `main` is never entered.
 //!
@@ -17,7 +17,8 @@
 //!
 //! # Safety
 //! `.init_array` entries are called by the C runtime once, on the only thread, with `(argc, argv, envp)`. The
-//! environment is read and changed there, before a second thread can exist.
+//! environment is read and changed there, before a second thread can exist. A program with more rights than its caller
+//! (setuid, capabilities) reads no variable, so nobody can make it run a function of their choice.
 #![allow(unsafe_code, reason = "the pre-main hook is a linker section, and reads the C environment")]
 
 use std::ffi::{CStr, CString, c_char, c_int};
@@ -136,9 +137,15 @@ impl Started {
 /// If this process was started as a child and its pre-main hook did not run, becomes that child now and does not
 /// return; else does nothing. Harmless to call, any number of times.
 ///
-/// For programs whose linker drops constructors. Call it first in `main`, while there is one thread.
+/// For programs whose linker drops constructors. Call it first in `main`, while there is one thread: a child that has
+/// more by then ends with code 125.
 pub fn init() {
-    if !RAN.load(Ordering::Relaxed) && std::env::var_os(VARIABLE.to_str().unwrap_or_default()).is_some() {
+    let asked = std::env::var_os(VARIABLE.to_str().unwrap_or_default()).is_some();
+    if !RAN.load(Ordering::Relaxed) && asked && !has_more_rights() {
+        // The environment must not be changed beside other threads; the parent hears that this child never started.
+        if std::fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() > 1) {
+            std::process::exit(NOT_OURS);
+        }
         run_child();
     }
 }
@@ -205,12 +212,18 @@ unsafe extern "C" {
 
 extern "C" fn hook(argc: c_int, argv: *const *const c_char, envp: *const *const c_char) {
     // SAFETY: called by the C runtime before any other thread exists (module page).
-    if unsafe { libc::getenv(VARIABLE.as_ptr()) }.is_null() || forced_off() {
+    if unsafe { libc::getenv(VARIABLE.as_ptr()) }.is_null() || has_more_rights() || forced_off() {
         return;
     }
     RAN.store(true, Ordering::Relaxed);
     call_constructors_behind_ours(argc, argv, envp);
     run_child();
+}
+
+/// Whether the program runs with more rights than who started it.
+fn has_more_rights() -> bool {
+    // SAFETY: reads a value that the kernel gave at the start.
+    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
 }
 
 /// Whether `PROCESSION_WITHOUT` (see [`caps`](crate::caps)) names the hook: for tests of what happens without it.

@@ -30,6 +30,8 @@ pub struct Limits {
     pub processes: Limit,
     /// Bytes of a core dump (`RLIMIT_CORE`).
     pub core_dump: Limit,
+    /// Bytes of the main thread's stack (`RLIMIT_STACK`).
+    pub stack: Limit,
 }
 
 /// The limits of this process now.
@@ -41,6 +43,7 @@ pub fn get() -> Limits {
         file_size: limit(Resource::Fsize),
         processes: limit(Resource::Nproc),
         core_dump: limit(Resource::Core),
+        stack: limit(Resource::Stack),
     }
 }
 
@@ -104,8 +107,8 @@ impl fmt::Display for Limit {
 
 impl fmt::Display for Limits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { descriptors, address_space, file_size, processes, core_dump } = self;
+        let Self { descriptors, address_space, file_size, processes, core_dump, stack } = self;
         write!(f, "descriptors {descriptors}, address space {address_space}, file size {file_size}, ")?;
-        write!(f, "processes {processes}, core dump {core_dump}")
+        write!(f, "processes {processes}, core dump {core_dump}, stack {stack}")
     }
 }

@@ -1,7 +1,7 @@
 //! Messages over packets: any number of bytes and any number of descriptors, wholly there or wholly absent.
 //!
 //! A message is one packet where it fits, so that small messages cost one system call each way. A longer one is
-//! cut into packets, each with a [header](header); the receiver puts it together again. Either side may give up
+//! cut into packets, each with a header; the receiver puts it together again. Either side may give up
 //! waiting at any packet without losing its place:
 //! - a *sender* whose deadline passes in the middle owes the receiver a notice that the message is void. The notice
 //!   goes out ahead of its next message, or at once by [`Outgoing::give_up`]; the receiver then drops what it has of
@@ -32,7 +32,10 @@ pub use incoming::Incoming;
 pub use outgoing::Outgoing;
 
 /// The most bytes of a message that one packet carries, beside its header.
-pub const PAYLOAD: usize = 64 << 10;
+///
+/// Larger packets pass long messages on faster, but one has to fit into a socket's buffer, which by default has
+/// 208 KiB: a [sender](Outgoing) whose socket has less uses smaller ones.
+pub const PAYLOAD: usize = 128 << 10;
 
 /// A received message.
 #[derive(Debug)]

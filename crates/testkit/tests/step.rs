@@ -2,19 +2,22 @@
 
 mod support;
 
-use std::fs::File;
+use std::fs::{self, File};
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::panic;
 use std::process::{self, Command};
 use std::sync::atomic::Ordering;
+use std::thread;
 use std::time::Duration;
 
 use procession_testkit::roles::{self, Role};
 use procession_testkit::step::{self, Outcome};
-use procession_testkit::{Signal, counted, guarded, need, role};
-use support::{Page, page_file};
+use procession_testkit::{Identity, Signal, counted, guarded, need, role};
+use support::{Page, page_file, signal_this_thread};
 
 /// A victim that gets a page, and the page.
 fn victim(name: &str, page: &OwnedFd) -> Command {
@@ -167,12 +170,11 @@ fn a_victim_that_ends_by_itself_is_told_apart() {
 }
 
 #[test]
-fn a_signal_of_somebody_else_s_is_no_step_and_no_mark() {
-    if role().is_some() {
-        // An ignored child's end is a signal inside the window; SIGCONT reaches a thread that does not stop.
+fn a_signal_of_somebody_else_s_reaches_the_victim() {
+    if let Some(role) = role() {
+        let signal = if role == "lives" { libc::SIGWINCH } else { libc::SIGUSR1 };
         step::here();
-        let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::CONT);
-        let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::CHILD);
+        signal_this_thread(signal);
         step::end();
         return;
     }
@@ -180,6 +182,57 @@ fn a_signal_of_somebody_else_s_is_no_step_and_no_mark() {
         if !need("ptrace") {
             return;
         }
-        assert!(step::trace(|| Role::new("signalled").into_command()) > 0);
+        assert!(step::trace(|| Role::new("lives").into_command()) > 0);
+        match step::kill_at(|| Role::new("dies").into_command(), u64::MAX) {
+            Outcome::Died { status, .. } => assert_eq!(status.signal(), Some(libc::SIGUSR1)),
+            other => panic!("the signal was lost: {other:?}"),
+        }
+    });
+}
+
+/// Whether every thread of a process waits in the kernel, and none stands before a tracer.
+fn all_sleep(process: Identity) -> bool {
+    let threads = fs::read_dir(format!("/proc/{}/task", process.pid())).expect("its threads");
+    threads.flatten().all(|thread| {
+        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('S'))
+    })
+}
+
+#[test]
+fn a_victim_dies_with_its_tracer() {
+    match role().as_deref() {
+        Some("tracer") => {
+            let socket = roles::handed("socket");
+            let victim = || Role::new("victim").hand("socket", socket).into_command();
+            panic!("the victim has no end: {:?}", step::kill_at(victim, u64::MAX));
+        }
+        Some(_) => {
+            let mut socket = UnixStream::from(roles::handed("socket"));
+            let pid = process::id().to_ne_bytes();
+            step::here();
+            socket.write_all(&pid).expect("the test reads");
+            // A thread that is stepped dies of its next trap without a tracer; one that waits would not.
+            let _ = socket.read(&mut [0]);
+        }
+        None => {}
+    }
+    guarded(|| {
+        if !need("ptrace") {
+            return;
+        }
+        let (mut ours, theirs) = UnixStream::pair().expect("a pair");
+        let tracer = Role::new("tracer").hand("socket", theirs).spawn();
+        let mut pid = [0; 4];
+        ours.read_exact(&mut pid).expect("the victim's number");
+        let victim = Identity::of(u32::from_ne_bytes(pid)).expect("it waits");
+        while !all_sleep(victim) {
+            thread::yield_now();
+        }
+        drop(tracer);
+        if !victim.wait_ended(Duration::from_secs(30)) {
+            victim.kill(Signal::KILL).expect("it is ours to end");
+            panic!("the victim lives on without its tracer");
+        }
     });
 }

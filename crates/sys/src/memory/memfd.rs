@@ -43,7 +43,7 @@ impl Memfd {
     ///
     /// # Errors
     /// `FileTooLarge` for a length beyond `isize::MAX` or this process's limit of file sizes; `OutOfMemory` when
-    /// the machine or the control group has visibly less left (looked at from a length of 1 MiB on), or the
+    /// the machine or the control group has visibly less left (looked at from a length of 4 MiB on), or the
     /// system refuses; `StorageFull` when the memory file system is full; too many open descriptors.
     ///
     /// # Examples
@@ -190,12 +190,12 @@ impl std::error::Error for Unsealed {}
 
 const SIZE_SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
 
-/// From this length on it is worth some tens of microseconds to ask what is left.
-const WORTH_ASKING: u64 = 1 << 20;
+/// From this length on, asking what is left takes little of the time that reserving it does.
+const WORTH_ASKING: u64 = 4 << 20;
 /// Left for the page tables and the buffers of everybody else.
 const RESERVE: u64 = 8 << 20;
-/// Reserved in one call. A call that a signal interrupts undoes all it did, so it must be short enough to finish
-/// between two ticks of a profiler.
+/// Reserved in one call. On many kernels a call that a signal interrupts undoes all it did, so it must be short
+/// enough to finish between two ticks of a profiler.
 const PORTION: u64 = 16 << 20;
 const LEAST_PORTION: u64 = 64 << 10;
 

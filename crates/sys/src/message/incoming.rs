@@ -19,6 +19,8 @@ pub struct Incoming {
     /// that it is cleared only when it grows.
     buffer: Vec<u8>,
     state: State,
+    /// See [`PACKETS_PAST_DEADLINE`].
+    patience: u32,
 }
 
 /// | state | what is true | next |
@@ -66,7 +68,7 @@ impl Incoming {
     /// At the beginning of a stream; refuses messages of more than `limit` bytes. Holds no buffer until the first
     /// message comes.
     pub fn new(limit: u64) -> Self {
-        Self { limit, buffer: Vec::new(), state: State::Between }
+        Self { limit, buffer: Vec::new(), state: State::Between, patience: PACKETS_PAST_DEADLINE }
     }
 
     /// Receives one message.
@@ -148,10 +150,11 @@ impl Incoming {
             }
             match self.packet(socket, deadline)? {
                 Step::Done(len, descriptors) => return Ok((len, descriptors)),
-                Step::Inside | Step::Dropped if !deadline.has_passed() => {}
-                Step::Inside | Step::Dropped => past_deadline += 1,
+                Step::Inside => {}
+                Step::Dropped => self.give_back(),
             }
-            if past_deadline > PACKETS_PAST_DEADLINE {
+            past_deadline += u32::from(deadline.has_passed());
+            if past_deadline > self.patience {
                 return Err(RecvError::TimedOut);
             }
         }
@@ -195,7 +198,7 @@ impl Incoming {
             (Header::Abort, _) => return Ok(Step::Dropped),
             (Header::First { descriptors, len }, State::Between) => (Partial::new(len, descriptors), true),
             (Header::First { .. }, _) => return Err(self.corrupt(Fault::Nested)),
-            (Header::More { .. }, State::Inside(p)) if payload == 0 && carried == 0 && !p.is_done() => {
+            (Header::More { .. }, State::Inside(_)) if payload == 0 && carried == 0 => {
                 return Err(self.corrupt(Fault::Idle));
             }
             (Header::More { offset, .. }, State::Inside(p)) if offset != p.got => {
@@ -254,7 +257,10 @@ impl Incoming {
     /// Room for one packet after the first `at` bytes, and for no more: what a header promises is not believed.
     fn make_room(&mut self, at: usize) -> Result<(), RecvError> {
         let needed = at + PAYLOAD;
-        if let Some(more) = needed.checked_sub(self.buffer.len()) {
+        if self.buffer.is_empty() {
+            self.buffer = vec![0; needed]; // pages that the system zeroes when they are touched
+        }
+        if let Some(more @ 1..) = needed.checked_sub(self.buffer.len()) {
             self.buffer.try_reserve(more).map_err(|_| {
                 let doing = format!("making room for {needed} bytes of a message");
                 RecvError::Os(OsError::from_errno(doing, libc::ENOMEM))
@@ -311,5 +317,27 @@ impl Partial {
 
     fn is_done(&self) -> bool {
         self.got == self.len && self.n_got == self.n_descriptors
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::poll::{Interest, one};
+    use std::io::IoSlice;
+
+    #[test]
+    fn notices_without_end_do_not_hold_a_receiver_beyond_its_deadline() {
+        let (ours, theirs) = socket::pair().unwrap();
+        let mut incoming = Incoming { patience: 9, ..Incoming::new(100) };
+        for _ in 0..50 {
+            let notice = Header::Abort.encode();
+            socket::send_packet(&ours, &[IoSlice::new(&notice)], &[], Deadline::now()).unwrap();
+        }
+        for _ in 0..5 {
+            assert!(one(&theirs, Interest::Readable, Deadline::now()).unwrap());
+            assert!(matches!(incoming.recv(&theirs, Deadline::now()), Err(RecvError::TimedOut)));
+        }
+        assert!(!one(&theirs, Interest::Readable, Deadline::now()).unwrap());
     }
 }

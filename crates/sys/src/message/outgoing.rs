@@ -8,8 +8,8 @@ use super::{PAYLOAD, SendError};
 use crate::Deadline;
 use crate::socket::{self, MAX_DESCRIPTORS, SendFailed};
 
-/// The sending side of one end of a socket pair. It keeps one fact between messages: whether the receiver still
-/// has to be told that a message it saw the beginning of is void.
+/// The sending side of one end of a socket pair. It keeps between messages whether the receiver still has to be
+/// told that a message it saw the beginning of is void.
 ///
 /// # Examples
 /// ```
@@ -20,21 +20,23 @@ use crate::socket::{self, MAX_DESCRIPTORS, SendFailed};
 /// assert_eq!(incoming.recv(&theirs, Deadline::NEVER).unwrap().bytes, b"hello");
 /// # Ok::<(), procession_sys::OsError>(())
 /// ```
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Outgoing {
     owes_abort: bool,
+    /// The most bytes that go into one packet.
+    portion: usize,
 }
 
 impl Outgoing {
     /// At the beginning of a stream.
-    pub fn new() -> Self {
-        Self::default()
+    pub const fn new() -> Self {
+        Self { owes_abort: false, portion: PAYLOAD }
     }
 
     /// In the middle of a stream whose earlier sender died or gave up, perhaps inside a message: that message is
     /// declared void before the next one. Does no harm where there was none.
-    pub fn resumed() -> Self {
-        Self { owes_abort: true }
+    pub const fn resumed() -> Self {
+        Self { owes_abort: true, portion: PAYLOAD }
     }
 
     /// Sends one message: all of `bytes` with all of `descriptors`.
@@ -55,10 +57,11 @@ impl Outgoing {
     ) -> Result<(), SendError> {
         let socket = socket.as_fd();
         self.settle(socket, deadline)?;
-        let header = Header::First { descriptors: descriptors.len() as u32, len: bytes.len() as u64 };
-        let (now, later) = cut(bytes, descriptors);
-        send_packet(socket, header, now, deadline)?;
-        if later.is_empty() { Ok(()) } else { self.send_rest(socket, bytes.len(), later, deadline) }
+        let whole = Parts { bytes, descriptors };
+        let len = bytes.len() as u64;
+        let header = |_: Parts<'_>| Header::First { descriptors: descriptors.len() as u32, len };
+        let rest = self.packet(socket, whole, header, deadline)?;
+        if rest.is_empty() { Ok(()) } else { self.send_rest(socket, len, rest, deadline) }
     }
 
     /// Sends the packets after the first. Any error leaves the receiver inside the message.
@@ -66,7 +69,7 @@ impl Outgoing {
     fn send_rest(
         &mut self,
         socket: BorrowedFd<'_>,
-        len: usize,
+        len: u64,
         mut rest: Parts<'_>,
         deadline: Deadline,
     ) -> Result<(), SendError> {
@@ -77,15 +80,9 @@ impl Outgoing {
             if !never_waits && deadline.has_passed() {
                 return Err(SendError::TimedOut);
             }
-            let offset = (len - rest.bytes.len()) as u64;
-            let (now, later) = cut(rest.bytes, rest.descriptors);
-            send_packet(
-                socket,
-                Header::More { descriptors: now.descriptors.len() as u32, offset },
-                now,
-                deadline,
-            )?;
-            rest = later;
+            let offset = len - rest.bytes.len() as u64;
+            let header = |now: Parts<'_>| Header::More { descriptors: now.descriptors.len() as u32, offset };
+            rest = self.packet(socket, rest, header, deadline)?;
         }
         self.owes_abort = false;
         Ok(())
@@ -106,12 +103,49 @@ impl Outgoing {
     /// Tells the receiver of a void message, if there is one.
     fn settle(&mut self, socket: BorrowedFd<'_>, deadline: Deadline) -> Result<(), SendError> {
         if self.owes_abort {
-            send_packet(socket, Header::Abort, Parts { bytes: &[], descriptors: &[] }, deadline)?;
+            let nothing = Parts { bytes: &[], descriptors: &[] };
+            self.packet(socket, nothing, |_| Header::Abort, deadline)?;
             self.owes_abort = false;
         }
         Ok(())
     }
+
+    /// Sends as much of `parts` as one packet takes; gives back the rest. Learns from a refusal how long a packet
+    /// may be on this socket.
+    fn packet<'a>(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        parts: Parts<'a>,
+        header: impl Fn(Parts<'_>) -> Header,
+        deadline: Deadline,
+    ) -> Result<Parts<'a>, SendError> {
+        loop {
+            let (now, later) = parts.cut(self.portion);
+            let head = header(now).encode();
+            let bytes = [IoSlice::new(&head), IoSlice::new(now.bytes)];
+            match socket::send_packet(socket, &bytes, now.descriptors, deadline) {
+                Ok(_) => return Ok(later),
+                Err(SendFailed::Closed) => return Err(SendError::Closed),
+                Err(SendFailed::TimedOut) => return Err(SendError::TimedOut),
+                Err(SendFailed::Os(error))
+                    if error.errno() == Some(libc::EMSGSIZE) && self.portion > LEAST =>
+                {
+                    self.portion /= 2;
+                }
+                Err(SendFailed::Os(error)) => return Err(SendError::Os(error)),
+            }
+        }
+    }
 }
+
+impl Default for Outgoing {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Less than this fits into the smallest buffer that a socket can have.
+const LEAST: usize = 1 << 10;
 
 /// What is left of a message, or goes into one packet.
 #[derive(Clone, Copy)]
@@ -120,31 +154,15 @@ struct Parts<'a> {
     descriptors: &'a [BorrowedFd<'a>],
 }
 
-impl Parts<'_> {
+impl<'a> Parts<'a> {
     fn is_empty(&self) -> bool {
         self.bytes.is_empty() && self.descriptors.is_empty()
     }
-}
 
-/// As much as a packet takes, and the rest.
-fn cut<'a>(bytes: &'a [u8], descriptors: &'a [BorrowedFd<'a>]) -> (Parts<'a>, Parts<'a>) {
-    let (bytes, later_bytes) = bytes.split_at(bytes.len().min(PAYLOAD));
-    let (descriptors, later_descriptors) = descriptors.split_at(descriptors.len().min(MAX_DESCRIPTORS));
-    (Parts { bytes, descriptors }, Parts { bytes: later_bytes, descriptors: later_descriptors })
-}
-
-fn send_packet(
-    socket: BorrowedFd<'_>,
-    header: Header,
-    parts: Parts<'_>,
-    deadline: Deadline,
-) -> Result<(), SendError> {
-    let header = header.encode();
-    let bytes = [IoSlice::new(&header), IoSlice::new(parts.bytes)];
-    match socket::send_packet(socket, &bytes, parts.descriptors, deadline) {
-        Ok(_) => Ok(()),
-        Err(SendFailed::Closed) => Err(SendError::Closed),
-        Err(SendFailed::TimedOut) => Err(SendError::TimedOut),
-        Err(SendFailed::Os(error)) => Err(SendError::Os(error)),
+    /// As much as a packet takes, and the rest.
+    fn cut(self, portion: usize) -> (Self, Self) {
+        let (bytes, later) = self.bytes.split_at(self.bytes.len().min(portion));
+        let (descriptors, rest) = self.descriptors.split_at(self.descriptors.len().min(MAX_DESCRIPTORS));
+        (Self { bytes, descriptors }, Self { bytes: later, descriptors: rest })
     }
 }

@@ -1,10 +1,10 @@
-//! Two bytes of shared memory for the tests that need a mapping.
+//! A page of shared memory and a signal to oneself, for the tests that need them.
 //!
 //! # Safety
 //! A page stays mapped as long as the value lives, is as large as its memfd was made, and is only touched
 //! through atomics.
 
-#![allow(unsafe_code, reason = "maps a page")]
+#![allow(unsafe_code, reason = "maps a page, signals a thread")]
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::ptr;
@@ -23,6 +23,13 @@ pub(crate) fn page_file(name: &str) -> OwnedFd {
     file
 }
 
+/// Sends a signal to the calling thread and to no other of the process.
+#[allow(dead_code, reason = "one of the binaries that share this file does not signal")]
+pub(crate) fn signal_this_thread(signal: i32) {
+    // SAFETY: raise has no preconditions; no handler is installed for what the tests send.
+    unsafe { libc::raise(signal) };
+}
+
 /// A page of shared memory.
 pub(crate) struct Page(*mut AtomicU8);
 
@@ -36,7 +43,7 @@ impl Page {
     }
 
     /// One byte of it.
-    #[allow(dead_code, reason = "one of the binaries that share this file only maps")]
+    #[allow(dead_code, reason = "one of the binaries that share this file only maps a page")]
     pub(crate) fn byte(&self, index: usize) -> &AtomicU8 {
         assert!(index < SIZE);
         // SAFETY: the index is inside the page.

@@ -1,0 +1,243 @@
+//! What can become of a task, other than its value.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+use procession_codec::{DecodeError, EncodeError};
+use procession_process::{Exit, Hint, Panic, SpawnError, Who};
+use procession_sys::OsError;
+
+/// Why a pool could not be built.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// A pool without workers was asked for.
+    NoWorkers,
+    /// A worker could not be started. Those started before it were ended.
+    Worker(SpawnError),
+    /// The system refused: descriptors, memory or threads have run out.
+    Os(OsError),
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoWorkers => f.write_str("building a pool: it needs at least one worker"),
+            Self::Worker(e) => write!(f, "building a pool: {e}"),
+            Self::Os(e) => write!(f, "building a pool: {e}"),
+        }
+    }
+}
+
+impl Error for BuildError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::NoWorkers => None,
+            Self::Worker(e) => Some(e),
+            Self::Os(e) => Some(e),
+        }
+    }
+}
+
+impl From<OsError> for BuildError {
+    fn from(error: OsError) -> Self {
+        Self::Os(error)
+    }
+}
+
+/// Why a task was not accepted. It will not run, and handles in its argument are still ours.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SubmitError {
+    /// The pool was closed.
+    Closed,
+    /// The argument does not encode.
+    Argument(EncodeError),
+    /// The system refused: descriptors or memory have run out.
+    Os(OsError),
+}
+
+impl fmt::Display for SubmitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("submitting a task: the pool is closed"),
+            Self::Argument(e) => write!(f, "submitting a task: {e}"),
+            Self::Os(e) => write!(f, "submitting a task: {e}"),
+        }
+    }
+}
+
+impl Error for SubmitError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Closed => None,
+            Self::Argument(e) => Some(e),
+            Self::Os(e) => Some(e),
+        }
+    }
+}
+
+/// Which task an error speaks of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskId {
+    /// The pool's name.
+    pub pool: Arc<str>,
+    /// The task's number: tasks of a pool are numbered from 1 in the order they were given.
+    pub number: u64,
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "task {} of pool {}", self.number, self.pool)
+    }
+}
+
+/// Why a task gave no value. Exactly that task: others are not affected.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum TaskFailed {
+    /// The task panicked. Its worker goes on, or was replaced where panics abort.
+    Panicked {
+        /// Which task.
+        task: TaskId,
+        /// Which worker ran it.
+        worker: Who,
+        /// The panic.
+        panic: Box<Panic>,
+    },
+    /// The worker that ran the task died of it, or was killed meanwhile. It was replaced.
+    WorkerDied {
+        /// Which task.
+        task: TaskId,
+        /// Which worker ran it.
+        worker: Who,
+        /// How the worker ended: its signal, or its exit code.
+        exit: Exit,
+        /// What such a death most often means.
+        hint: Option<Hint>,
+    },
+    /// The argument does not encode.
+    Argument {
+        /// Which task.
+        task: TaskId,
+        /// What the encoder said.
+        error: EncodeError,
+    },
+    /// The worker could not decode the argument: the type's `Deserialize` refuses what its `Serialize` wrote.
+    ArgumentNotDecoded {
+        /// Which task.
+        task: TaskId,
+        /// What the decoder said.
+        error: String,
+    },
+    /// The task returned, but its value could not be encoded or sent.
+    ResultNotEncoded {
+        /// Which task.
+        task: TaskId,
+        /// What was wrong.
+        error: String,
+    },
+    /// The task returned a value that does not decode here.
+    ResultNotDecoded {
+        /// Which task.
+        task: TaskId,
+        /// Why.
+        error: DecodeError,
+    },
+    /// The pool ended before the task was done.
+    Closed {
+        /// Which task.
+        task: TaskId,
+    },
+    /// The pool has no worker that could run the task, and could not start one.
+    NoWorker {
+        /// Which task.
+        task: TaskId,
+        /// Why not.
+        reason: Arc<str>,
+    },
+}
+
+impl TaskFailed {
+    /// Which task it was.
+    pub fn task(&self) -> &TaskId {
+        match self {
+            Self::Panicked { task, .. }
+            | Self::WorkerDied { task, .. }
+            | Self::Argument { task, .. }
+            | Self::ArgumentNotDecoded { task, .. }
+            | Self::ResultNotEncoded { task, .. }
+            | Self::ResultNotDecoded { task, .. }
+            | Self::Closed { task }
+            | Self::NoWorker { task, .. } => task,
+        }
+    }
+
+    /// The panic, if one it was.
+    pub fn panic(&self) -> Option<&Panic> {
+        if let Self::Panicked { panic, .. } = self { Some(panic) } else { None }
+    }
+}
+
+impl fmt::Display for TaskFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Panicked { task, worker, panic } => write!(f, "{task} in {worker} {panic}"),
+            Self::WorkerDied { task, worker, exit, hint } => {
+                let how = match exit {
+                    Exit::Signal { .. } => "was",
+                    _ => "",
+                };
+                let space = if how.is_empty() { "" } else { " " };
+                write!(f, "{task} is lost: its worker, {worker}, {how}{space}{exit}")?;
+                hint.as_ref().map_or(Ok(()), |hint| write!(f, " (likely: {hint})"))
+            }
+            Self::Argument { task, error } => write!(f, "{task} could not be sent: {error}"),
+            Self::ArgumentNotDecoded { task, error } => {
+                write!(f, "{task} did not run: its argument could not be decoded: {error}")
+            }
+            Self::ResultNotEncoded { task, error } => {
+                write!(f, "the value of {task} could not be sent: {error}")
+            }
+            Self::ResultNotDecoded { task, error } => {
+                write!(f, "the value of {task} could not be decoded: {error}")
+            }
+            Self::Closed { task } => write!(f, "{task} did not finish: the pool ended"),
+            Self::NoWorker { task, reason } => {
+                write!(f, "{task} did not run: no worker could be started: {reason}")
+            }
+        }
+    }
+}
+
+impl Error for TaskFailed {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Argument { error, .. } => Some(error),
+            Self::ResultNotDecoded { error, .. } => Some(error),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use procession_process::Signal;
+
+    use super::*;
+
+    #[test]
+    fn a_death_is_told_in_one_line() {
+        let task = TaskId { pool: "render".into(), number: 17 };
+        let worker = Who { name: "render-3".into(), pid: 4711 };
+        let exit = Exit::Signal { signal: Signal::KILL, core_dumped: false };
+        let died = TaskFailed::WorkerDied { task: task.clone(), worker: worker.clone(), exit, hint: None };
+        assert_eq!(
+            died.to_string(),
+            "task 17 of pool render is lost: its worker, process render-3 (pid 4711), was killed by SIGKILL"
+        );
+        let left = TaskFailed::WorkerDied { task, worker, exit: Exit::Code(3), hint: None };
+        assert!(left.to_string().ends_with("(pid 4711), exited with code 3"));
+    }
+}

@@ -1,0 +1,108 @@
+//! Work that waits: encoded arguments of one function, and where their outcomes go.
+
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use procession_codec::{Codec, Descriptor, EncodeError, Message, Postcard, handles};
+use procession_sys::OsError;
+
+use crate::error::{TaskFailed, TaskId};
+use crate::sink::{Outcome, Sink};
+use crate::wire::{Item, Job, Parcel};
+
+/// A job in the pool: waiting, or given to a worker.
+#[derive(Debug)]
+pub(crate) struct Order {
+    /// What the worker gets; its number is set anew each time.
+    pub(crate) job: Job,
+    /// Task number of the job's first item.
+    pub(crate) task: u64,
+    /// The same item's index at the sink.
+    pub(crate) index: usize,
+    pub(crate) sink: Arc<Sink>,
+    /// Items of the job as the worker was given it that have their outcome.
+    pub(crate) n_settled: usize,
+}
+
+impl Order {
+    /// Takes away the first `n` items: they have their outcomes.
+    pub(crate) fn advance(&mut self, n: usize) {
+        let gone = self.job.items.drain(..n);
+        let descriptors: usize = gone.map(|item| item.descriptors.len()).sum();
+        self.job.descriptors.drain(..descriptors);
+        self.task += n as u64;
+        self.index += n;
+        self.n_settled += n;
+    }
+
+    /// Delivers the outcomes of the first items, as many as there are, and takes them away.
+    pub(crate) fn settle(&mut self, outcomes: Vec<Outcome>) {
+        let n = outcomes.len().min(self.job.items.len());
+        self.sink.deliver(self.index, outcomes);
+        self.advance(n);
+    }
+
+    /// Gives every item left the same failure.
+    pub(crate) fn fail(mut self, pool: &Arc<str>, failure: impl Fn(TaskId) -> TaskFailed) {
+        let ids = (self.task..).take(self.job.items.len());
+        let outcomes = ids.map(|number| Err(failure(TaskId { pool: Arc::clone(pool), number }))).collect();
+        self.settle(outcomes);
+    }
+}
+
+/// Collects encoded arguments until they make a job.
+#[derive(Debug, Default)]
+pub(crate) struct Packing {
+    bytes: Vec<u8>,
+    items: Vec<Item>,
+    descriptors: Vec<Descriptor>,
+}
+
+/// Why an argument was not packed.
+#[derive(Debug)]
+pub(crate) enum PackError {
+    Encode(EncodeError),
+    Os(OsError),
+}
+
+impl Packing {
+    pub(crate) fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    pub(crate) fn n_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Encodes one more argument. Unique handles in it move now: the pool keeps them.
+    pub(crate) fn push<A: Message>(&mut self, argument: &A) -> Result<(), PackError> {
+        let start = self.bytes.len();
+        let ((), handles) = handles::collect(|| Postcard::encode_into(argument, &mut self.bytes))
+            .map_err(PackError::Encode)?;
+        let first = self.descriptors.len();
+        for descriptor in handles.descriptors() {
+            match descriptor.as_fd().try_clone_to_owned() {
+                Ok(copy) => self.descriptors.push(copy.into()),
+                Err(e) => {
+                    self.bytes.truncate(start);
+                    self.descriptors.truncate(first);
+                    return Err(PackError::Os(OsError::new("duplicating a handle of an argument", e)));
+                }
+            }
+        }
+        handles.commit();
+        self.items.push(Item { bytes: start..self.bytes.len(), descriptors: first..self.descriptors.len() });
+        Ok(())
+    }
+
+    /// The job of what was packed.
+    pub(crate) fn finish(self, function: [u8; 40]) -> Result<Job, OsError> {
+        Ok(Job {
+            number: 0,
+            function: function.to_vec().into(),
+            items: self.items,
+            parcel: Parcel::pack(self.bytes)?,
+            descriptors: self.descriptors,
+        })
+    }
+}

@@ -1,0 +1,265 @@
+//! Lazy maps over a pool: `items.par_procs(&pool).map(task)`.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use procession_codec::Message;
+use procession_sys::Deadline;
+
+use crate::error::{TaskFailed, TaskId};
+use crate::job::{PackError, Packing};
+use crate::pool::Pool;
+use crate::sink::Sink;
+use crate::wire;
+
+/// How long the items of one chunk should take together, in nanoseconds.
+const AIM: u64 = 1_000_000;
+/// Most items in a chunk.
+const MOST_ITEMS: usize = 4096;
+/// A chunk with so many bytes is not made longer.
+const ENOUGH_BYTES: usize = 1 << 20;
+/// Chunks under way for each worker: one running, one waiting.
+const CHUNKS_PER_WORKER: usize = 2;
+
+/// Adds [`par_procs`](ParProcs::par_procs) to everything that can be iterated over.
+pub trait ParProcs: IntoIterator + Sized {
+    /// Runs a task on every item, in the workers of `pool`, as the results are asked for.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use procession_pool::{ParProcs, Pool};
+    ///
+    /// let pool = Pool::new(2)?;
+    /// let lengths = ["a", "bb", "ccc"].map(String::from).par_procs(&pool).map(|s: String| s.len());
+    /// assert_eq!(lengths.sum::<Result<usize, _>>()?, 6);
+    /// # Ok(()) }
+    /// ```
+    #[doc(alias = "imap")]
+    fn par_procs(self, pool: &Pool) -> ParIter<'_, Self::IntoIter> {
+        ParIter { pool, items: self.into_iter(), in_flight: None, ordered: true }
+    }
+}
+
+impl<I: IntoIterator> ParProcs for I {}
+
+/// Items that are to be mapped; made by [`par_procs`](ParProcs::par_procs). Does nothing until [`map`](Self::map).
+#[must_use = "does nothing until `map`"]
+pub struct ParIter<'p, I> {
+    pool: &'p Pool,
+    items: I,
+    in_flight: Option<usize>,
+    ordered: bool,
+}
+
+impl<'p, I: Iterator> ParIter<'p, I> {
+    /// Takes at most `n` items from the iterator beyond those whose results were taken (at least 1). Default: two chunks
+    /// for each worker, where a chunk aims at a millisecond.
+    pub fn in_flight(mut self, n: usize) -> Self {
+        self.in_flight = Some(n.max(1));
+        self
+    }
+
+    /// Results come as they are done.
+    #[doc(alias = "imap_unordered")]
+    pub fn unordered(mut self) -> Self {
+        self.ordered = false;
+        self
+    }
+
+    /// Results come in the order of the items (the default).
+    pub fn ordered(mut self) -> Self {
+        self.ordered = true;
+        self
+    }
+
+    /// Maps: an iterator with one result for each item.
+    pub fn map<A: Message, R: Message>(self, task: fn(A) -> R) -> Outcomes<'p, I, A, R>
+    where
+        I: Iterator<Item = A>,
+    {
+        Outcomes {
+            function: wire::token(task),
+            pool: self.pool,
+            items: Some(self.items),
+            in_flight: self.in_flight,
+            ordered: self.ordered,
+            sink: Arc::default(),
+            n_taken: 0,
+            n_given: 0,
+            next: 0,
+            first_tasks: Vec::new(),
+            types: PhantomData,
+        }
+    }
+}
+
+impl<I> fmt::Debug for ParIter<'_, I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ParIter")
+            .field("pool", self.pool)
+            .field("ordered", &self.ordered)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Results of a map over a pool, one for each item.
+///
+/// Each call of `next` first hands out items, then waits for a result. A failed task is an `Err` in its place and stops
+/// nothing. Dropping it before the end forgets the items that have not begun; nothing more is taken from the iterator.
+///
+/// # Panics
+/// Where the iterator over the items does.
+#[must_use = "results are computed as they are asked for"]
+pub struct Outcomes<'p, I, A, R> {
+    pool: &'p Pool,
+    function: [u8; 40],
+    /// `None` once it is at its end.
+    items: Option<I>,
+    in_flight: Option<usize>,
+    ordered: bool,
+    sink: Arc<Sink>,
+    /// Items taken from the iterator.
+    n_taken: usize,
+    /// Results given out.
+    n_given: usize,
+    /// Index of the next result, if ordered.
+    next: usize,
+    /// Index of the first item of each chunk, and its task number; those before the oldest result are forgotten.
+    first_tasks: Vec<(usize, u64)>,
+    types: PhantomData<fn(A) -> R>,
+}
+
+impl<I: Iterator<Item = A>, A: Message, R: Message> Outcomes<'_, I, A, R> {
+    /// Hands out chunks while the bounds allow.
+    fn hand_out(&mut self) {
+        while self.items.is_some() {
+            let chunk = self.chunk_len();
+            let under_way = self.n_taken - self.n_given;
+            let room = match self.in_flight {
+                Some(n) => n.saturating_sub(under_way).min(chunk),
+                None if under_way < chunk * CHUNKS_PER_WORKER * self.pool.workers() => chunk,
+                None => 0,
+            };
+            if room == 0 {
+                return;
+            }
+            self.hand_out_chunk(room);
+        }
+    }
+
+    /// How many items the next chunk should have: what takes [`AIM`], but no more than leaves work for all.
+    fn chunk_len(&self) -> usize {
+        let by_time = self.sink.nanos_per_item().map_or(1, |nanos| AIM / nanos);
+        let shares = CHUNKS_PER_WORKER * self.pool.workers();
+        let left = self.items.as_ref().and_then(|items| items.size_hint().1).unwrap_or(usize::MAX);
+        let most = self.in_flight.unwrap_or(usize::MAX).min(left).div_ceil(shares).min(MOST_ITEMS);
+        usize::try_from(by_time).unwrap_or(usize::MAX).clamp(1, most.max(1))
+    }
+
+    fn hand_out_chunk(&mut self, most: usize) {
+        let index = self.n_taken;
+        let mut packing = Packing::default();
+        let mut failed = None;
+        while packing.len() < most && packing.n_bytes() < ENOUGH_BYTES && failed.is_none() {
+            let Some(item) = self.items.as_mut().and_then(Iterator::next) else {
+                self.items = None;
+                break;
+            };
+            self.n_taken += 1;
+            failed = packing.push(&item).err();
+        }
+        let n = packing.len();
+        if n > 0 {
+            self.submit(packing, index);
+        }
+        if let Some(error) = failed {
+            // It has a number of its own and its place among the results.
+            let task = self.task_id(self.pool.shared().crew().number_tasks(1));
+            self.first_tasks.push((index + n, task.number));
+            let failure = match error {
+                PackError::Encode(error) => TaskFailed::Argument { task, error },
+                PackError::Os(e) => TaskFailed::NoWorker { task, reason: e.to_string().into() },
+            };
+            self.sink.deliver(index + n, vec![Err(failure)]);
+        }
+    }
+
+    fn submit(&mut self, packing: Packing, index: usize) {
+        let n = packing.len();
+        let submitted = packing
+            .finish(self.function)
+            .map_err(|e| Some(e.to_string()))
+            .and_then(|job| self.pool.shared().submit(job, index, &self.sink).map_err(|_| None));
+        match submitted {
+            Ok(number) => self.first_tasks.push((index, number)),
+            Err(reason) => {
+                let number = self.pool.shared().crew().number_tasks(n);
+                self.first_tasks.push((index, number));
+                let failure = |number| {
+                    let task = self.task_id(number);
+                    Err(match &reason {
+                        Some(reason) => TaskFailed::NoWorker { task, reason: reason.as_str().into() },
+                        None => TaskFailed::Closed { task },
+                    })
+                };
+                self.sink.deliver(index, (number..).take(n).map(failure).collect());
+                if reason.is_none() {
+                    self.items = None;
+                }
+            }
+        }
+    }
+
+    fn task_id(&self, number: u64) -> TaskId {
+        TaskId { pool: Arc::clone(&self.pool.shared().crew().name), number }
+    }
+
+    /// The task number of item `index`.
+    fn number_of(&self, index: usize) -> u64 {
+        let chunk = self.first_tasks.iter().rev().find(|(first, _)| *first <= index);
+        chunk.map_or(0, |(first, number)| number + (index - first) as u64)
+    }
+}
+
+impl<I: Iterator<Item = A>, A: Message, R: Message> Iterator for Outcomes<'_, I, A, R> {
+    type Item = Result<R, TaskFailed>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.hand_out();
+        if self.n_given == self.n_taken {
+            return None;
+        }
+        let index = self.ordered.then_some(self.next);
+        let (index, outcome) = self.sink.take(index, Deadline::NEVER)?;
+        self.n_given += 1;
+        self.next += 1;
+        let result = outcome.and_then(|value| value.decode(|| self.task_id(self.number_of(index))));
+        if self.ordered {
+            let keep = self.first_tasks.iter().rposition(|(first, _)| *first <= index).unwrap_or(0);
+            self.first_tasks.drain(..keep);
+        }
+        Some(result)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let under_way = self.n_taken - self.n_given;
+        let (least, most) = self.items.as_ref().map_or((0, Some(0)), Iterator::size_hint);
+        (least.saturating_add(under_way), most.and_then(|most| most.checked_add(under_way)))
+    }
+}
+
+impl<I, A, R> Drop for Outcomes<'_, I, A, R> {
+    fn drop(&mut self) {
+        self.sink.cancel();
+    }
+}
+
+impl<I, A, R> fmt::Debug for Outcomes<'_, I, A, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outcomes")
+            .field("taken", &self.n_taken)
+            .field("given", &self.n_given)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,114 @@
+//! Taking in what a worker says, believing nothing that does not fit.
+
+use std::sync::Arc;
+
+use procession_codec::{Codec, Descriptor, Postcard};
+use procession_pipe::RecvError;
+
+use crate::crew::Worker;
+use crate::error::{TaskFailed, TaskId};
+use crate::job::Order;
+use crate::journal;
+use crate::sink::{Outcome, Value};
+use crate::wire::{Answer, Parcel, Reply};
+
+/// What was heard.
+pub(crate) enum Heard {
+    /// Some answers of the running job.
+    Part,
+    /// The job is done, and settled.
+    Done,
+    /// Nothing more for now.
+    Nothing,
+}
+
+/// What the worker said makes no sense: it is not to be trusted with more work.
+pub(crate) struct Unreliable;
+
+/// Takes in the next thing the worker has said, if there is one.
+pub(crate) fn next(
+    worker: &Worker,
+    pool: &Arc<str>,
+    running: &mut Option<Order>,
+) -> Result<Heard, Unreliable> {
+    let reply = match worker.jobs.try_recv() {
+        Ok(reply) => reply,
+        Err(RecvError::Empty) => return Ok(Heard::Nothing),
+        Err(_) => return Err(Unreliable),
+    };
+    let Some(order) = running else { return Err(Unreliable) };
+    match reply {
+        Reply::Answers { job, first, n, parcel, descriptors } if job == order.job.number => {
+            answers(worker, pool, order, Block { first, n, parcel, descriptors })?;
+            Ok(Heard::Part)
+        }
+        Reply::Done { job, nanos } if job == order.job.number => {
+            read_journal(worker, pool, order);
+            if !order.job.items.is_empty() {
+                return Err(Unreliable);
+            }
+            order.sink.measured(order.n_settled, nanos);
+            *running = None;
+            Ok(Heard::Done)
+        }
+        _ => Err(Unreliable),
+    }
+}
+
+struct Block {
+    first: u64,
+    n: u64,
+    parcel: Parcel,
+    descriptors: Vec<Descriptor>,
+}
+
+fn answers(worker: &Worker, pool: &Arc<str>, order: &mut Order, block: Block) -> Result<(), Unreliable> {
+    let bytes = block.parcel.unpack().map_err(|_| Unreliable)?;
+    let answers = journal::split(&bytes);
+    let fits = answers.len() as u64 == block.n && block.n > 0 && answers.len() <= order.job.items.len();
+    if !fits || block.first != order.n_settled as u64 {
+        return Err(Unreliable);
+    }
+    let mut outcomes = outcomes(worker, pool, order.task, answers);
+    if let Some(Ok(value)) = outcomes.last_mut() {
+        let owned = block.descriptors.into_iter().map(Descriptor::into_owned).collect::<Result<_, _>>();
+        value.descriptors = owned.map_err(|_| Unreliable)?;
+    }
+    order.settle(outcomes);
+    Ok(())
+}
+
+/// Settles what stands in the worker's journal of this order and is not settled yet. True if the worker began an item
+/// of which it left no answer.
+pub(crate) fn read_journal(worker: &Worker, pool: &Arc<str>, order: &mut Order) -> bool {
+    let Some(entries) = worker.journal.read(order.job.number) else { return false };
+    // A message may have taken answers that still stand here.
+    let known = order.n_settled.saturating_sub(entries.base);
+    if entries.base <= order.n_settled && known <= entries.answers.len() {
+        let mut answers = entries.answers;
+        answers.drain(..known);
+        answers.truncate(order.job.items.len());
+        let outcomes = outcomes(worker, pool, order.task, answers);
+        order.settle(outcomes);
+    }
+    entries.started > order.n_settled
+}
+
+fn outcomes(worker: &Worker, pool: &Arc<str>, first: u64, answers: Vec<Vec<u8>>) -> Vec<Outcome> {
+    let outcome = |(answer, number): (Vec<u8>, u64)| {
+        let task = TaskId { pool: Arc::clone(pool), number };
+        match Postcard::decode(&answer) {
+            Ok(Answer::Value(bytes)) => Ok(Value { bytes: bytes.into_vec(), descriptors: Vec::new() }),
+            Ok(Answer::Panicked(panic)) => {
+                Err(TaskFailed::Panicked { task, worker: worker.who(), panic: Box::new(panic) })
+            }
+            Ok(Answer::BadArgument(error)) => Err(TaskFailed::ArgumentNotDecoded { task, error }),
+            Ok(Answer::BadResult(error)) => Err(TaskFailed::ResultNotEncoded { task, error }),
+            Err(e) => Err(TaskFailed::ResultNotEncoded {
+                task,
+                error: format!("the worker's answer is damaged: {e}"),
+            }),
+        }
+    };
+    answers.into_iter().zip(first..).map(outcome).collect()
+}

@@ -1,0 +1,77 @@
+//! The handle of one submitted task.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use procession_codec::Message;
+use procession_sys::Deadline;
+
+use crate::error::{TaskFailed, TaskId};
+use crate::sink::Sink;
+
+/// A task given to a pool, and the place its value of type `R` arrives at.
+///
+/// Dropping it does not stop the task; its value is thrown away.
+#[doc(alias = "AsyncResult")]
+#[must_use = "the value of the task arrives here"]
+pub struct Task<R> {
+    sink: Arc<Sink>,
+    id: TaskId,
+    value: PhantomData<fn() -> R>,
+}
+
+impl<R> Task<R> {
+    pub(crate) fn new(sink: Arc<Sink>, pool: Arc<str>, number: u64) -> Self {
+        Self { sink, id: TaskId { pool, number }, value: PhantomData }
+    }
+
+    /// Which task this is, as errors name it.
+    pub fn id(&self) -> &TaskId {
+        &self.id
+    }
+
+    /// Whether the outcome is there, so that [`get`](Self::get) would not wait.
+    #[doc(alias = "ready")]
+    pub fn is_ready(&self) -> bool {
+        self.sink.has(0)
+    }
+}
+
+impl<R: Message> Task<R> {
+    /// Waits for the value.
+    ///
+    /// Errors: see [`TaskFailed`]; every way out of a task is one of them, the death of its worker too, so this waits
+    /// no longer than the task runs.
+    pub fn get(self) -> Result<R, TaskFailed> {
+        let outcome = self.get_by(Deadline::NEVER)?;
+        outcome.ok_or_else(|| TaskFailed::Closed { task: self.id.clone() })
+    }
+
+    /// The value, if the task is done: else `None`. The value is given once: afterwards this answers `None`.
+    pub fn try_get(&self) -> Result<Option<R>, TaskFailed> {
+        self.get_by(Deadline::now())
+    }
+
+    /// [`get`](Self::get) for at most `timeout`; `None` if the task is not done by then. The value is given once.
+    pub fn get_timeout(&self, timeout: Duration) -> Result<Option<R>, TaskFailed> {
+        self.get_by(Deadline::after(timeout))
+    }
+
+    /// [`get`](Self::get) until `instant`; `None` if the task is not done by then. The value is given once.
+    pub fn get_until(&self, instant: Instant) -> Result<Option<R>, TaskFailed> {
+        self.get_by(Deadline::at(instant))
+    }
+
+    fn get_by(&self, deadline: Deadline) -> Result<Option<R>, TaskFailed> {
+        let Some((_, outcome)) = self.sink.take(Some(0), deadline) else { return Ok(None) };
+        outcome?.decode(|| self.id.clone()).map(Some)
+    }
+}
+
+impl<R> fmt::Debug for Task<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Task").field("id", &self.id).field("ready", &self.is_ready()).finish()
+    }
+}

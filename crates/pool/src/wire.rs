@@ -1,0 +1,139 @@
+//! What the pool and a worker say to each other, over the worker's private pipe and its journal.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use procession_codec::{Bytes, Codec, Descriptor, Message, Postcard, handles};
+use procession_process::{Panic, catch_panic};
+use procession_sys::OsError;
+use procession_sys::image::FunctionToken;
+use procession_sys::memory::Memfd;
+use serde::{Deserialize, Serialize};
+
+/// Longest block of bytes that travels inside a message; longer ones travel in sealed memory, so that a message always
+/// fits into the kernel's buffer and the pool never waits for a worker to read.
+const INLINE: usize = 32 << 10;
+
+/// Bytes on their way.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Parcel {
+    /// Here.
+    Inline(Bytes),
+    /// In sealed memory.
+    Memory(Descriptor),
+}
+
+impl Parcel {
+    pub(crate) fn pack(bytes: Vec<u8>) -> Result<Self, OsError> {
+        if bytes.len() <= INLINE {
+            return Ok(Self::Inline(bytes.into()));
+        }
+        Ok(Self::Memory(Memfd::from_bytes("procession-parcel", &bytes)?.into_fd().into()))
+    }
+
+    pub(crate) fn unpack(self) -> Result<Vec<u8>, OsError> {
+        match self {
+            Self::Inline(bytes) => Ok(bytes.into_vec()),
+            Self::Memory(memory) => {
+                Memfd::adopt(memory.into_owned().map_err(|e| OsError::new("taking a parcel", e))?)?.read_all()
+            }
+        }
+    }
+}
+
+/// Where one item of a job lies.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Item {
+    /// Its bytes in the parcel.
+    pub(crate) bytes: Range<usize>,
+    /// Its descriptors.
+    pub(crate) descriptors: Range<usize>,
+}
+
+/// One function, to be called with each of a few arguments.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Job {
+    /// Which; never 0, never repeated in one pool.
+    pub(crate) number: u64,
+    /// A function token.
+    pub(crate) function: Bytes,
+    pub(crate) items: Vec<Item>,
+    pub(crate) parcel: Parcel,
+    pub(crate) descriptors: Vec<Descriptor>,
+}
+
+/// What came of one item, in the worker.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Answer {
+    /// The encoded value.
+    Value(Bytes),
+    /// The task panicked.
+    Panicked(Panic),
+    /// The argument did not decode.
+    BadArgument(String),
+    /// The value did not encode, or memory for it was missing.
+    BadResult(String),
+}
+
+/// What a worker says.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Reply {
+    /// Answers that do not fit into the journal: those of the items from `first` on, encoded one after the other.
+    /// The descriptors belong to the last of them.
+    Answers {
+        /// Of which job.
+        job: u64,
+        /// Index of the first item answered here.
+        first: u64,
+        /// How many.
+        n: u64,
+        /// Length (4 bytes, little-endian) and encoded [`Answer`] of each.
+        parcel: Parcel,
+        /// Handles in the last value.
+        descriptors: Vec<Descriptor>,
+    },
+    /// The job is done: its other answers stand in the journal.
+    Done {
+        /// Which job.
+        job: u64,
+        /// Time spent in it, in nanoseconds.
+        nanos: u64,
+    },
+}
+
+/// What a task's shim finds and leaves.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) input: Arc<Vec<u8>>,
+    pub(crate) bytes: Range<usize>,
+    pub(crate) descriptors: Vec<std::os::fd::OwnedFd>,
+    pub(crate) answer: Option<(Answer, Option<handles::Outgoing>)>,
+}
+
+/// The token of a task.
+pub(crate) fn token<A: Message, R: Message>(task: fn(A) -> R) -> [u8; 40] {
+    FunctionToken::<Call>::of(task, shim).to_bytes()
+}
+
+/// Decodes the argument, calls the task, encodes what it returns.
+fn shim<A: Message, R: Message>(task: fn(A) -> R, call: &mut Call) {
+    let descriptors = std::mem::take(&mut call.descriptors);
+    let bytes = call.input.get(call.bytes.clone()).unwrap_or_default();
+    let argument = handles::supply(descriptors, || Postcard::decode::<A>(bytes));
+    call.answer = Some(match argument {
+        Err(e) => (Answer::BadArgument(e.to_string()), None),
+        // Encoding runs code of the user as well.
+        Ok(argument) => match catch_panic(|| encode(&task(argument))) {
+            Ok(answer) => answer,
+            Err(panic) => (Answer::Panicked(panic), None),
+        },
+    });
+}
+
+fn encode<R: Message>(value: &R) -> (Answer, Option<handles::Outgoing>) {
+    let mut bytes = Vec::new();
+    match handles::collect(|| Postcard::encode_into(value, &mut bytes)) {
+        Ok(((), handles)) => (Answer::Value(bytes.into()), (!handles.is_empty()).then_some(handles)),
+        Err(e) => (Answer::BadResult(e.to_string()), None),
+    }
+}

@@ -1,0 +1,150 @@
+//! The worker's side: takes a job, runs its items one after the other, answers each.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Instant;
+
+use procession_codec::{Codec, Descriptor, Postcard, handles};
+use procession_pipe::{Duplex, SendError};
+use procession_sys::image::{Function, FunctionToken};
+use procession_sys::memory::Memfd;
+use serde::{Deserialize, Serialize};
+
+use crate::journal::Journal;
+use crate::wire::{Answer, Call, Job, Parcel, Reply};
+
+/// What a worker is started with.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Desk {
+    pub(crate) jobs: Duplex<Reply, Job>,
+    pub(crate) journal: Descriptor,
+}
+
+/// Runs in the worker until the pool closes its end. What goes wrong here ends the worker, and the pool sees that.
+pub(crate) fn work(desk: Desk) -> Result<(), String> {
+    let memory = desk.journal.into_owned().map_err(|e| e.to_string())?;
+    let memory = Memfd::adopt(memory).map_err(|e| e.to_string())?;
+    let worker = Worker { jobs: desk.jobs, journal: Journal::open(&memory).map_err(|e| e.to_string())? };
+    while let Ok(job) = worker.jobs.recv() {
+        worker.run(job)?;
+    }
+    Ok(())
+}
+
+struct Worker {
+    jobs: Duplex<Reply, Job>,
+    journal: Journal,
+}
+
+impl Worker {
+    fn run(&self, job: Job) -> Result<(), String> {
+        self.journal.begin(job.number);
+        let began = Instant::now();
+        let token: &[u8; 40] = job.function.as_ref().try_into().map_err(|_| "a token of the wrong length")?;
+        let function = FunctionToken::from_bytes(token).resolve().ok_or("a function of another program")?;
+        let input = Arc::new(job.parcel.unpack().map_err(|e| e.to_string())?);
+        let mut descriptors = job.descriptors.into_iter();
+        for (index, item) in job.items.into_iter().enumerate() {
+            let descriptors = descriptors.by_ref().take(item.descriptors.len());
+            let descriptors = descriptors.map(Descriptor::into_owned).collect::<Result<_, _>>();
+            let call = Call {
+                input: Arc::clone(&input),
+                bytes: item.bytes,
+                descriptors: descriptors.map_err(|e| e.to_string())?,
+                answer: None,
+            };
+            self.journal.start(index);
+            self.answer(&function, call, job.number, index).map_err(|e| e.to_string())?;
+        }
+        let nanos = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.jobs.send(&Reply::Done { job: job.number, nanos }).map_err(|e| e.to_string())
+    }
+
+    fn answer(
+        &self,
+        function: &Function<Call>,
+        mut call: Call,
+        job: u64,
+        index: usize,
+    ) -> Result<(), SendError> {
+        function.call(&mut call);
+        let (answer, handles) =
+            call.answer.take().unwrap_or((Answer::BadResult("the task left no answer".into()), None));
+        let mut bytes = encode(&answer);
+        if let Some(handles) = handles {
+            return self.send_alone(job, index, &bytes, Some(handles));
+        }
+        if bytes.len() > u32::MAX as usize {
+            bytes = encode(&Answer::BadResult(format!("{} bytes are more than 4 GiB", bytes.len())));
+        }
+        if self.journal.append(&bytes) {
+            return Ok(());
+        }
+        self.flush(job, index)?;
+        if self.journal.append(&bytes) { Ok(()) } else { self.send_alone(job, index, &bytes, None) }
+    }
+
+    /// Sends what stands in the journal, which ends before item `next`.
+    fn flush(&self, job: u64, next: usize) -> Result<(), SendError> {
+        let (n, bytes) = self.journal.contents();
+        if n > 0 {
+            self.send(job, next - n, n, bytes, Vec::new())?;
+        }
+        self.journal.restart(next);
+        Ok(())
+    }
+
+    /// Sends one answer by itself, after those before it.
+    fn send_alone(
+        &self,
+        job: u64,
+        index: usize,
+        answer: &[u8],
+        handles: Option<handles::Outgoing>,
+    ) -> Result<(), SendError> {
+        self.flush(job, index)?;
+        let descriptors: Result<Vec<OwnedFd>, _> =
+            handles.iter().flat_map(handles::Outgoing::descriptors).map(|d| d.try_clone_to_owned()).collect();
+        let len = u32::try_from(answer.len()).unwrap_or(u32::MAX);
+        match descriptors {
+            Ok(descriptors) => {
+                let bytes = [&len.to_le_bytes(), answer].concat();
+                let descriptors = descriptors.into_iter().map(Descriptor::from).collect();
+                self.send(job, index, 1, bytes, descriptors)?;
+                if let Some(handles) = handles {
+                    handles.commit();
+                }
+            }
+            Err(e) => {
+                let refused = encode(&Answer::BadResult(format!("duplicating a handle of the value: {e}")));
+                // The journal was just emptied: a text fits.
+                self.journal.append(&refused);
+                return Ok(());
+            }
+        }
+        self.journal.restart(index + 1);
+        Ok(())
+    }
+
+    fn send(
+        &self,
+        job: u64,
+        first: usize,
+        n: usize,
+        bytes: Vec<u8>,
+        descriptors: Vec<Descriptor>,
+    ) -> Result<(), SendError> {
+        let parcel = Parcel::pack(bytes).map_err(SendError::Os)?;
+        self.jobs.send(&Reply::Answers { job, first: first as u64, n: n as u64, parcel, descriptors })
+    }
+}
+
+fn encode(answer: &Answer) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if let Err(e) = Postcard::encode_into(answer, &mut bytes) {
+        bytes.clear();
+        // A text always encodes.
+        let _ = Postcard::encode_into(&Answer::BadResult(e.to_string()), &mut bytes);
+    }
+    bytes
+}

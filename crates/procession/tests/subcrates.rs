@@ -1,0 +1,36 @@
+//! The umbrella reaches every crate it re-exports, and a test can use it with nothing to enable.
+
+use procession::codec::{Codec, Postcard};
+use procession::prelude::*;
+
+#[test]
+fn codec() {
+    let mut bytes = Vec::new();
+    Postcard::encode_into(&(7_u8, "seven"), &mut bytes).unwrap();
+    assert_eq!(Postcard::decode::<(u8, &str)>(&bytes), Ok((7, "seven")));
+}
+
+#[test]
+fn pipe() {
+    let (ours, theirs) = procession::pipe::<u8, u8>().unwrap();
+    ours.send(&7).unwrap();
+    assert_eq!(theirs.recv().unwrap(), 7);
+}
+
+#[test]
+fn process() {
+    assert_eq!(procession::spawn!(u64::pow(2, 10)).unwrap().join().unwrap(), 1024);
+}
+
+#[test]
+fn crash_is_an_error() {
+    let crashed = procession::spawn(|()| -> () { std::process::abort() }, ()).unwrap().join();
+    assert!(matches!(crashed, Err(JoinError::Killed { signal: Signal::ABRT, .. })), "{crashed:?}");
+}
+
+#[test]
+fn pool() {
+    let pool = Pool::new(2).unwrap();
+    let squares: Result<Vec<u32>, TaskFailed> = (0..100).par_procs(&pool).map(|n| n * n).collect();
+    assert_eq!(squares.unwrap()[99], 9801);
+}
