@@ -2,9 +2,8 @@
 //!
 //! | place | true | moves to |
 //! |---|---|---|
-//! | `Here` | this process uses the socket | `Leaving` when it is encoded into a message |
-//! | `Leaving` | a message that holds it is being sent | `Gone` when a carrier took it, `Here` when not |
-//! | `Gone` | our descriptor is closed, so the other end sees only the new owner | — |
+//! | `Here` | this process uses the socket | `Away` when it is encoded into a message |
+//! | `Away` | a message has the socket | `Here` when the message was not sent; else never: what was sent is closed here |
 //!
 //! Invariants: every call under way holds a reference to the socket, taken while the place is `Here`; so an end can
 //! leave exactly while there is one reference, and no call goes on using a socket that has left. No code of users
@@ -32,8 +31,7 @@ pub(crate) struct Link {
 #[derive(Debug)]
 enum Place {
     Here(Arc<OwnedFd>),
-    Leaving,
-    Gone,
+    Away,
 }
 
 impl Link {
@@ -62,7 +60,7 @@ impl Link {
     pub(crate) fn socket(&self) -> Option<Arc<OwnedFd>> {
         match &*self.place() {
             Place::Here(socket) => Some(Arc::clone(socket)),
-            Place::Leaving | Place::Gone => None,
+            Place::Away => None,
         }
     }
 
@@ -116,7 +114,7 @@ impl Link {
         let owes_notice = outgoing.owes_notice();
         let socket = Arc::clone(socket);
         let index = handles::put(Arc::new(Departure { link: Arc::clone(self), socket }))?;
-        *place = Place::Leaving;
+        *place = Place::Away;
         Ok(Passage { index, owes_notice })
     }
 
@@ -134,7 +132,7 @@ pub(crate) struct Passage {
     owes_notice: bool,
 }
 
-/// An end on its way out.
+/// An end on its way out, with the only reference to its socket.
 struct Departure {
     link: Arc<Link>,
     socket: Arc<OwnedFd>,
@@ -143,10 +141,6 @@ struct Departure {
 impl Carried for Departure {
     fn descriptor(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
-    }
-
-    fn commit(&self) {
-        *self.link.place() = Place::Gone;
     }
 
     fn rollback(&self) {
@@ -166,6 +160,25 @@ impl std::fmt::Display for ArriveError {
         match self {
             Self::Handle(e) => e.fmt(f),
             Self::Os(e) => e.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_last_owner_owes_the_next_one_pays() {
+        for owed in [Outgoing::resumed(), Outgoing::new()] {
+            let owes = owed.owes_notice();
+            let (socket, _other) = socket::pair().unwrap();
+            let link = Link::with(socket, 1000, owed);
+            let (passage, carried) = handles::collect(|| link.depart()).unwrap();
+            let arrived = carried.descriptors().map(|fd| fd.try_clone_to_owned().unwrap()).collect();
+            carried.commit();
+            let link = handles::supply(arrived, || Link::arrive(passage, 1000)).unwrap();
+            assert_eq!(link.outgoing.take(Deadline::now()).unwrap().owes_notice(), owes);
         }
     }
 }

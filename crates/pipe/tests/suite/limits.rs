@@ -28,7 +28,7 @@ pub(crate) fn at_the_limit_and_above<M: Method>() {
         for above in [LIMIT + 1, 10 * LIMIT] {
             match ours.send(&encoded_as(above)) {
                 Err(SendError::TooLarge { len, limit }) => {
-                    assert_eq!((len, limit), (above as u64, LIMIT as u64))
+                    assert_eq!((len, limit), (above as u64, LIMIT as u64));
                 }
                 other => panic!("{other:?}"),
             }

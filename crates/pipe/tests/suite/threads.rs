@@ -16,7 +16,7 @@ const EACH: usize = 150;
 type Letter = (usize, usize, Bytes);
 
 fn length(thread: usize, i: usize) -> usize {
-    if i % 10 == 0 { 200_000 + thread } else { thread * 100 + i }
+    if i.is_multiple_of(10) { 200_000 + thread } else { thread * 100 + i }
 }
 
 fn check_letters(end: Duplex<usize, Letter>) {
