@@ -87,6 +87,7 @@ pub(crate) fn encode<C: Codec>(value: &(impl Serialize + ?Sized)) -> Vec<u8> {
     out
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "calls read better without a reference each")]
 fn round_trip<C: Codec, T: Message + PartialEq + Debug>(value: T) {
     let bytes = encode::<C>(&value);
     assert_eq!(C::decode::<T>(&bytes).as_ref(), Ok(&value), "{bytes:?}");
@@ -325,7 +326,7 @@ pub(crate) fn floats_keep_their_bits_or_are_refused<C: Codec>() {
         let value = f32::from_bits(bits as u32);
         match C::encoded_size(&[value]) {
             Ok(_) => {
-                assert_eq!(C::decode::<[f32; 1]>(&encode::<C>(&[value])).unwrap()[0].to_bits(), bits as u32)
+                assert_eq!(C::decode::<[f32; 1]>(&encode::<C>(&[value])).unwrap()[0].to_bits(), bits as u32);
             }
             Err(error) => assert!(!value.is_finite() && C::NAME == "json", "{error}"),
         }
@@ -428,6 +429,13 @@ pub(crate) fn each_kind_of_nesting_counts_alike<C: Codec>() {
     let limit = MAX_DEPTH;
     assert!(C::encoded_size(&Tuples { depth: limit }).is_ok());
     assert_eq!(C::encoded_size(&Tuples { depth: limit + 1 }), Err(EncodeError::TooDeep { limit }));
+    // Options alone: one level each.
+    #[derive(Serialize)]
+    #[serde(transparent)]
+    struct Options(Option<Box<Options>>);
+    let options = |n| (0..n).fold(Options(None), |inner, _| Options(Some(Box::new(inner))));
+    assert_ne!(C::encoded_size(&options(limit)), Err(EncodeError::TooDeep { limit }));
+    assert_eq!(C::encoded_size(&options(limit + 1)), Err(EncodeError::TooDeep { limit }));
     // Two levels for each link. Formats in which a chain is ambiguous say so, or that it is too deep.
     assert_eq!(C::encoded_size(&chain(limit / 2)), Err(EncodeError::TooDeep { limit }));
     match C::encoded_size(&chain(limit / 2 - 1)) {
