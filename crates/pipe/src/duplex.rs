@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -67,10 +67,7 @@ impl<S, R, C> Duplex<S, R, C> {
     #[must_use]
     pub fn with_limit(mut self, limit: u64) -> Self {
         self.limit = limit;
-        // Ours alone, so nobody has the turn.
-        if let Some(mut incoming) = self.link.incoming.take(Deadline::NEVER) {
-            incoming.set_limit(limit);
-        }
+        self.link.set_limit(limit);
         self
     }
 
@@ -146,10 +143,8 @@ impl<S: Message, R: Message, C: Codec> Duplex<S, R, C> {
         if len > self.limit {
             return Err(SendError::TooLarge { len, limit: self.limit });
         }
-        let socket = self.link.socket().ok_or(SendError::Moved)?;
-        let mut outgoing = self.link.outgoing.take(deadline).ok_or(SendError::TimedOut)?;
         let descriptors: Vec<_> = handles.descriptors().collect();
-        outgoing.send(socket.as_fd(), &bytes, &descriptors, deadline).map_err(SendError::from)?;
+        self.link.send(&bytes, &descriptors, deadline)?;
         drop(descriptors);
         handles.commit();
         Ok(())
@@ -164,14 +159,10 @@ impl<S: Message, R: Message, C: Codec> Duplex<S, R, C> {
     }
 
     fn recv_by(&self, deadline: Deadline) -> Result<R, RecvError> {
-        let socket = self.link.socket().ok_or(RecvError::Moved)?;
-        let mut incoming = self.link.incoming.take(deadline).ok_or(RecvError::TimedOut)?;
-        incoming
-            .recv_with(socket.as_fd(), deadline, |bytes, descriptors| {
-                handles::supply(descriptors, || C::decode(bytes))
-            })
-            .map_err(RecvError::from)?
-            .map_err(RecvError::Decode)
+        let message = self.link.recv(deadline)?;
+        let value = handles::supply(message.descriptors, || C::decode(&message.bytes));
+        self.link.recycle(message.bytes);
+        value.map_err(RecvError::Decode)
     }
 }
 

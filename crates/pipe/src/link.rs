@@ -5,21 +5,26 @@
 //! | `Here` | this process uses the socket | `Leaving` when it is encoded into a message |
 //! | `Leaving` | a message that holds it is being sent | `Gone` when a carrier took it, `Here` when not |
 //! | `Gone` | our descriptor is closed, so the other end sees only the new owner | — |
+//!
+//! Invariants: every call under way holds a reference to the socket, taken while the place is `Here`; so an end can
+//! leave exactly while there is one reference, and no call goes on using a socket that has left. No code of users
+//! runs while a turn is held: it may use the same end. Held by `tests/contract.rs`, `moving_*` and `reentrant_*`.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use procession_codec::handles::{self, Carried, HandleError};
-use procession_sys::message::{Incoming, Outgoing};
+use procession_sys::message::{Incoming, Message, Outgoing};
 use procession_sys::{Deadline, OsError, socket};
 
+use crate::error::{RecvError, SendError};
 use crate::turn::Turn;
 
 #[derive(Debug)]
 pub(crate) struct Link {
     place: Mutex<Place>,
-    pub(crate) outgoing: Turn<Outgoing>,
-    pub(crate) incoming: Turn<Incoming>,
+    outgoing: Turn<Outgoing>,
+    incoming: Turn<Incoming>,
 }
 
 #[derive(Debug)]
@@ -51,7 +56,7 @@ impl Link {
         Ok(Self::with(socket, limit, Outgoing::resumed()))
     }
 
-    /// The socket, unless it has left.
+    /// The socket, unless it has left. Whoever holds it keeps this end from leaving.
     pub(crate) fn socket(&self) -> Option<Arc<OwnedFd>> {
         match &*self.place() {
             Place::Here(socket) => Some(Arc::clone(socket)),
@@ -59,14 +64,51 @@ impl Link {
         }
     }
 
+    /// Sends one message when it is our turn.
+    pub(crate) fn send(
+        &self,
+        bytes: &[u8],
+        descriptors: &[BorrowedFd<'_>],
+        deadline: Deadline,
+    ) -> Result<(), SendError> {
+        let socket = self.socket().ok_or(SendError::Moved)?;
+        let mut outgoing = self.outgoing.take(deadline).ok_or(SendError::TimedOut)?;
+        outgoing.send(&socket, bytes, descriptors, deadline).map_err(|e| {
+            outgoing.give_up(&socket);
+            e.into()
+        })
+    }
+
+    /// Receives one message when it is our turn.
+    pub(crate) fn recv(&self, deadline: Deadline) -> Result<Message, RecvError> {
+        // Given up after the turn: an end that nobody uses has its turns to spare.
+        let socket = self.socket().ok_or(RecvError::Moved)?;
+        let mut incoming = self.incoming.take(deadline).ok_or(RecvError::TimedOut)?;
+        incoming.recv(&socket, deadline).map_err(RecvError::from)
+    }
+
+    /// Keeps the memory of a received message for a later one.
+    pub(crate) fn recycle(&self, bytes: Vec<u8>) {
+        if let Some(mut incoming) = self.incoming.take(Deadline::now()) {
+            incoming.recycle(bytes);
+        }
+    }
+
+    /// Refuses incoming messages above `limit` bytes from now on.
+    pub(crate) fn set_limit(&self, limit: u64) {
+        if let Some(mut incoming) = self.incoming.take(Deadline::NEVER) {
+            incoming.set_limit(limit);
+        }
+    }
+
     /// Puts this end into the message that is being encoded.
     pub(crate) fn depart(self: &Arc<Self>) -> Result<u32, HandleError> {
         let mut place = self.place();
         let Place::Here(socket) = &*place else { return Err(HandleError::Moved) };
-        // A message that has half arrived would be lost; a thread that waits here would wait on the new owner's end.
-        let (incoming, outgoing) = (self.incoming.take(Deadline::now()), self.outgoing.take(Deadline::now()));
-        let idle = outgoing.is_some() && incoming.is_some_and(|incoming| !incoming.is_inside());
-        if !idle {
+        // A thread that waits here would take messages from the new owner.
+        let used = Arc::strong_count(socket) > 1;
+        // A message that has half arrived would be lost.
+        if used || self.incoming.take(Deadline::now()).is_none_or(|incoming| incoming.is_inside()) {
             return Err(HandleError::Busy);
         }
         let socket = Arc::clone(socket);

@@ -88,6 +88,18 @@ impl Outgoing {
         Ok(())
     }
 
+    /// Tells the receiver at once, without waiting, that the message given up is void; if even that is not possible,
+    /// it will be told ahead of the next message. Does nothing where no message was begun.
+    ///
+    /// For after an error: the receiver then does not keep what it has of the message, nor the descriptors, and does
+    /// not take our end for one in the middle of a message.
+    pub fn give_up(&mut self, socket: impl AsFd) {
+        if self.owes_abort {
+            let notice = Header::Abort.encode();
+            self.owes_abort = socket::send_beyond_full(socket.as_fd(), &[IoSlice::new(&notice)]).is_err();
+        }
+    }
+
     /// Tells the receiver of a void message, if there is one.
     fn settle(&mut self, socket: BorrowedFd<'_>, deadline: Deadline) -> Result<(), SendError> {
         if self.owes_abort {
