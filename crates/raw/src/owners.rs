@@ -21,7 +21,7 @@ impl Id {
 
     /// The participant in `slot`, in its `generation`; both are taken modulo their number.
     pub const fn new(slot: u32, generation: u32) -> Self {
-        Self((generation % Self::GENERATIONS) << 12 | slot % Self::SLOTS)
+        Self(((generation % Self::GENERATIONS) << 12) | (slot % Self::SLOTS))
     }
 
     /// From the lower 29 bits of a word; the others are ignored.
