@@ -168,15 +168,15 @@ impl<S: Message, R: Message, C: Codec> Duplex<S, R, C> {
 
 impl<S, R, C> Serialize for Duplex<S, R, C> {
     fn serialize<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
-        let index = self.link.depart().map_err(Z::Error::custom)?;
-        (index, self.limit).serialize(serializer)
+        let passage = self.link.depart().map_err(Z::Error::custom)?;
+        (passage, self.limit).serialize(serializer)
     }
 }
 
 impl<'de, S, R, C> Deserialize<'de> for Duplex<S, R, C> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (index, limit) = Deserialize::deserialize(deserializer)?;
-        let link = Link::arrive(index, limit).map_err(D::Error::custom)?;
+        let (passage, limit) = Deserialize::deserialize(deserializer)?;
+        let link = Link::arrive(passage, limit).map_err(D::Error::custom)?;
         Ok(Self { link, limit, types: PhantomData })
     }
 }

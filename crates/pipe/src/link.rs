@@ -17,6 +17,8 @@ use procession_codec::handles::{self, Carried, HandleError};
 use procession_sys::message::{Incoming, Message, Outgoing};
 use procession_sys::{Deadline, OsError, socket};
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{RecvError, SendError};
 use crate::turn::Turn;
 
@@ -49,11 +51,11 @@ impl Link {
     }
 
     /// An end that arrived in a message; anything but a socket of our kind is refused.
-    pub(crate) fn arrive(index: u32, limit: u64) -> Result<Arc<Self>, ArriveError> {
+    pub(crate) fn arrive(passage: Passage, limit: u64) -> Result<Arc<Self>, ArriveError> {
+        let Passage { index, owes_notice } = passage;
         let socket = handles::take(index).map_err(ArriveError::Handle)?;
         socket::check(socket.as_fd()).map_err(ArriveError::Os)?;
-        // Its last owner may have given up in the middle of a message.
-        Ok(Self::with(socket, limit, Outgoing::resumed()))
+        Ok(Self::with(socket, limit, if owes_notice { Outgoing::resumed() } else { Outgoing::new() }))
     }
 
     /// The socket, unless it has left. Whoever holds it keeps this end from leaving.
@@ -102,25 +104,34 @@ impl Link {
     }
 
     /// Puts this end into the message that is being encoded.
-    pub(crate) fn depart(self: &Arc<Self>) -> Result<u32, HandleError> {
+    pub(crate) fn depart(self: &Arc<Self>) -> Result<Passage, HandleError> {
         let mut place = self.place();
-        let Place::Here(socket) = &*place else { return Err(HandleError::Moved) };
-        // A thread that waits here would take messages from the new owner.
-        let used = Arc::strong_count(socket) > 1;
-        // A message that has half arrived would be lost.
-        if used || self.incoming.take(Deadline::now()).is_none_or(|incoming| incoming.is_inside()) {
-            return Err(HandleError::Busy);
-        }
+        let Place::Here(socket) = &*place else { return Err(handles::note(HandleError::Moved)) };
+        // A thread that waits here would take messages from the new owner; one that has half arrived would be lost.
+        let idle = |incoming: &Incoming| Arc::strong_count(socket) == 1 && !incoming.is_inside();
+        let (incoming, outgoing) = (self.incoming.take(Deadline::now()), self.outgoing.take(Deadline::now()));
+        let (Some(outgoing), true) = (outgoing, incoming.is_some_and(|incoming| idle(&incoming))) else {
+            return Err(handles::note(HandleError::Busy));
+        };
+        let owes_notice = outgoing.owes_notice();
         let socket = Arc::clone(socket);
         let index = handles::put(Arc::new(Departure { link: Arc::clone(self), socket }))?;
         *place = Place::Leaving;
-        Ok(index)
+        Ok(Passage { index, owes_notice })
     }
 
     fn place(&self) -> MutexGuard<'_, Place> {
         // Each change is one assignment.
         self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What is written into a message that holds an end.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Passage {
+    index: u32,
+    /// The new owner has to tell the other end of a message that was given up in the middle.
+    owes_notice: bool,
 }
 
 /// An end on its way out.

@@ -88,6 +88,12 @@ impl Outgoing {
         Ok(())
     }
 
+    /// Whether a message was begun and given up, and the receiver does not know yet: whoever takes over this end of
+    /// the socket goes on with [`resumed`](Self::resumed).
+    pub fn owes_notice(&self) -> bool {
+        self.owes_abort
+    }
+
     /// Tells the receiver at once, without waiting, that the message given up is void; if even that is not possible,
     /// it will be told ahead of the next message. Does nothing where no message was begun.
     ///
