@@ -156,3 +156,14 @@ fn next_name() -> String {
     static STARTED: AtomicU64 = AtomicU64::new(0);
     format!("Process-{}", STARTED.fetch_add(1, Ordering::Relaxed) + 1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The program that is started again is then the test harness itself.
+    #[test]
+    fn a_unit_test_spawns() {
+        assert_eq!(spawn(|n: u8| n + 1, 1).unwrap().join().unwrap(), 2);
+    }
+}
