@@ -164,16 +164,16 @@ pub(crate) fn threads_left_behind(start: Start) {
 /// What a child has written is there when it has ended, without a last line feed.
 pub(crate) fn output_is_flushed(start: Start) {
     fn write(text: String) {
-        write!(std::io::stdout(), "{text}").unwrap();
+        std::io::stdout().write_all(text.as_bytes()).unwrap();
     }
     if role().is_some() {
         start().spawn(write, "<from a value>".into()).unwrap().join().unwrap();
-        let exits = |text: String| {
+        let exits = |text: String| -> () {
             write(text);
             std::process::exit(4);
         };
         let child = start().spawn(exits, "<from an exit>".into()).unwrap();
-        return expected!(child.join().map(|()| ()), Err(JoinError::Exited { code: 4, .. }));
+        return expected!(child.join(), Err(JoinError::Exited { code: 4, .. }));
     }
     let output = Role::new("writes").spawn().wait_with_output(PATIENCE).expect_success();
     assert!(output.stdout.contains("<from a value><from an exit>"), "{output}");

@@ -63,7 +63,7 @@ fn change(round: u32) {
     unsafe { libc::sched_getaffinity(0, size_of_val(&processors), &raw mut processors) };
     let all = 0..libc::CPU_SETSIZE as usize;
     // SAFETY: the index is below the size of the set.
-    let some = all.clone().filter(|cpu| unsafe { libc::CPU_ISSET(*cpu, &processors) }).last();
+    let some = all.clone().filter(|cpu| unsafe { libc::CPU_ISSET(*cpu, &processors) }).next_back();
     for cpu in all.filter(|cpu| Some(*cpu) != some) {
         // SAFETY: the index is below the size of the set.
         unsafe { libc::CPU_CLR(cpu, &mut processors) };

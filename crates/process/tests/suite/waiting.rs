@@ -88,14 +88,16 @@ pub(crate) fn alive_until_it_ends(start: Start) {
 }
 
 pub(crate) fn the_descriptor_is_readable_at_death(start: Start) {
-    let deaths: [fn(&Process<u8>, &procession_pipe::Duplex<u8, u8>); 2] =
-        [|child, _| child.kill().unwrap(), |_, gate| gate.send(&1).unwrap()];
-    for die in deaths {
+    for killed in [true, false] {
         let (ours, theirs) = gate();
         let child = start().spawn(hold, theirs).unwrap();
         await_start(&ours);
         assert!(!poll::one(&child, Interest::Readable, Deadline::after(SHORT)).unwrap(), "it lives");
-        die(&child, &ours);
+        if killed {
+            child.kill().unwrap()
+        } else {
+            ours.send(&1).unwrap()
+        }
         assert!(poll::one(&child, Interest::Readable, Deadline::after(PATIENCE)).unwrap(), "it is dead");
         child.wait().unwrap();
         assert!(poll::one(&child, Interest::Readable, Deadline::now()).unwrap(), "and stays so");
