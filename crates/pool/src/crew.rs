@@ -88,8 +88,8 @@ impl Worker {
 pub(crate) struct Place {
     pub(crate) worker: Option<Arc<Worker>>,
     pub(crate) running: Option<Order>,
-    /// The worker is beyond talking to: its end is awaited.
-    pub(crate) lost: bool,
+    /// The worker is beyond talking to, and its end is awaited: how much that weighs.
+    pub(crate) lost: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,7 +141,7 @@ impl Crew {
         };
         for _ in 0..n_workers {
             let worker = crew.start_worker()?;
-            crew.places.push(Place { worker: Some(Arc::new(worker)), running: None, lost: false });
+            crew.places.push(Place { worker: Some(Arc::new(worker)), running: None, lost: None });
         }
         Ok(crew)
     }
@@ -225,12 +225,12 @@ impl Crew {
             Ok(()) => self.places[place].running = Some(order),
             // It is dead. Its end comes, then its place is filled.
             Err(SendError::Closed) => {
-                self.lose(place);
+                self.lose(place, KILLED);
                 self.waiting.push_front(order);
             }
             // It does not read what it should have read long ago, or the job is too large for any.
             Err(SendError::Full) => {
-                self.lose(place);
+                self.lose(place, BY_ITSELF);
                 self.give_back(order, BY_ITSELF, "it does not fit into the pipe of a worker");
             }
             Err(e) => {
@@ -277,19 +277,20 @@ impl Crew {
     pub(crate) fn listen(&mut self, place: usize) {
         let name = Arc::clone(&self.name);
         let Some(worker) = self.places[place].worker.clone() else { return };
-        while !self.places[place].lost {
+        while self.places[place].lost.is_none() {
             match replies::next(&worker, &name, &mut self.places[place].running) {
                 Ok(replies::Heard::Part | replies::Heard::Done) => {}
                 Ok(replies::Heard::Nothing) => return,
-                Err(replies::Unreliable) => self.lose(place),
+                Err(replies::Unreliable::Gone) => self.lose(place, KILLED),
+                Err(replies::Unreliable::Nonsense) => self.lose(place, BY_ITSELF),
             }
         }
     }
 
     /// Gives a worker up. Its process is killed; once it has ended, [`bury`](Self::bury) does the rest.
-    fn lose(&mut self, place: usize) {
+    fn lose(&mut self, place: usize, weight: u32) {
         let place = &mut self.places[place];
-        place.lost = true;
+        place.lost = Some(weight);
         self.version += 1;
         if let Some(worker) = &place.worker {
             // If it cannot be killed it is dead already.
@@ -300,7 +301,7 @@ impl Crew {
     /// When the first of the workers that are still on their way is late.
     pub(crate) fn next_late_start(&self) -> Deadline {
         let awaited =
-            self.places.iter().filter(|place| !place.lost).filter_map(|place| place.worker.as_ref());
+            self.places.iter().filter(|place| place.lost.is_none()).filter_map(|place| place.worker.as_ref());
         let deadlines =
             awaited.filter(|worker| !worker.journal.is_ready()).map(|worker| worker.start_deadline);
         deadlines.min().map_or(Deadline::NEVER, Deadline::at)
@@ -311,8 +312,8 @@ impl Crew {
         let now = Instant::now();
         for place in 0..self.places.len() {
             let late = |worker: &Arc<Worker>| worker.start_deadline <= now && !worker.journal.is_ready();
-            if !self.places[place].lost && self.places[place].worker.as_ref().is_some_and(late) {
-                self.lose(place);
+            if self.places[place].lost.is_none() && self.places[place].worker.as_ref().is_some_and(late) {
+                self.lose(place, BY_ITSELF);
             }
         }
     }
@@ -321,14 +322,14 @@ impl Crew {
     pub(crate) fn bury(&mut self, place: usize) {
         let Some(worker) = self.places[place].worker.clone() else { return };
         let Ok(Some(exit)) = worker.process.try_wait() else { return };
-        let killed = exit.signal() == Some(Signal::KILL) && !self.places[place].lost;
-        let weight = if killed { KILLED } else { BY_ITSELF };
+        let killed = exit.signal() == Some(Signal::KILL);
+        let weight = if killed { self.places[place].lost.unwrap_or(KILLED) } else { BY_ITSELF };
         // What it said last counts.
         self.listen(place);
         self.version += 1;
         let place = &mut self.places[place];
         place.worker = None;
-        place.lost = false;
+        place.lost = None;
         let order = place.running.take();
         if worker.journal.is_ready() {
             self.failed_starts = 0;
@@ -388,7 +389,7 @@ impl Crew {
 
 impl Place {
     fn is_idle(&self) -> bool {
-        self.worker.is_some() && self.running.is_none() && !self.lost
+        self.worker.is_some() && self.running.is_none() && self.lost.is_none()
     }
 }
 

@@ -324,7 +324,7 @@ impl Watch {
         let places = crew.places.iter().enumerate();
         let entries = places.filter_map(|(place, p)| {
             let worker = Arc::clone(p.worker.as_ref()?);
-            let socket = if p.lost { None } else { worker.jobs.descriptor() };
+            let socket = if p.lost.is_some() { None } else { worker.jobs.descriptor() };
             Some(Entry { place, worker, socket })
         });
         Self { version: Some(crew.version), entries: entries.collect() }

@@ -22,8 +22,13 @@ pub(crate) enum Heard {
     Nothing,
 }
 
-/// What the worker said makes no sense: it is not to be trusted with more work.
-pub(crate) struct Unreliable;
+/// The worker is not to be given more work.
+pub(crate) enum Unreliable {
+    /// It has closed its end: most often it is dead.
+    Gone,
+    /// What it said makes no sense, or cannot be taken.
+    Nonsense,
+}
 
 /// Takes in the next thing the worker has said, if there is one.
 pub(crate) fn next(
@@ -34,9 +39,10 @@ pub(crate) fn next(
     let reply = match worker.jobs.try_recv() {
         Ok(reply) => reply,
         Err(RecvError::Empty) => return Ok(Heard::Nothing),
-        Err(_) => return Err(Unreliable),
+        Err(RecvError::Closed | RecvError::ClosedInside { .. }) => return Err(Unreliable::Gone),
+        Err(_) => return Err(Unreliable::Nonsense),
     };
-    let Some(order) = running else { return Err(Unreliable) };
+    let Some(order) = running else { return Err(Unreliable::Nonsense) };
     match reply {
         Reply::Answers { job, first, n, parcel, descriptors } if job == order.job.number => {
             answers(worker, pool, order, Block { first, n, parcel, descriptors })?;
@@ -46,7 +52,7 @@ pub(crate) fn next(
             read_journal(worker, pool, order);
             // Of a job that nobody wants any more it may leave out the rest.
             if !order.job.items.is_empty() && !order.sink.is_cancelled() {
-                return Err(Unreliable);
+                return Err(Unreliable::Nonsense);
             }
             order.sink.measured(order.n_settled, nanos);
             if let Some(order) = running.take() {
@@ -54,7 +60,7 @@ pub(crate) fn next(
             }
             Ok(Heard::Done)
         }
-        _ => Err(Unreliable),
+        _ => Err(Unreliable::Nonsense),
     }
 }
 
@@ -66,16 +72,16 @@ struct Block {
 }
 
 fn answers(worker: &Worker, pool: &Arc<str>, order: &mut Order, block: Block) -> Result<(), Unreliable> {
-    let bytes = block.parcel.unpack().map_err(|_| Unreliable)?;
+    let bytes = block.parcel.unpack().map_err(|_| Unreliable::Nonsense)?;
     let answers = journal::split(&bytes);
     let fits = answers.len() as u64 == block.n && block.n > 0 && answers.len() <= order.job.items.len();
     if !fits || block.first != order.n_settled as u64 {
-        return Err(Unreliable);
+        return Err(Unreliable::Nonsense);
     }
     let mut outcomes = outcomes(worker, pool, order.task, answers);
     if let Some(Ok(value)) = outcomes.last_mut() {
         let owned = block.descriptors.into_iter().map(Descriptor::into_owned).collect::<Result<_, _>>();
-        value.descriptors = owned.map_err(|_| Unreliable)?;
+        value.descriptors = owned.map_err(|_| Unreliable::Nonsense)?;
     }
     order.settle(outcomes);
     Ok(())
