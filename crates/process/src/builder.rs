@@ -9,6 +9,7 @@ use std::time::Duration;
 use procession_codec::{Codec, Message, Postcard, handles};
 use procession_sys::hook::{self, Started};
 use procession_sys::message::{Outgoing, SendError};
+use procession_sys::signal::Signal;
 use procession_sys::{Deadline, OsError, limits, socket};
 
 use crate::child;
@@ -98,7 +99,10 @@ impl Builder {
             .map_err(SpawnError::Argument)?;
         let (body, memory) = Body::pack(bytes)?;
         let started = hook::start(child::enter)?;
-        let (sentinel, theirs) = sentinel(&started)?.unzip();
+        let (sentinel, theirs) = match sentinel(&started) {
+            Ok(ends) => ends.unzip(),
+            Err(e) => return Err(abandon(&started, e)),
+        };
         let name = self.name.unwrap_or_else(next_name);
         let start = Start {
             name: name.clone(),
@@ -139,7 +143,27 @@ fn sentinel(started: &Started) -> Result<Option<(OwnedFd, OwnedFd)>, OsError> {
     if started.child.pidfd().is_some() { Ok(None) } else { socket::pair().map(Some) }
 }
 
+/// Ends a child that no handle has been made for yet. It has no task, so nobody misses it.
+#[cold]
+fn abandon(started: &Started, error: OsError) -> SpawnError {
+    // A child that cannot be ended or waited for now sees the end of its channel and ends by itself.
+    let killed = started.child.signal(Signal::KILL);
+    let _ = killed.and_then(|_| started.child.wait(Deadline::after(START_TIMEOUT)));
+    SpawnError::Os(error)
+}
+
 fn next_name() -> String {
     static STARTED: AtomicU64 = AtomicU64::new(0);
     format!("Process-{}", STARTED.fetch_add(1, Ordering::Relaxed) + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The program that is started again is then the test harness itself.
+    #[test]
+    fn a_unit_test_spawns() {
+        assert_eq!(spawn(|n: u8| n + 1, 1).unwrap().join().unwrap(), 2);
+    }
 }

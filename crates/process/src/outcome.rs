@@ -5,12 +5,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use procession_codec::{Codec, Message, Postcard, handles};
-use procession_sys::Deadline;
 use procession_sys::hook::{Hello, Started};
 use procession_sys::image::ImageId;
-use procession_sys::message::Incoming;
+use procession_sys::message::{Incoming, RecvError};
 use procession_sys::signal::Signal;
 use procession_sys::status::Exit;
+use procession_sys::{Deadline, OsError};
 
 use crate::error::{Hint, JoinError, Panic, Who};
 use crate::panics;
@@ -51,7 +51,10 @@ pub(crate) struct Reports {
     incoming: Incoming,
     panic: Option<Panic>,
     last: Option<(Report, Vec<OwnedFd>)>,
+    /// What the child wrote that makes no sense.
     garbled: Option<String>,
+    /// Why we could not read what it wrote.
+    failed: Option<OsError>,
 }
 
 impl Reports {
@@ -62,6 +65,7 @@ impl Reports {
             panic: None,
             last: None,
             garbled: None,
+            failed: None,
         }
     }
 
@@ -84,7 +88,10 @@ impl Reports {
     pub(crate) fn drain(&mut self, started: &Started) {
         self.look_for_hello(started);
         while self.handshake == Handshake::Ready && self.garbled.is_none() {
-            let Ok(mut message) = self.incoming.recv(started.socket.as_fd(), Deadline::now()) else { break };
+            let mut message = match self.incoming.recv(started.socket.as_fd(), Deadline::now()) {
+                Ok(message) => message,
+                Err(why) => return self.note_end(why),
+            };
             match wire::decode(&message.bytes) {
                 Ok(Report::LastWords) => {
                     let page = wire::take_memory(&mut message.descriptors);
@@ -93,6 +100,19 @@ impl Reports {
                 Ok(report) => self.last = Some((report, message.descriptors)),
                 Err(e) => self.garbled = Some(e.to_string()),
             }
+        }
+    }
+
+    /// Why nothing more is to be had from the channel.
+    fn note_end(&mut self, why: RecvError) {
+        match why {
+            // How the process ended tells more.
+            RecvError::Closed | RecvError::ClosedInside { .. } | RecvError::TimedOut => {}
+            RecvError::Os(e) => self.failed = Some(e),
+            e @ RecvError::DescriptorsLost => {
+                self.failed = Some(OsError::new("reading what a child reported", io::Error::other(e)));
+            }
+            e => self.garbled = Some(e.to_string()),
         }
     }
 
@@ -119,10 +139,17 @@ impl Reports {
             Handshake::Awaited => return Err(JoinError::NeverStarted { who, exit }),
             Handshake::Ready => {}
         }
+        if let Some(error) = self.failed.take() {
+            return Err(JoinError::Os(error));
+        }
         match self.last.take() {
-            Some((Report::Returned(body), mut descriptors)) => {
-                Ok(Value { bytes: body.unpack(&mut descriptors)?, descriptors })
-            }
+            Some((Report::Returned(body), mut descriptors)) => match body.unpack(&mut descriptors) {
+                Ok(bytes) => Ok(Value { bytes, descriptors }),
+                Err(e) if e.kind() == io::ErrorKind::InvalidData => {
+                    Err(JoinError::Garbled { who, error: e.to_string() })
+                }
+                Err(e) => Err(JoinError::Os(e)),
+            },
             Some((Report::Panicked(panic), _)) => Err(JoinError::Panicked(panic)),
             Some((Report::BadArgument(error), _)) => Err(JoinError::Argument { who, error }),
             Some((Report::BadResult(error), _)) => Err(JoinError::ResultNotEncoded { who, error }),
@@ -141,5 +168,32 @@ impl Reports {
             Exit::Code(code) => JoinError::Exited { who, code },
             _ => JoinError::StatusLost { who },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Body;
+
+    /// What `sys` tells of a refused handshake (its own tests make one) reaches the caller.
+    #[test]
+    fn another_image_is_an_outcome() {
+        let who = Who { name: "p".into(), pid: 1 };
+        let mut reports = Reports::new();
+        reports.handshake = Handshake::Other(ImageId::current().unwrap());
+        let outcome = reports.decide(&who, Exit::Code(125), Duration::ZERO);
+        let Err(JoinError::NotSameImage { difference, .. }) = outcome else { panic!("{outcome:?}") };
+        assert!(difference.contains("ours is ImageId("), "{difference}");
+    }
+
+    #[test]
+    fn garbage_comes_before_everything_else() {
+        let who = Who { name: "p".into(), pid: 1 };
+        let mut reports = Reports::new();
+        reports.garbled = Some("nonsense".into());
+        reports.last = Some((Report::Returned(Body::Memory), Vec::new()));
+        let outcome = reports.decide(&who, Exit::Code(0), Duration::ZERO);
+        assert!(matches!(outcome, Err(JoinError::Garbled { .. })), "{outcome:?}");
     }
 }

@@ -57,7 +57,7 @@ pub(crate) fn watch(channel: Arc<Channel>) {
     let page = Mutex::new(None);
     let before = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
-        let panic = record(info);
+        let panic = with_what_led_to_it(record(info));
         // A panic of another thread ends the process only where panics abort.
         if thread::current().id() == task || cfg!(panic = "abort") {
             tell(&channel, &page, &panic);
@@ -103,6 +103,20 @@ fn record(info: &PanicHookInfo<'_>) -> Panic {
     let location = info.location().map_or_else(|| "unknown location".into(), ToString::to_string);
     describe(text(info.payload()), location, Backtrace::force_capture().to_string())
 }
+
+/// Where unwinding itself panics, the runtime has the last word, which tells nothing: the panic before it does.
+fn with_what_led_to_it(last: Panic) -> Panic {
+    if last.message != UNWINDING_FAILED {
+        return last;
+    }
+    match LAST.try_with(RefCell::take) {
+        Ok(Some(before)) => Panic { message: format!("{} ({})", before.message, last.message), ..before },
+        _ => last,
+    }
+}
+
+/// What the runtime says when a destructor panics while unwinding. Said otherwise, it would stand alone.
+const UNWINDING_FAILED: &str = "panic in a destructor during cleanup";
 
 fn describe(message: String, location: String, backtrace: String) -> Panic {
     let thread = thread::current().name().unwrap_or("unnamed").to_owned();

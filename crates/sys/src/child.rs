@@ -37,9 +37,14 @@ pub struct Child {
 impl Child {
     /// Takes charge of the child `pid`, just started and not yet waited for.
     pub(crate) fn adopt(pid: Pid) -> Self {
-        // A child that somebody else already waited for has no pidfd any more; its status will be `Unknown`.
-        let pidfd = open(pid).ok().flatten();
-        Self { pid, pidfd, exit: Mutex::new(None) }
+        let (pidfd, exit) = match open(pid) {
+            Ok(pidfd) => (pidfd, None),
+            // Somebody else has waited for it, so its number may be a stranger's: never to be signalled or waited for.
+            Err(e) if e.errno() == Some(libc::ESRCH) => (None, Some(Exit::Unknown)),
+            // No descriptor is left for it: it goes by its number, which is its own until we wait for it.
+            Err(_) => (None, None),
+        };
+        Self { pid, pidfd, exit: Mutex::new(exit) }
     }
 
     /// The process number.

@@ -84,10 +84,14 @@ pub enum Hello {
 /// Does not wait for the child to run. Errors: our code is not the program `/proc/self/exe` (a plugin in a foreign
 /// host); this process is itself a child whose hook did not run; descriptors, memory or processes have run out.
 pub fn start(entry: fn(Bootstrap) -> i32) -> Result<Started> {
+    start_as(ImageId::current()?, entry)
+}
+
+/// [`start`], where the child is told that `image` is ours.
+fn start_as(image: ImageId, entry: fn(Bootstrap) -> i32) -> Result<Started> {
     if let Some(why) = missed() {
         return Err(why);
     }
-    let image = ImageId::current()?;
     let (socket, theirs) = socket::pair()?;
     let mut random = [0; 16];
     rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
@@ -320,4 +324,88 @@ fn take_boot(nonce: u128) -> Option<Boot> {
     }
     let token = FunctionToken::from_bytes(token.try_into().ok()?);
     Some((socket, token, descriptors.pop()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::status::Exit;
+
+    fn patience() -> Deadline {
+        Deadline::after(Duration::from_secs(30))
+    }
+
+    /// Says that it runs.
+    fn speak(bootstrap: Bootstrap) -> i32 {
+        let said = socket::send_packet(bootstrap.socket.as_fd(), &[IoSlice::new(b"!")], &[], patience());
+        i32::from(said.is_err())
+    }
+
+    /// Everything the child says after its hello, and how it ends.
+    fn rest(started: &Started) -> (bool, Option<Exit>) {
+        let mut byte = [0];
+        let buffer = &mut [IoSliceMut::new(&mut byte)];
+        let spoke = socket::recv_packet(started.socket.as_fd(), buffer, &mut Vec::new(), patience()).is_ok();
+        (spoke, started.child.wait(patience()).unwrap())
+    }
+
+    #[test]
+    fn another_image_is_refused_before_any_jump() {
+        let ours = ImageId::current().unwrap();
+        for word in 0..4 {
+            let mut words = ours.to_words();
+            words[word] ^= 1;
+            let started = start_as(ImageId::from_words(words), speak).unwrap();
+            assert_eq!(started.hello(patience()).unwrap(), Some(Hello::OtherImage(ours)), "word {word}");
+            assert_eq!(rest(&started), (false, Some(Exit::Code(NOT_OURS))), "word {word}");
+        }
+        let started = start_as(ours, speak).unwrap();
+        assert_eq!(started.hello(patience()).unwrap(), Some(Hello::Ready));
+        assert_eq!(rest(&started), (true, Some(Exit::Code(0))));
+    }
+
+    /// A child started with `packet` on its socket, and this nonce in its environment.
+    fn started_with(packet: &[u8], nonce: [u64; 2]) -> Started {
+        let (socket, theirs) = socket::pair().unwrap();
+        socket::send_packet(socket.as_fd(), &[IoSlice::new(packet)], &[], patience()).unwrap();
+        let name = CString::new("child").unwrap();
+        let environment = environment(nonce).unwrap();
+        let child = spawn::spawn(c"/proc/self/exe", &[name], &environment, theirs.as_fd()).unwrap();
+        Started { child, socket, nonce }
+    }
+
+    #[test]
+    fn a_first_packet_that_is_none_is_refused_in_silence() {
+        let boot = |nonce: [u64; 2], token: [u8; 40]| {
+            let (key, i) = (image::tree_key(), ImageId::current().unwrap().to_words());
+            let head = [MAGIC, nonce[0], nonce[1], key[0], key[1], i[0], i[1], i[2], i[3]];
+            [head.map(u64::to_le_bytes).as_flattened(), &token].concat()
+        };
+        let whole = boot([1, 2], [0; 40]);
+        // Nonsense, a packet cut short, and one that is meant for somebody else.
+        for packet in [&b"?"[..], &whole[..whole.len() - 1], &boot([1, 3], [0; 40])] {
+            let started = started_with(packet, [1, 2]);
+            let refused = started.hello(patience()).unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::UnexpectedEof);
+            assert_eq!(started.child.wait(patience()).unwrap(), Some(Exit::Code(NOT_OURS)));
+        }
+        // Whole, but its token was not made in this tree: the images agree, and still there is no jump.
+        let started = started_with(&whole, [1, 2]);
+        assert_eq!(started.hello(patience()).unwrap(), Some(Hello::Ready));
+        assert_eq!(rest(&started), (false, Some(Exit::Code(NOT_OURS))));
+    }
+
+    #[test]
+    fn a_hello_that_is_none_is_an_error() {
+        fn lie(bootstrap: Bootstrap) -> i32 {
+            i32::from(bootstrap.parent.is_none())
+        }
+        let mut started = start_as(ImageId::current().unwrap(), lie).unwrap();
+        // As if it answered somebody else.
+        started.nonce[0] ^= 1;
+        assert_eq!(started.hello(patience()).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        started.child.wait(patience()).unwrap();
+    }
 }

@@ -1,0 +1,104 @@
+//! Programs whose pre-main hook does not run: with `init()` first in `main` all is well, without it there is an error.
+//!
+//! No test harness here: what is tested is `main`. The program runs itself, as one of the [`MAINS`], with the hook
+//! switched off, as it is where a linker drops constructors.
+
+use std::io::Write;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use procession_process::{Exit, JoinError, Process, SpawnError, init, spawn};
+use procession_testkit::watchdog::Watchdog;
+
+const ROLE: &str = "PROCESSION_TEST_MAIN";
+const LIMIT: Duration = Duration::from_secs(60);
+/// What a `main` exits with that should not have been entered, and notices.
+const ENTERED: u8 = 42;
+
+/// The programs, by the name of what they show.
+const MAINS: [(&str, fn()); 4] = [
+    ("with_init_children_run", with_init),
+    ("without_init_the_child_never_starts", never_starts),
+    ("without_init_a_waiting_main_is_no_handshake", no_handshake),
+    ("init_in_a_parent_does_nothing", with_init),
+];
+
+fn main() -> ExitCode {
+    let role = std::env::var(ROLE).ok();
+    match MAINS.iter().find(|(name, _)| Some(*name) == role.as_deref()) {
+        Some((_, main)) => {
+            main();
+            ExitCode::SUCCESS
+        }
+        None => run_all(),
+    }
+}
+
+/// Runs every program; fails if one does.
+fn run_all() -> ExitCode {
+    let _watchdog = Watchdog::start("init", LIMIT);
+    let mut failed = 0;
+    let mut out = std::io::stdout();
+    for (name, _) in MAINS {
+        let mut command = Command::new("/proc/self/exe");
+        command.env(ROLE, name);
+        if name != "init_in_a_parent_does_nothing" {
+            command.env("PROCESSION_WITHOUT", "hook");
+        }
+        let output = command.output().expect("this program runs again");
+        let ok = output.status.success();
+        failed += u8::from(!ok);
+        writeln!(out, "test {name} ... {}", if ok { "ok" } else { "FAILED" }).expect("somebody reads");
+        if !ok {
+            let text = String::from_utf8_lossy(&output.stderr);
+            writeln!(out, "{}\n{text}", output.status).expect("somebody reads");
+        }
+    }
+    let (word, passed) = (if failed == 0 { "ok" } else { "FAILED" }, MAINS.len() - usize::from(failed));
+    writeln!(out, "\ntest result: {word}. {passed} passed; {failed} failed; 0 ignored")
+        .expect("somebody reads");
+    ExitCode::from(failed)
+}
+
+fn with_init() {
+    init();
+    init();
+    fn generations(n: u32) -> u32 {
+        if n == 0 { 0 } else { spawn(generations, n - 1).unwrap().join().unwrap() + 1 }
+    }
+    assert_eq!(spawn(generations, 2).unwrap().join().unwrap(), 2);
+    let exits = spawn(|code: i32| -> () { std::process::exit(code) }, 3).unwrap().join();
+    assert!(matches!(exits, Err(JoinError::Exited { code: 3, .. })), "{exits:?}");
+}
+
+/// Whether this is the `main` of a child, which the hook should have prevented. Such a one can start nothing: else
+/// every child would start another.
+fn entered() -> bool {
+    let Some(_) = std::env::var_os("PROCESSION_CHILD") else { return false };
+    let refused = spawn(|()| (), ());
+    let Err(SpawnError::Os(error)) = refused else { panic!("a child without a hook started another") };
+    assert!(error.to_string().contains("call `procession::init()` first in `main`"), "{error}");
+    true
+}
+
+fn never_starts() {
+    if entered() {
+        std::process::exit(ENTERED.into());
+    }
+    let outcome = spawn(|()| (), ()).unwrap().join();
+    let Err(JoinError::NeverStarted { exit, .. }) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(exit, Exit::Code(ENTERED.into()));
+}
+
+fn no_handshake() {
+    if entered() {
+        loop {
+            std::thread::park();
+        }
+    }
+    let timeout = Duration::from_millis(200);
+    let child = Process::builder().start_timeout(timeout).spawn(|()| (), ()).unwrap();
+    let error = child.join().unwrap_err();
+    assert!(matches!(error, JoinError::NoHandshake { after, .. } if after == timeout), "{error:?}");
+    assert!(error.to_string().contains("call `procession::init()` first in `main`"), "{error}");
+}
