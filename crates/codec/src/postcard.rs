@@ -4,6 +4,7 @@
 //! this writes and the other way round (`tests/wire.rs`). The reader and the writer here do the nesting,
 //! the lengths and the bounds; numbers are left to the `postcard` crate.
 
+mod input;
 mod read;
 mod write;
 

@@ -1,7 +1,9 @@
 //! What every codec promises, run over each of them. The names of the tests are
 //! `contract::codec::<implementation>::<start method>::<case>`; a codec starts no process, so the method
-//! is `none`. The cases are in `contract/cases.rs` and `contract/handles.rs`.
+//! is `none`. The cases are in `contract/cases.rs`, `contract/bounds.rs` and `contract/handles.rs`.
 
+#[path = "contract/bounds.rs"]
+mod bounds;
 #[path = "contract/cases.rs"]
 mod cases;
 #[path = "contract/handles.rs"]
@@ -46,11 +48,11 @@ suite! {
     cases::flattened_and_untagged_types_work_or_are_refused
     cases::ambiguous_values_round_trip_or_are_refused
     cases::floats_keep_their_bits_or_are_refused
-    cases::lies_about_a_length_are_refused
-    cases::nesting_ends_where_the_receiver_ends
-    cases::each_kind_of_nesting_counts_alike
-    cases::nesting_fits_a_default_stack
-    cases::empty_elements_are_bounded_alike_on_both_sides
+    bounds::lies_about_a_length_are_refused
+    bounds::nesting_ends_where_the_receiver_ends
+    bounds::each_kind_of_nesting_counts_alike
+    bounds::nesting_fits_a_default_stack
+    bounds::empty_elements_are_bounded_alike_on_both_sides
     cases::a_codec_may_be_used_inside_of_itself
     handles::a_descriptor_travels
     handles::many_descriptors_keep_their_places

@@ -202,6 +202,34 @@ fn an_error_rolls_back_and_leaves_no_scope() {
 }
 
 #[test]
+fn a_scope_that_fails_after_a_good_encoding_rolls_back() {
+    let handle = Unique::new();
+    let result = collect(|| {
+        Postcard::encode_into(&handle, &mut Vec::new()).and(Err::<(), _>(EncodeError::TooSmall { needed: 1 }))
+    });
+    assert!(result.is_err());
+    assert_eq!((handle.state(), handle.rollbacks()), (HERE, 1));
+}
+
+#[test]
+fn refusals_of_nested_encodings_are_kept_apart() {
+    /// Hears that its handle is not carried, uses a codec for something else, and only then gives up.
+    struct Late;
+    impl Serialize for Late {
+        fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+            let error = put(Arc::new(watched().1)).unwrap_err();
+            assert!(Postcard::encoded_size(&1).is_ok());
+            assert_eq!(Postcard::encoded_size(&Fails), Err(EncodeError::Value("no".into())));
+            assert!(Postcard::decode::<u8>(&[1]).is_ok());
+            assert!(matches!(Postcard::decode::<bool>(&[7]), Err(DecodeError::Malformed(_))));
+            Err(ser::Error::custom(error))
+        }
+    }
+    assert_eq!(Postcard::encoded_size(&Late), Err(EncodeError::Handle(HandleError::NotCarried)));
+    assert_eq!(Postcard::encoded_size(&Fails), Err(EncodeError::Value("no".into())));
+}
+
+#[test]
 fn a_panic_rolls_back_and_leaves_no_scope() {
     let handle = Unique::new();
     assert!(catch_unwind(AssertUnwindSafe(|| encode(&(&handle, Panics)))).is_err());

@@ -12,7 +12,7 @@ use procession_codec::{Codec, DecodeError, Json, MAX_DEPTH, MAX_EMPTY_ELEMENTS, 
 use proptest::prelude::*;
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
-use targets::{Chain, Hidden, Nest, Sample, Tree, Untagged, attack, sample};
+use targets::{Chain, Hidden, Nest, Options, Sample, Tree, Untagged, attack, sample};
 
 /// Far beyond any bound, and past the end of any stack that would follow it.
 const DEEP: usize = 200_000;
@@ -155,6 +155,7 @@ fn nesting_without_end_in_postcard_is_too_deep() {
         assert_eq!(deep::<Postcard, Tree>(piece), TOO_DEEP, "{piece:?}");
     }
     assert_eq!(deep::<Postcard, Chain>(&[1]), TOO_DEEP);
+    assert_eq!(deep::<Postcard, Options>(&[1]), TOO_DEEP);
     assert_eq!(deep::<Postcard, Nest>(&[1]), TOO_DEEP);
     assert_eq!(deep::<Postcard, Nest>(&[100]), TOO_DEEP);
 }
@@ -178,6 +179,7 @@ fn nesting_without_end_in_message_pack_is_too_deep() {
     }
     assert_eq!(deep::<MessagePack, Nest>(&[0x91]), TOO_DEEP);
     assert_eq!(deep::<MessagePack, Chain>(&[7]), TOO_DEEP);
+    assert_eq!(deep::<MessagePack, Options>(&[7]), TOO_DEEP);
 }
 
 #[test]
@@ -200,6 +202,7 @@ fn nesting_without_end_in_json_is_too_deep() {
     }
     assert_eq!(deep::<Json, Nest>(b"["), TOO_DEEP);
     assert_eq!(deep::<Json, Chain>(b"7"), TOO_DEEP);
+    assert_eq!(deep::<Json, Options>(b"7"), TOO_DEEP);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -41,8 +41,20 @@ pub fn pipe<S: Message, R: Message>() -> Result<(Duplex<S, R>, Duplex<R, S>), Pi
 /// One end of a two-way pipe: sends values of type `S`, receives values of type `R`, both encoded with `C`.
 ///
 /// Send and Sync; any number of threads may use an end, one at a time in each direction. Not Clone: an end belongs to
-/// one process. Sending it to another (as an argument, in a message, as a result) moves it: this one then answers
-/// `Moved`. Must not be sent while a message is half received, or while another thread uses it.
+/// one process.
+///
+/// **Moving.** Sending it to another process (as an argument, in a message, as a result) moves it: this one then
+/// answers `Moved`, and messages that wait are received by the new owner. The limit moves along; the codec does not,
+/// so it is part of the type on the other side too. A message that fails to be sent has moved nothing.
+/// - An end that another thread uses, or that has received half of a message, is refused
+///   ([`HandleError::Busy`](procession_codec::HandleError::Busy)): receive that message first.
+/// - An end cannot be sent through itself: that answers `Moved`, and it stays.
+/// - An end sent through its own other end can be received by nobody. The kernel notices and closes it, so the other
+///   end then answers `Closed`.
+///
+/// **Blocking.** Some 200 KiB, or 270 messages, can be under way in each direction; then a sender waits for its
+/// receiver. Two ends that both send more than that before they receive wait for each other for ever: use a deadline,
+/// or a thread for each direction.
 ///
 /// Dropping it closes it. **If the other end's process dies**, what it completely sent can still be received; then
 /// every call answers `Closed`.
@@ -67,10 +79,7 @@ impl<S, R, C> Duplex<S, R, C> {
     #[must_use]
     pub fn with_limit(mut self, limit: u64) -> Self {
         self.limit = limit;
-        // Ours alone, so nobody has the turn.
-        if let Some(mut incoming) = self.link.incoming.take(Deadline::NEVER) {
-            incoming.set_limit(limit);
-        }
+        self.link.set_limit(limit);
         self
     }
 
@@ -89,8 +98,9 @@ impl<S, R, C> Duplex<S, R, C> {
 impl<S: Message, R: Message, C: Codec> Duplex<S, R, C> {
     /// Sends `value`.
     ///
-    /// Encodes it here and blocks while the kernel's buffer is full (some 200 KiB under way). Errors come back here; the
-    /// other end then sees nothing of the value.
+    /// Encodes it here and blocks while the kernel's buffer is full. Errors come back here; the other end then never
+    /// receives the value, and handles in it are still ours. A panic while encoding is as an error. An other end that
+    /// goes away, or whose process dies, ends the wait.
     pub fn send(&self, value: &S) -> Result<(), SendError> {
         self.send_by(value, Deadline::NEVER)
     }
@@ -116,6 +126,8 @@ impl<S: Message, R: Message, C: Codec> Duplex<S, R, C> {
     }
 
     /// Receives the next value. Blocks until there is one or the other end is gone.
+    ///
+    /// A value that does not decode, or panics in doing so, is gone, and the next call receives the next one.
     pub fn recv(&self) -> Result<R, RecvError> {
         self.recv_by(Deadline::NEVER)
     }
@@ -146,10 +158,8 @@ impl<S: Message, R: Message, C: Codec> Duplex<S, R, C> {
         if len > self.limit {
             return Err(SendError::TooLarge { len, limit: self.limit });
         }
-        let socket = self.link.socket().ok_or(SendError::Moved)?;
-        let mut outgoing = self.link.outgoing.take(deadline).ok_or(SendError::TimedOut)?;
         let descriptors: Vec<_> = handles.descriptors().collect();
-        outgoing.send(socket.as_fd(), &bytes, &descriptors, deadline).map_err(SendError::from)?;
+        self.link.send(&bytes, &descriptors, deadline)?;
         drop(descriptors);
         handles.commit();
         Ok(())
@@ -164,28 +174,24 @@ impl<S: Message, R: Message, C: Codec> Duplex<S, R, C> {
     }
 
     fn recv_by(&self, deadline: Deadline) -> Result<R, RecvError> {
-        let socket = self.link.socket().ok_or(RecvError::Moved)?;
-        let mut incoming = self.link.incoming.take(deadline).ok_or(RecvError::TimedOut)?;
-        incoming
-            .recv_with(socket.as_fd(), deadline, |bytes, descriptors| {
-                handles::supply(descriptors, || C::decode(bytes))
-            })
-            .map_err(RecvError::from)?
-            .map_err(RecvError::Decode)
+        let message = self.link.recv(deadline)?;
+        let value = handles::supply(message.descriptors, || C::decode(&message.bytes));
+        self.link.recycle(message.bytes);
+        value.map_err(RecvError::Decode)
     }
 }
 
 impl<S, R, C> Serialize for Duplex<S, R, C> {
     fn serialize<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
-        let index = self.link.depart().map_err(Z::Error::custom)?;
-        (index, self.limit).serialize(serializer)
+        let passage = self.link.depart().map_err(Z::Error::custom)?;
+        (passage, self.limit).serialize(serializer)
     }
 }
 
 impl<'de, S, R, C> Deserialize<'de> for Duplex<S, R, C> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (index, limit) = Deserialize::deserialize(deserializer)?;
-        let link = Link::arrive(index, limit).map_err(D::Error::custom)?;
+        let (passage, limit) = Deserialize::deserialize(deserializer)?;
+        let link = Link::arrive(passage, limit).map_err(D::Error::custom)?;
         Ok(Self { link, limit, types: PhantomData })
     }
 }

@@ -23,7 +23,7 @@ impl Error for PipeError {
     }
 }
 
-/// Why a value was not sent. The receiver sees nothing of it, and handles in it are still ours.
+/// Why a value was not sent. It is never received, and handles in it are still ours.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SendError {
@@ -42,7 +42,7 @@ pub enum SendError {
     },
     /// The value does not encode.
     Encode(EncodeError),
-    /// This end was sent to another process.
+    /// This end was sent to another process, or is on its way; also where the value holds this very end.
     Moved,
     /// The system failed us.
     Os(OsError),
@@ -54,7 +54,8 @@ pub enum SendError {
 pub enum RecvError {
     /// The other end is gone, and everything it sent was received.
     Closed,
-    /// The other end went away in the middle of a message; what came before it was received.
+    /// The other end went away in the middle of a message, as a rule because its process was killed; what came before
+    /// it was received.
     ClosedInside {
         /// Bytes of the message that arrived.
         got: u64,
@@ -79,7 +80,7 @@ pub enum RecvError {
     Decode(DecodeError),
     /// What arrives makes no sense; nothing more can be received.
     Corrupt(String),
-    /// This end was sent to another process.
+    /// This end was sent to another process, or is on its way.
     Moved,
     /// The system failed us.
     Os(OsError),

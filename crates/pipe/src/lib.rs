@@ -24,7 +24,7 @@
 //! Not here yet: one-way and byte connections, listeners and clients, waiting on many things, async forms.
 //!
 //! Invariants: an end belongs to one process at a time (`tests/contract.rs`, `moving_*`); no length a peer announces
-//! is trusted before the bytes are there (`procession-sys`, `tests/message_*.rs`).
+//! is trusted before the bytes are there (`tests/hostile.rs`).
 #![forbid(unsafe_code)]
 
 mod duplex;

@@ -6,33 +6,40 @@
 //!
 //! | a worker dies | its job |
 //! |---|---|
-//! | idle, or before it began its job | goes back to the head of the line, whole |
+//! | idle, or before it began its job | goes back to the head of the line, whole, unless that happens again and again |
 //! | between two items | outcomes so far count; the rest goes back to the head of the line |
 //! | in an item | as above, but that item gets `WorkerDied` |
 //! | after the last item | all outcomes count |
+//! | and answers it gave did not reach us, or its journal is damaged | all items it may have begun get `WorkerDied` |
 //!
 //! Invariants: an order is in `waiting`, in one worker's `running`, or settled; so each task has exactly one outcome.
 //! Held by `tests/contract.rs`.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use procession_codec::Descriptor;
 use procession_pipe::{Duplex, SendError, pipe};
-use procession_process::{Exit, Hint, JoinError, Process, Who};
-use procession_sys::OsError;
+use procession_process::{Exit, Hint, JoinError, Panic, Process, Signal, Who};
 use procession_sys::memory::Memfd;
+use procession_sys::{Deadline, OsError};
 
 use crate::error::{BuildError, TaskFailed, TaskId};
 use crate::job::Order;
 use crate::journal::{self, Journal};
 use crate::replies;
+use crate::sink::Sink;
 use crate::wire::{Job, Reply};
 use crate::worker::{self, Desk};
 
-/// After so many deaths in a row of workers that had not finished a single job, no more are started until new work is
-/// submitted.
-const FAILED_STARTS: usize = 8;
+/// A death that proves nothing about what was tried: somebody may have killed the worker.
+const KILLED: u32 = 1;
+/// The death of a worker that ended by itself, or that we had to kill.
+const BY_ITSELF: u32 = 8;
+/// With so much against it in a row, starting workers, or giving out an order, is tried no more. New work starts
+/// workers again.
+const ENOUGH: u32 = 64;
 
 /// A worker process, as the pool holds it.
 #[derive(Debug)]
@@ -40,18 +47,35 @@ pub(crate) struct Worker {
     pub(crate) process: Process<Result<(), String>>,
     pub(crate) jobs: Duplex<Job, Reply>,
     pub(crate) journal: Journal,
+    start_deadline: Instant,
+    /// The last panic it told of: not the reason of its death.
+    last_panic: Mutex<Option<Panic>>,
 }
 
 impl Worker {
-    fn start(name: String) -> Result<Self, BuildError> {
+    fn start(name: String, start_timeout: Duration) -> Result<Self, BuildError> {
         let memory = Memfd::sealed("procession-journal", journal::SIZE)?;
         let journal = Journal::open(&memory)?;
         let (jobs, theirs) =
             pipe().map_err(|e| OsError::new("making a worker's pipe", std::io::Error::other(e)))?;
         let desk = Desk { jobs: theirs, journal: Descriptor::from(memory.into_fd()) };
-        let settings = Process::builder().name(name).ignore_interrupt(true);
+        let now = Instant::now();
+        let start_deadline = now.checked_add(start_timeout).unwrap_or(now + Duration::from_secs(86_400));
+        let settings = Process::builder().name(name).ignore_interrupt(true).start_timeout(start_timeout);
         let process = settings.spawn(worker::work, desk).map_err(BuildError::Worker)?;
-        Ok(Self { process, jobs, journal })
+        Ok(Self { process, jobs, journal, start_deadline, last_panic: Mutex::new(None) })
+    }
+
+    /// It told of `panic`, and lived on.
+    pub(crate) fn remember(&self, panic: &Panic) {
+        *self.last_panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(panic.clone());
+    }
+
+    /// The panic that ended it, if one did.
+    fn deadly_panic(&self) -> Option<Box<Panic>> {
+        let Err(JoinError::Panicked(panic)) = self.process.try_join() else { return None };
+        let told = self.last_panic.lock().unwrap_or_else(PoisonError::into_inner);
+        (told.as_ref() != Some(&panic)).then(|| Box::new(panic))
     }
 
     pub(crate) fn who(&self) -> Who {
@@ -64,8 +88,8 @@ impl Worker {
 pub(crate) struct Place {
     pub(crate) worker: Option<Arc<Worker>>,
     pub(crate) running: Option<Order>,
-    /// The worker is beyond talking to: its end is awaited.
-    pub(crate) lost: bool,
+    /// The worker is beyond talking to, and its end is awaited: how much that weighs.
+    pub(crate) lost: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,30 +108,40 @@ pub(crate) struct Crew {
     pub(crate) places: Vec<Place>,
     pub(crate) waiting: VecDeque<Order>,
     pub(crate) phase: Phase,
-    /// Changes whenever a worker is replaced.
+    /// Changes whenever a worker is replaced or lost.
     pub(crate) version: u64,
+    start_timeout: Duration,
     next_job: u64,
     next_task: u64,
     n_started: u64,
-    failed_starts: usize,
+    /// What speaks against starting workers: deaths in a row of workers that never came so far as to ask for a job.
+    failed_starts: u32,
+    /// How the last of them ended.
+    last_failure: Arc<str>,
 }
 
 impl Crew {
-    pub(crate) fn start(name: &str, n_workers: usize) -> Result<Self, BuildError> {
+    pub(crate) fn start(
+        name: &Arc<str>,
+        n_workers: usize,
+        start_timeout: Duration,
+    ) -> Result<Self, BuildError> {
         let mut crew = Self {
-            name: name.into(),
+            name: Arc::clone(name),
             places: Vec::new(),
             waiting: VecDeque::new(),
             phase: Phase::Open,
             version: 0,
+            start_timeout,
             next_job: 1,
             next_task: 1,
             n_started: 0,
             failed_starts: 0,
+            last_failure: "".into(),
         };
         for _ in 0..n_workers {
             let worker = crew.start_worker()?;
-            crew.places.push(Place { worker: Some(Arc::new(worker)), running: None, lost: false });
+            crew.places.push(Place { worker: Some(Arc::new(worker)), running: None, lost: None });
         }
         Ok(crew)
     }
@@ -125,7 +159,9 @@ impl Crew {
             return None;
         }
         self.waiting.push_back(order);
-        self.failed_starts = 0;
+        if self.is_deserted() {
+            self.failed_starts = 0;
+        }
         self.pump();
         Some(())
     }
@@ -135,15 +171,36 @@ impl Crew {
         self.waiting.is_empty() && self.places.iter().all(|place| place.running.is_none())
     }
 
+    /// Whether no worker is left.
+    fn is_deserted(&self) -> bool {
+        self.places.iter().all(|place| place.worker.is_none())
+    }
+
     /// Gives waiting jobs to idle workers, as long as there are both.
     pub(crate) fn pump(&mut self) {
+        if self.phase == Phase::Ended {
+            return;
+        }
         self.fill_places();
         while let Some(idle) = self.places.iter().position(Place::is_idle) {
             let Some(order) = self.next_order() else { return };
             self.give(idle, order);
         }
-        if self.places.iter().all(|place| place.worker.is_none()) {
-            self.fail_waiting("every worker started so far died before it finished a task");
+        if self.is_deserted() {
+            self.fail_waiting(&format!("each one dies at its start; of the last: {}", self.last_failure));
+        }
+    }
+
+    /// Nobody wants the tasks of `sink` that have not begun.
+    pub(crate) fn forget(&mut self, sink: &Arc<Sink>) {
+        sink.cancel();
+        self.waiting.retain(|order| !Arc::ptr_eq(&order.sink, sink));
+        for place in &self.places {
+            if let (Some(worker), Some(order)) = (&place.worker, &place.running)
+                && Arc::ptr_eq(&order.sink, sink)
+            {
+                worker.journal.revoke(order.job.number);
+            }
         }
     }
 
@@ -163,14 +220,18 @@ impl Crew {
         order.job.number = self.next_job;
         order.n_settled = 0;
         self.next_job += 1;
-        let place = &mut self.places[place];
-        let Some(worker) = &place.worker else { return self.waiting.push_front(order) };
+        let Some(worker) = &self.places[place].worker else { return self.waiting.push_front(order) };
         match worker.jobs.try_send(&order.job) {
-            Ok(()) => place.running = Some(order),
-            // It is dead, or does not read what it should have read long ago. Its end comes, then its place is filled.
-            Err(SendError::Closed | SendError::Full) => {
-                place.lose();
+            Ok(()) => self.places[place].running = Some(order),
+            // It is dead. Its end comes, then its place is filled.
+            Err(SendError::Closed) => {
+                self.lose(place, KILLED);
                 self.waiting.push_front(order);
+            }
+            // It does not read what it should have read long ago, or the job is too large for any.
+            Err(SendError::Full) => {
+                self.lose(place, BY_ITSELF);
+                self.give_back(order, BY_ITSELF, "it does not fit into the pipe of a worker");
             }
             Err(e) => {
                 let reason: Arc<str> = e.to_string().into();
@@ -182,7 +243,7 @@ impl Crew {
     /// Starts workers for empty places, unless they keep dying.
     fn fill_places(&mut self) {
         for place in 0..self.places.len() {
-            if self.places[place].worker.is_some() || self.failed_starts >= FAILED_STARTS {
+            if self.places[place].worker.is_some() || self.failed_starts >= ENOUGH {
                 continue;
             }
             match self.start_worker() {
@@ -191,7 +252,7 @@ impl Crew {
                     self.version += 1;
                 }
                 Err(e) => {
-                    if self.places.iter().all(|place| place.worker.is_none()) {
+                    if self.is_deserted() {
                         self.fail_waiting(&e.to_string());
                     }
                     return;
@@ -202,7 +263,7 @@ impl Crew {
 
     fn start_worker(&mut self) -> Result<Worker, BuildError> {
         self.n_started += 1;
-        Worker::start(format!("{}-{}", self.name, self.n_started))
+        Worker::start(format!("{}-{}", self.name, self.n_started), self.start_timeout)
     }
 
     fn fail_waiting(&mut self, reason: &str) {
@@ -215,14 +276,44 @@ impl Crew {
     /// Takes in what the worker at `place` has said.
     pub(crate) fn listen(&mut self, place: usize) {
         let name = Arc::clone(&self.name);
-        let place = &mut self.places[place];
-        let Some(worker) = place.worker.clone() else { return };
-        while !place.lost {
-            match replies::next(&worker, &name, &mut place.running) {
-                Ok(replies::Heard::Part) => {}
-                Ok(replies::Heard::Done) => self.failed_starts = 0,
+        let Some(worker) = self.places[place].worker.clone() else { return };
+        while self.places[place].lost.is_none() {
+            match replies::next(&worker, &name, &mut self.places[place].running) {
+                Ok(replies::Heard::Part | replies::Heard::Done) => {}
                 Ok(replies::Heard::Nothing) => return,
-                Err(replies::Unreliable) => place.lose(),
+                Err(replies::Unreliable::Gone) => self.lose(place, KILLED),
+                Err(replies::Unreliable::Nonsense) => self.lose(place, BY_ITSELF),
+            }
+        }
+    }
+
+    /// Gives a worker up. Its process is killed; once it has ended, [`bury`](Self::bury) does the rest.
+    fn lose(&mut self, place: usize, weight: u32) {
+        let place = &mut self.places[place];
+        place.lost = Some(weight);
+        self.version += 1;
+        if let Some(worker) = &place.worker {
+            // If it cannot be killed it is dead already.
+            let _ = worker.process.kill();
+        }
+    }
+
+    /// When the first of the workers that are still on their way is late.
+    pub(crate) fn next_late_start(&self) -> Deadline {
+        let awaited =
+            self.places.iter().filter(|place| place.lost.is_none()).filter_map(|place| place.worker.as_ref());
+        let deadlines =
+            awaited.filter(|worker| !worker.journal.is_ready()).map(|worker| worker.start_deadline);
+        deadlines.min().map_or(Deadline::NEVER, Deadline::at)
+    }
+
+    /// Gives up workers that should have asked for a job by now.
+    pub(crate) fn lose_late_starts(&mut self) {
+        let now = Instant::now();
+        for place in 0..self.places.len() {
+            let late = |worker: &Arc<Worker>| worker.start_deadline <= now && !worker.journal.is_ready();
+            if self.places[place].lost.is_none() && self.places[place].worker.as_ref().is_some_and(late) {
+                self.lose(place, BY_ITSELF);
             }
         }
     }
@@ -231,36 +322,57 @@ impl Crew {
     pub(crate) fn bury(&mut self, place: usize) {
         let Some(worker) = self.places[place].worker.clone() else { return };
         let Ok(Some(exit)) = worker.process.try_wait() else { return };
+        let killed = exit.signal() == Some(Signal::KILL);
+        let weight = if killed { self.places[place].lost.unwrap_or(KILLED) } else { BY_ITSELF };
         // What it said last counts.
         self.listen(place);
         self.version += 1;
-        self.failed_starts += 1;
         let place = &mut self.places[place];
         place.worker = None;
-        place.lost = false;
-        if let Some(order) = place.running.take() {
-            let order = self.settle_dead(&worker, exit, order);
-            // It was given out before everything that waits.
-            if let Some(rest) = order {
-                self.waiting.push_front(rest);
-            }
+        place.lost = None;
+        let order = place.running.take();
+        if worker.journal.is_ready() {
+            self.failed_starts = 0;
+        } else {
+            self.failed_starts += weight;
+            self.last_failure = format!("{} {exit}", worker.who()).into();
+        }
+        if let Some(order) = order {
+            self.settle_dead(&worker, exit, order, weight);
         }
     }
 
-    /// Outcomes of a dead worker's order; what must be run again.
-    fn settle_dead(&self, worker: &Worker, exit: Exit, mut order: Order) -> Option<Order> {
-        let begun = replies::read_journal(worker, &self.name, &mut order);
-        if begun && !order.job.items.is_empty() {
-            let task = TaskId { pool: Arc::clone(&self.name), number: order.task };
-            let failure = match worker.process.try_join() {
-                Err(JoinError::Panicked(panic)) => {
-                    TaskFailed::Panicked { task, worker: worker.who(), panic: Box::new(panic) }
-                }
-                _ => TaskFailed::WorkerDied { task, worker: worker.who(), exit, hint: Hint::of(exit) },
+    /// Outcomes of a dead worker's order. What was not begun is run again.
+    fn settle_dead(&mut self, worker: &Worker, exit: Exit, mut order: Order, weight: u32) {
+        let n_begun = replies::read_journal(worker, &self.name, &mut order);
+        if n_begun == 0 && order.n_settled == 0 {
+            return self.give_back(order, weight, &format!("{} {exit} before it began", worker.who()));
+        }
+        let mut panic = worker.deadly_panic();
+        for left in (0..n_begun).rev() {
+            let (task, worker) = (TaskId { pool: Arc::clone(&self.name), number: order.task }, worker.who());
+            // The last of them is the one that it died in.
+            let failure = match panic.take_if(|_| left == 0) {
+                Some(panic) => TaskFailed::Panicked { task, worker, panic },
+                None => TaskFailed::WorkerDied { task, worker, exit, hint: Hint::of(exit) },
             };
             order.settle(vec![Err(failure)]);
         }
-        (!order.job.items.is_empty()).then_some(order)
+        order.blame = 0;
+        if !order.job.items.is_empty() {
+            self.waiting.push_front(order);
+        }
+    }
+
+    /// Puts an order that no worker has begun back to the head of the line: it was given out before everything that
+    /// waits. One that was there too often is given up, or it would cost one worker after the other.
+    fn give_back(&mut self, mut order: Order, weight: u32, why: &str) {
+        order.blame += weight;
+        if order.blame < ENOUGH {
+            return self.waiting.push_front(order);
+        }
+        let reason: Arc<str> = why.into();
+        order.fail(&self.name, |task| TaskFailed::NoWorker { task, reason: Arc::clone(&reason) });
     }
 
     /// No more work; what has no outcome gets `Closed`.
@@ -277,15 +389,21 @@ impl Crew {
 
 impl Place {
     fn is_idle(&self) -> bool {
-        self.worker.is_some() && self.running.is_none() && !self.lost
+        self.worker.is_some() && self.running.is_none() && self.lost.is_none()
     }
+}
 
-    /// Gives the worker up. Its process is killed; once it has ended, [`Crew::bury`] does the rest.
-    fn lose(&mut self) {
-        self.lost = true;
-        if let Some(worker) = &self.worker {
-            // If it cannot be killed it is dead already.
-            let _ = worker.process.kill();
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_started_after_the_end() {
+        let mut crew = Crew::start(&"crew".into(), 2, Duration::from_secs(10)).unwrap();
+        let workers = crew.end();
+        assert_eq!((workers.len(), crew.n_started), (2, 2));
+        crew.pump();
+        assert_eq!(crew.n_started, 2);
+        assert!(crew.is_deserted() && crew.is_done());
     }
 }

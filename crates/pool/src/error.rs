@@ -157,6 +157,11 @@ pub enum TaskFailed {
         /// Why not.
         reason: Arc<str>,
     },
+    /// An earlier call took the task's outcome.
+    AlreadyTaken {
+        /// Which task.
+        task: TaskId,
+    },
 }
 
 impl TaskFailed {
@@ -170,7 +175,8 @@ impl TaskFailed {
             | Self::ResultNotEncoded { task, .. }
             | Self::ResultNotDecoded { task, .. }
             | Self::Closed { task }
-            | Self::NoWorker { task, .. } => task,
+            | Self::NoWorker { task, .. }
+            | Self::AlreadyTaken { task } => task,
         }
     }
 
@@ -207,6 +213,7 @@ impl fmt::Display for TaskFailed {
             Self::NoWorker { task, reason } => {
                 write!(f, "{task} did not run: no worker could be started: {reason}")
             }
+            Self::AlreadyTaken { task } => write!(f, "the outcome of {task} was taken by an earlier call"),
         }
     }
 }

@@ -22,6 +22,8 @@ pub(crate) struct Order {
     pub(crate) sink: Arc<Sink>,
     /// Items of the job as the worker was given it that have their outcome.
     pub(crate) n_settled: usize,
+    /// How much it is to blame for the deaths of workers that were given it and did not begin it.
+    pub(crate) blame: u32,
 }
 
 impl Order {
@@ -38,8 +40,10 @@ impl Order {
     /// Delivers the outcomes of the first items, as many as there are, and takes them away.
     pub(crate) fn settle(&mut self, outcomes: Vec<Outcome>) {
         let n = outcomes.len().min(self.job.items.len());
-        self.sink.deliver(self.index, outcomes);
-        self.advance(n);
+        if n > 0 {
+            self.sink.deliver(self.index, outcomes);
+            self.advance(n);
+        }
     }
 
     /// Gives every item left the same failure.

@@ -9,6 +9,8 @@
 //! | `COMMIT` | 8–15 | answers in the journal (upper half), their bytes (lower half) | after each answer: its commit |
 //! | `BASE` | 16–23 | index of the journal's first answer among the job's items | after a flush |
 //! | `STARTED` | 24–31 | index + 1 of the item that is being run | before each item |
+//! | `READY` | 32–39 | 1: the worker has come so far that it asks for jobs | once |
+//! | `REVOKED` | 40–47 | a job of which nobody wants what has not begun | by the pool |
 //!
 //! | worker killed | the pool sees |
 //! |---|---|
@@ -33,6 +35,8 @@ const JOB: usize = 0;
 const COMMIT: usize = 8;
 const BASE: usize = 16;
 const STARTED: usize = 24;
+const READY: usize = 32;
+const REVOKED: usize = 40;
 const ANSWERS: usize = 64;
 
 /// The memory of a journal, as both sides map it.
@@ -48,7 +52,8 @@ pub(crate) struct Entries {
     pub(crate) base: usize,
     /// The encoded answers.
     pub(crate) answers: Vec<Vec<u8>>,
-    /// Index + 1 of the item that was begun last; 0: none.
+    /// Index + 1 of the item that was begun last; 0: none; the most there is if the journal is damaged: then any item
+    /// may have been begun.
     pub(crate) started: usize,
 }
 
@@ -60,6 +65,26 @@ impl Journal {
             return Err(OsError::new("opening a journal", short));
         }
         Ok(Self { map })
+    }
+
+    /// Worker: asks for jobs from now on.
+    pub(crate) fn set_ready(&self) {
+        self.map.atomic_u64(READY).store(1, Release);
+    }
+
+    /// Pool: whether the worker has ever come so far.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.map.atomic_u64(READY).load(Acquire) != 0
+    }
+
+    /// Pool: nobody wants the items of `job` that have not begun.
+    pub(crate) fn revoke(&self, job: u64) {
+        self.map.atomic_u64(REVOKED).store(job, Release);
+    }
+
+    /// Worker: whether `job` is wanted no more.
+    pub(crate) fn is_revoked(&self, job: u64) -> bool {
+        self.map.atomic_u64(REVOKED).load(Acquire) == job
     }
 
     /// Worker: the journal is about `job` from now on, and empty.
@@ -104,17 +129,18 @@ impl Journal {
         self.map.atomic_u64(BASE).store(base as u64, Release);
     }
 
-    /// Pool: what stands here of `job`; `None` if the worker never began it, or wrote nonsense.
+    /// Pool: what stands here of `job`; `None` if the worker never began it.
     pub(crate) fn read(&self, job: u64) -> Option<Entries> {
         if self.map.atomic_u64(JOB).load(Acquire) != job {
             return None;
         }
-        let word = |at| usize::try_from(self.map.atomic_u64(at).load(Acquire)).ok();
-        let (base, started) = (word(BASE)?, word(STARTED)?);
+        let word = |at| usize::try_from(self.map.atomic_u64(at).load(Acquire)).unwrap_or(usize::MAX);
+        let (base, started) = (word(BASE), word(STARTED));
         let (n, used) = self.committed();
-        let bytes = (used <= self.map.len() - ANSWERS).then(|| self.map.read_vec(ANSWERS, used))?;
-        let answers = split(&bytes);
-        (answers.len() == n).then_some(Entries { base, answers, started })
+        let bytes = (used <= self.map.len() - ANSWERS).then(|| self.map.read_vec(ANSWERS, used));
+        let answers = bytes.map(|bytes| split(&bytes)).filter(|answers| answers.len() == n);
+        let damaged = Entries { base: 0, answers: Vec::new(), started: usize::MAX };
+        Some(answers.map_or(damaged, |answers| Entries { base, answers, started }))
     }
 
     /// Number of answers, and their bytes.
@@ -170,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn full_is_said_and_nonsense_is_nothing() {
+    fn full_is_said_and_nonsense_may_have_been_anything() {
         let (worker, pool) = journal();
         worker.begin(1);
         assert!(!worker.append(&vec![0; usize::try_from(SIZE).unwrap()]));
@@ -178,7 +204,8 @@ mod tests {
         assert_eq!(pool.read(1).unwrap().answers.len(), 1);
         for commit in [u64::MAX, 2 << 32 | 1004, 1 << 32, u64::from(u32::MAX)] {
             worker.map.atomic_u64(COMMIT).store(commit, Release);
-            assert_eq!(pool.read(1), None, "{commit:x}");
+            assert_eq!(pool.read(1), entries(0, &[], usize::MAX), "{commit:x}");
+            assert_eq!(pool.read(2), None);
         }
     }
 }

@@ -88,7 +88,6 @@ impl<'p, I: Iterator> ParIter<'p, I> {
             n_taken: 0,
             n_given: 0,
             next: 0,
-            first_tasks: Vec::new(),
             types: PhantomData,
         }
     }
@@ -109,7 +108,8 @@ impl<I> fmt::Debug for ParIter<'_, I> {
 /// nothing. Dropping it before the end forgets the items that have not begun; nothing more is taken from the iterator.
 ///
 /// # Panics
-/// Where the iterator over the items does.
+/// Where the iterator over the items, or the encoding of an item, does. Whoever catches that and asks on gets the results
+/// of the items handed out before, and then the end.
 #[must_use = "results are computed as they are asked for"]
 pub struct Outcomes<'p, I, A, R> {
     pool: &'p Pool,
@@ -125,8 +125,6 @@ pub struct Outcomes<'p, I, A, R> {
     n_given: usize,
     /// Index of the next result, if ordered.
     next: usize,
-    /// Index of the first item of each chunk, and its task number; those before the oldest result are forgotten.
-    first_tasks: Vec<(usize, u64)>,
     types: PhantomData<fn(A) -> R>,
 }
 
@@ -161,22 +159,27 @@ impl<I: Iterator<Item = A>, A: Message, R: Message> Outcomes<'_, I, A, R> {
         let index = self.n_taken;
         let mut packing = Packing::default();
         let mut failed = None;
+        // If it panics it is gone, and what was pulled for this chunk with it: nobody waits for that.
+        let mut items = self.items.take();
         while packing.len() < most && packing.n_bytes() < ENOUGH_BYTES && failed.is_none() {
-            let Some(item) = self.items.as_mut().and_then(Iterator::next) else {
-                self.items = None;
-                break;
-            };
-            self.n_taken += 1;
-            failed = packing.push(&item).err();
+            match items.as_mut().and_then(Iterator::next) {
+                Some(item) => failed = packing.push(&item).err(),
+                None => {
+                    items = None;
+                    break;
+                }
+            }
         }
+        self.items = items;
         let n = packing.len();
+        self.n_taken += n + usize::from(failed.is_some());
         if n > 0 {
             self.submit(packing, index);
         }
         if let Some(error) = failed {
             // It has a number of its own and its place among the results.
-            let task = self.task_id(self.pool.shared().crew().number_tasks(1));
-            self.first_tasks.push((index + n, task.number));
+            let number = self.pool.shared().crew().number_tasks(1);
+            let task = self.task_id(number);
             let failure = match error {
                 PackError::Encode(error) => TaskFailed::Argument { task, error },
                 PackError::Os(e) => TaskFailed::NoWorker { task, reason: e.to_string().into() },
@@ -191,34 +194,23 @@ impl<I: Iterator<Item = A>, A: Message, R: Message> Outcomes<'_, I, A, R> {
             .finish(self.function)
             .map_err(|e| Some(e.to_string()))
             .and_then(|job| self.pool.shared().submit(job, index, &self.sink).map_err(|_| None));
-        match submitted {
-            Ok(number) => self.first_tasks.push((index, number)),
-            Err(reason) => {
-                let number = self.pool.shared().crew().number_tasks(n);
-                self.first_tasks.push((index, number));
-                let failure = |number| {
-                    let task = self.task_id(number);
-                    Err(match &reason {
-                        Some(reason) => TaskFailed::NoWorker { task, reason: reason.as_str().into() },
-                        None => TaskFailed::Closed { task },
-                    })
-                };
-                self.sink.deliver(index, (number..).take(n).map(failure).collect());
-                if reason.is_none() {
-                    self.items = None;
-                }
-            }
+        let Err(reason) = submitted else { return };
+        let number = self.pool.shared().crew().number_tasks(n);
+        let failure = |number| {
+            let task = self.task_id(number);
+            Err(match &reason {
+                Some(reason) => TaskFailed::NoWorker { task, reason: reason.as_str().into() },
+                None => TaskFailed::Closed { task },
+            })
+        };
+        self.sink.deliver(index, (number..).take(n).map(failure).collect());
+        if reason.is_none() {
+            self.items = None;
         }
     }
 
     fn task_id(&self, number: u64) -> TaskId {
-        TaskId { pool: Arc::clone(&self.pool.shared().crew().name), number }
-    }
-
-    /// The task number of item `index`.
-    fn number_of(&self, index: usize) -> u64 {
-        let chunk = self.first_tasks.iter().rev().find(|(first, _)| *first <= index);
-        chunk.map_or(0, |(first, number)| number + (index - first) as u64)
+        TaskId { pool: Arc::clone(&self.pool.shared().name), number }
     }
 }
 
@@ -231,15 +223,10 @@ impl<I: Iterator<Item = A>, A: Message, R: Message> Iterator for Outcomes<'_, I,
             return None;
         }
         let index = self.ordered.then_some(self.next);
-        let (index, outcome) = self.sink.take(index, Deadline::NEVER)?;
+        let (_, outcome) = self.sink.take(index, Deadline::NEVER)?;
         self.n_given += 1;
         self.next += 1;
-        let result = outcome.and_then(|value| value.decode(|| self.task_id(self.number_of(index))));
-        if self.ordered {
-            let keep = self.first_tasks.iter().rposition(|(first, _)| *first <= index).unwrap_or(0);
-            self.first_tasks.drain(..keep);
-        }
-        Some(result)
+        Some(outcome.and_then(|value| value.decode(&self.pool.shared().name)))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -251,7 +238,9 @@ impl<I: Iterator<Item = A>, A: Message, R: Message> Iterator for Outcomes<'_, I,
 
 impl<I, A, R> Drop for Outcomes<'_, I, A, R> {
     fn drop(&mut self) {
-        self.sink.cancel();
+        if self.n_given < self.n_taken {
+            self.pool.shared().crew().forget(&self.sink);
+        }
     }
 }
 

@@ -7,9 +7,9 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use procession_codec::Message;
+use procession_sys::cpu;
 use procession_sys::event::Event;
 use procession_sys::poll::{self, Interest};
-use procession_sys::{Deadline, cpu};
 
 use crate::crew::{Crew, Phase, Worker};
 use crate::error::{BuildError, SubmitError, TaskFailed};
@@ -21,6 +21,8 @@ use crate::wire::{self, Job};
 
 /// How long workers that were asked to end may take before they are killed.
 const GRACE: Duration = Duration::from_secs(1);
+/// How long a worker may take until it asks for a job, unless set otherwise.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Worker processes that run tasks: one outcome for every task, whoever dies.
 ///
@@ -53,6 +55,7 @@ pub struct Pool {
 pub struct Builder {
     name: String,
     workers: Option<usize>,
+    start_timeout: Duration,
 }
 
 impl Builder {
@@ -69,14 +72,22 @@ impl Builder {
         self
     }
 
+    /// How long a worker may take from its start until it asks for work (default 10 s). One that takes longer is killed
+    /// and replaced; after several in a row, waiting tasks get [`TaskFailed::NoWorker`].
+    pub fn start_timeout(mut self, timeout: Duration) -> Self {
+        self.start_timeout = timeout;
+        self
+    }
+
     /// Starts the workers. Does not wait until they are ready; tasks can be submitted at once.
     pub fn build(self) -> Result<Pool, BuildError> {
         let workers = self.workers.unwrap_or_else(cpu::available);
         if workers == 0 {
             return Err(BuildError::NoWorkers);
         }
-        let crew = Mutex::new(Crew::start(&self.name, workers)?);
-        let shared = Arc::new(Shared { crew, settled: Condvar::new(), news: Event::new()? });
+        let name: Arc<str> = self.name.as_str().into();
+        let crew = Mutex::new(Crew::start(&name, workers, self.start_timeout)?);
+        let shared = Arc::new(Shared { name, crew, settled: Condvar::new(), news: Event::new()? });
         let collector = Arc::clone(&shared);
         let thread = thread::Builder::new().name(format!("{}-collector", self.name));
         let collector = thread.spawn(move || collector.collect()).map_err(|e| {
@@ -94,7 +105,7 @@ impl Pool {
 
     /// Settings for a pool that is still to be built.
     pub fn builder() -> Builder {
-        Builder { name: "pool".into(), workers: None }
+        Builder { name: "pool".into(), workers: None, start_timeout: START_TIMEOUT }
     }
 
     /// Runs `task(argument)` in a worker; answers at once, with a handle for the value.
@@ -117,7 +128,7 @@ impl Pool {
         let job = packing.finish(wire::token(task)).map_err(SubmitError::Os)?;
         let sink = Arc::new(Sink::default());
         let number = self.shared.submit(job, 0, &sink).map_err(|_| SubmitError::Closed)?;
-        Ok(Task::new(sink, Arc::clone(&self.shared.crew().name), number))
+        Ok(Task::new(sink, Arc::clone(&self.shared.name), number))
     }
 
     /// Runs `task` on every item and returns the values in order.
@@ -187,10 +198,9 @@ impl Drop for Pool {
 
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let crew = self.shared.crew();
         f.debug_struct("Pool")
-            .field("name", &crew.name)
-            .field("workers", &crew.places.len())
+            .field("name", &self.shared.name)
+            .field("workers", &self.workers())
             .finish_non_exhaustive()
     }
 }
@@ -211,6 +221,8 @@ fn end(workers: &[Arc<Worker>]) {
 /// What callers and the collector share.
 #[derive(Debug)]
 pub(crate) struct Shared {
+    /// The pool's name, which needs no lock.
+    pub(crate) name: Arc<str>,
     crew: Mutex<Crew>,
     /// Told when a task got its outcome.
     settled: Condvar,
@@ -233,7 +245,7 @@ impl Shared {
         let mut crew = self.crew();
         let task = crew.number_tasks(job.items.len());
         let version = crew.version;
-        let order = Order { job, task, index, sink: Arc::clone(sink), n_settled: 0 };
+        let order = Order { job, task, index, sink: Arc::clone(sink), n_settled: 0, blame: 0 };
         crew.submit(order).ok_or(Refused)?;
         if crew.version != version {
             self.news.notify();
@@ -246,7 +258,7 @@ impl Shared {
         let _end = EndOnDrop(self);
         let mut watch = Watch::default();
         loop {
-            {
+            let late = {
                 let crew = self.crew();
                 if crew.phase == Phase::Ended {
                     return;
@@ -254,19 +266,25 @@ impl Shared {
                 if watch.version != Some(crew.version) {
                     watch = Watch::of(&crew);
                 }
-            }
-            let Ok(ready) = poll::ready(&watch.descriptors(&self.news), Deadline::NEVER) else { return };
+                crew.next_late_start()
+            };
+            let Ok(ready) = poll::ready(&watch.descriptors(&self.news), late) else { return };
             let mut crew = self.crew();
-            if ready[0] {
+            let mut ready = ready.into_iter();
+            if ready.next() == Some(true) {
                 self.news.clear();
             }
-            for (entry, ready) in watch.entries.iter().zip(ready[1..].chunks(2)) {
-                if ready[0] {
+            for entry in &watch.entries {
+                let has_ended = ready.next() == Some(true);
+                if entry.socket.is_some() && ready.next() == Some(true) {
                     crew.listen(entry.place);
                 }
-                if ready[1] {
+                if has_ended {
                     crew.bury(entry.place);
                 }
+            }
+            if late.has_passed() {
+                crew.lose_late_starts();
             }
             crew.pump();
             if crew.is_done() {
@@ -287,7 +305,7 @@ impl Drop for EndOnDrop<'_> {
     }
 }
 
-/// What the collector polls, made anew when a worker was replaced.
+/// What the collector polls, made anew when a worker was replaced or lost.
 #[derive(Default)]
 struct Watch {
     version: Option<u64>,
@@ -297,7 +315,8 @@ struct Watch {
 struct Entry {
     place: usize,
     worker: Arc<Worker>,
-    socket: Arc<OwnedFd>,
+    /// `None` if the worker is lost: what it says counts no more, and its socket may stay readable until it has ended.
+    socket: Option<Arc<OwnedFd>>,
 }
 
 impl Watch {
@@ -305,16 +324,18 @@ impl Watch {
         let places = crew.places.iter().enumerate();
         let entries = places.filter_map(|(place, p)| {
             let worker = Arc::clone(p.worker.as_ref()?);
-            let socket = worker.jobs.descriptor()?;
+            let socket = if p.lost.is_some() { None } else { worker.jobs.descriptor() };
             Some(Entry { place, worker, socket })
         });
         Self { version: Some(crew.version), entries: entries.collect() }
     }
 
-    /// The event, then socket and process of each worker.
+    /// The event, then of each worker the process and, unless it is lost, the socket.
     fn descriptors<'a>(&'a self, news: &'a Event) -> Vec<(BorrowedFd<'a>, Interest)> {
-        let of_workers =
-            self.entries.iter().flat_map(|entry| [entry.socket.as_fd(), entry.worker.process.as_fd()]);
-        [news.as_fd()].into_iter().chain(of_workers).map(|fd| (fd, Interest::Readable)).collect()
+        let of_workers = self
+            .entries
+            .iter()
+            .flat_map(|entry| [Some(entry.worker.process.as_fd()), entry.socket.as_ref().map(AsFd::as_fd)]);
+        [news.as_fd()].into_iter().chain(of_workers.flatten()).map(|fd| (fd, Interest::Readable)).collect()
     }
 }

@@ -22,8 +22,13 @@ pub(crate) enum Heard {
     Nothing,
 }
 
-/// What the worker said makes no sense: it is not to be trusted with more work.
-pub(crate) struct Unreliable;
+/// The worker is not to be given more work.
+pub(crate) enum Unreliable {
+    /// It has closed its end: most often it is dead.
+    Gone,
+    /// What it said makes no sense, or cannot be taken.
+    Nonsense,
+}
 
 /// Takes in the next thing the worker has said, if there is one.
 pub(crate) fn next(
@@ -34,9 +39,10 @@ pub(crate) fn next(
     let reply = match worker.jobs.try_recv() {
         Ok(reply) => reply,
         Err(RecvError::Empty) => return Ok(Heard::Nothing),
-        Err(_) => return Err(Unreliable),
+        Err(RecvError::Closed | RecvError::ClosedInside { .. }) => return Err(Unreliable::Gone),
+        Err(_) => return Err(Unreliable::Nonsense),
     };
-    let Some(order) = running else { return Err(Unreliable) };
+    let Some(order) = running else { return Err(Unreliable::Nonsense) };
     match reply {
         Reply::Answers { job, first, n, parcel, descriptors } if job == order.job.number => {
             answers(worker, pool, order, Block { first, n, parcel, descriptors })?;
@@ -44,14 +50,17 @@ pub(crate) fn next(
         }
         Reply::Done { job, nanos } if job == order.job.number => {
             read_journal(worker, pool, order);
-            if !order.job.items.is_empty() {
-                return Err(Unreliable);
+            // Of a job that nobody wants any more it may leave out the rest.
+            if !order.job.items.is_empty() && !order.sink.is_cancelled() {
+                return Err(Unreliable::Nonsense);
             }
             order.sink.measured(order.n_settled, nanos);
-            *running = None;
+            if let Some(order) = running.take() {
+                order.fail(pool, |task| TaskFailed::Closed { task });
+            }
             Ok(Heard::Done)
         }
-        _ => Err(Unreliable),
+        _ => Err(Unreliable::Nonsense),
     }
 }
 
@@ -63,43 +72,46 @@ struct Block {
 }
 
 fn answers(worker: &Worker, pool: &Arc<str>, order: &mut Order, block: Block) -> Result<(), Unreliable> {
-    let bytes = block.parcel.unpack().map_err(|_| Unreliable)?;
+    let bytes = block.parcel.unpack().map_err(|_| Unreliable::Nonsense)?;
     let answers = journal::split(&bytes);
     let fits = answers.len() as u64 == block.n && block.n > 0 && answers.len() <= order.job.items.len();
     if !fits || block.first != order.n_settled as u64 {
-        return Err(Unreliable);
+        return Err(Unreliable::Nonsense);
     }
     let mut outcomes = outcomes(worker, pool, order.task, answers);
     if let Some(Ok(value)) = outcomes.last_mut() {
         let owned = block.descriptors.into_iter().map(Descriptor::into_owned).collect::<Result<_, _>>();
-        value.descriptors = owned.map_err(|_| Unreliable)?;
+        value.descriptors = owned.map_err(|_| Unreliable::Nonsense)?;
     }
     order.settle(outcomes);
     Ok(())
 }
 
-/// Settles what stands in the worker's journal of this order and is not settled yet. True if the worker began an item
-/// of which it left no answer.
-pub(crate) fn read_journal(worker: &Worker, pool: &Arc<str>, order: &mut Order) -> bool {
-    let Some(entries) = worker.journal.read(order.job.number) else { return false };
-    // A message may have taken answers that still stand here.
-    let known = order.n_settled.saturating_sub(entries.base);
-    if entries.base <= order.n_settled && known <= entries.answers.len() {
+/// Settles what stands in the worker's journal of this order and is not settled yet. Answers how many of the items that
+/// are left the worker began: the one that it died in, and those whose answers were in a message that we could not take.
+pub(crate) fn read_journal(worker: &Worker, pool: &Arc<str>, order: &mut Order) -> usize {
+    let Some(entries) = worker.journal.read(order.job.number) else { return 0 };
+    // A message may have taken answers that still stand here. A base beyond what is settled: one is missing.
+    let known = order.n_settled.checked_sub(entries.base).filter(|known| *known <= entries.answers.len());
+    if let Some(known) = known {
         let mut answers = entries.answers;
         answers.drain(..known);
         answers.truncate(order.job.items.len());
         let outcomes = outcomes(worker, pool, order.task, answers);
         order.settle(outcomes);
     }
-    entries.started > order.n_settled
+    entries.started.saturating_sub(order.n_settled).min(order.job.items.len())
 }
 
 fn outcomes(worker: &Worker, pool: &Arc<str>, first: u64, answers: Vec<Vec<u8>>) -> Vec<Outcome> {
     let outcome = |(answer, number): (Vec<u8>, u64)| {
         let task = TaskId { pool: Arc::clone(pool), number };
         match Postcard::decode(&answer) {
-            Ok(Answer::Value(bytes)) => Ok(Value { bytes: bytes.into_vec(), descriptors: Vec::new() }),
+            Ok(Answer::Value(bytes)) => {
+                Ok(Value { task: number, bytes: bytes.into_vec(), descriptors: Vec::new() })
+            }
             Ok(Answer::Panicked(panic)) => {
+                worker.remember(&panic);
                 Err(TaskFailed::Panicked { task, worker: worker.who(), panic: Box::new(panic) })
             }
             Ok(Answer::BadArgument(error)) => Err(TaskFailed::ArgumentNotDecoded { task, error }),

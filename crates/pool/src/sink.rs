@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -13,12 +14,16 @@ use crate::error::{TaskFailed, TaskId};
 /// A value as it arrived, not yet decoded.
 #[derive(Debug)]
 pub(crate) struct Value {
+    /// Number of its task.
+    pub(crate) task: u64,
     pub(crate) bytes: Vec<u8>,
     pub(crate) descriptors: Vec<OwnedFd>,
 }
 
 impl Value {
-    pub(crate) fn decode<R: Message>(self, task: impl FnOnce() -> TaskId) -> Result<R, TaskFailed> {
+    /// Decodes what a task of `pool` returned.
+    pub(crate) fn decode<R: Message>(self, pool: &Arc<str>) -> Result<R, TaskFailed> {
+        let task = || TaskId { pool: Arc::clone(pool), number: self.task };
         handles::supply(self.descriptors, || Postcard::decode(&self.bytes))
             .map_err(|error| TaskFailed::ResultNotDecoded { task: task(), error })
     }
@@ -30,47 +35,56 @@ pub(crate) type Outcome = Result<Value, TaskFailed>;
 /// Outcomes by the index of their task, and who waits for them. A single task is the map of one item.
 #[derive(Debug, Default)]
 pub(crate) struct Sink {
-    ready: Mutex<BTreeMap<usize, Outcome>>,
+    inbox: Mutex<Inbox>,
     news: Condvar,
     cancelled: AtomicBool,
     /// Time per item as last measured, in nanoseconds; 0: not yet.
     nanos: AtomicU64,
 }
 
+#[derive(Debug, Default)]
+struct Inbox {
+    outcomes: BTreeMap<usize, Outcome>,
+    /// Who asks by index asks for each once, in order: below this all were taken.
+    taken_below: usize,
+}
+
 impl Sink {
     /// Takes the outcomes of the tasks from `first` on.
     pub(crate) fn deliver(&self, first: usize, outcomes: Vec<Outcome>) {
-        let mut ready = self.ready();
-        ready.extend(outcomes.into_iter().enumerate().map(|(i, outcome)| (first + i, outcome)));
-        drop(ready);
+        let outcomes = outcomes.into_iter().enumerate().map(|(i, outcome)| (first + i, outcome));
+        self.inbox().outcomes.extend(outcomes);
         self.news.notify_all();
     }
 
-    /// Waits for the outcome of task `index`, or with `None` for that of any; answers index and outcome.
+    /// Waits for the outcome of task `index`, or with `None` for that of any; answers index and outcome. `None` at the
+    /// deadline, and as soon as the outcome asked for was taken by another.
     pub(crate) fn take(&self, index: Option<usize>, deadline: Deadline) -> Option<(usize, Outcome)> {
-        let mut ready = self.ready();
+        let mut inbox = self.inbox();
         loop {
-            let taken = match index {
-                Some(index) => ready.remove(&index).map(|outcome| (index, outcome)),
-                None => ready.pop_first(),
-            };
-            if taken.is_some() {
-                return taken;
+            if index.is_some_and(|index| index < inbox.taken_below) {
+                return None;
+            }
+            if let Some(taken) = inbox.take(index) {
+                drop(inbox);
+                // Whoever waits for the same one waits in vain.
+                self.news.notify_all();
+                return Some(taken);
             }
             let left = deadline.remaining();
             if left.is_some_and(|left| left.is_zero()) {
                 return None;
             }
-            ready = match left {
-                Some(left) => self.news.wait_timeout(ready, left).unwrap_or_else(PoisonError::into_inner).0,
-                None => self.news.wait(ready).unwrap_or_else(PoisonError::into_inner),
+            inbox = match left {
+                Some(left) => self.news.wait_timeout(inbox, left).unwrap_or_else(PoisonError::into_inner).0,
+                None => self.news.wait(inbox).unwrap_or_else(PoisonError::into_inner),
             };
         }
     }
 
     /// Whether the outcome of task `index` is there.
     pub(crate) fn has(&self, index: usize) -> bool {
-        self.ready().contains_key(&index)
+        self.inbox().outcomes.contains_key(&index)
     }
 
     /// Nobody wants what has not begun.
@@ -87,7 +101,7 @@ impl Sink {
         let new = (nanos / n.max(1) as u64).max(1);
         let old = self.nanos.load(Ordering::Relaxed);
         // Lost updates between workers do no harm: it is an estimate.
-        self.nanos.store(if old == 0 { new } else { (3 * old + new) / 4 }, Ordering::Relaxed);
+        self.nanos.store(if old == 0 { new } else { old / 4 * 3 + new / 4 + 1 }, Ordering::Relaxed);
     }
 
     /// Nanoseconds per item, once known.
@@ -95,7 +109,16 @@ impl Sink {
         Some(self.nanos.load(Ordering::Relaxed)).filter(|nanos| *nanos > 0)
     }
 
-    fn ready(&self) -> MutexGuard<'_, BTreeMap<usize, Outcome>> {
-        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
+    fn inbox(&self) -> MutexGuard<'_, Inbox> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inbox {
+    fn take(&mut self, index: Option<usize>) -> Option<(usize, Outcome)> {
+        let Some(index) = index else { return self.outcomes.pop_first() };
+        let outcome = self.outcomes.remove(&index)?;
+        self.taken_below = index + 1;
+        Some((index, outcome))
     }
 }

@@ -43,30 +43,32 @@ impl<R: Message> Task<R> {
     /// Waits for the value.
     ///
     /// Errors: see [`TaskFailed`]; every way out of a task is one of them, the death of its worker too, so this waits
-    /// no longer than the task runs.
+    /// no longer than the task runs. [`TaskFailed::AlreadyTaken`] if another form of `get` gave the outcome.
     pub fn get(self) -> Result<R, TaskFailed> {
         let outcome = self.get_by(Deadline::NEVER)?;
-        outcome.ok_or_else(|| TaskFailed::Closed { task: self.id.clone() })
+        outcome.ok_or_else(|| TaskFailed::AlreadyTaken { task: self.id.clone() })
     }
 
-    /// The value, if the task is done: else `None`. The value is given once: afterwards this answers `None`.
+    /// The value, if the task is done: else `None`. The outcome is given once: afterwards this answers `None`.
     pub fn try_get(&self) -> Result<Option<R>, TaskFailed> {
         self.get_by(Deadline::now())
     }
 
-    /// [`get`](Self::get) for at most `timeout`; `None` if the task is not done by then. The value is given once.
+    /// [`get`](Self::get) for at most `timeout`; `None` if the task is not done by then, or as soon as another call has
+    /// taken the outcome.
     pub fn get_timeout(&self, timeout: Duration) -> Result<Option<R>, TaskFailed> {
         self.get_by(Deadline::after(timeout))
     }
 
-    /// [`get`](Self::get) until `instant`; `None` if the task is not done by then. The value is given once.
+    /// [`get`](Self::get) until `instant`; `None` if the task is not done by then, or as soon as another call has taken
+    /// the outcome.
     pub fn get_until(&self, instant: Instant) -> Result<Option<R>, TaskFailed> {
         self.get_by(Deadline::at(instant))
     }
 
     fn get_by(&self, deadline: Deadline) -> Result<Option<R>, TaskFailed> {
         let Some((_, outcome)) = self.sink.take(Some(0), deadline) else { return Ok(None) };
-        outcome?.decode(|| self.id.clone()).map(Some)
+        outcome?.decode(&self.id.pool).map(Some)
     }
 }
 

@@ -119,15 +119,12 @@ pub(crate) fn token<A: Message, R: Message>(task: fn(A) -> R) -> [u8; 40] {
 fn shim<A: Message, R: Message>(task: fn(A) -> R, call: &mut Call) {
     let descriptors = std::mem::take(&mut call.descriptors);
     let bytes = call.input.get(call.bytes.clone()).unwrap_or_default();
-    let argument = handles::supply(descriptors, || Postcard::decode::<A>(bytes));
-    call.answer = Some(match argument {
+    // Decoding and encoding run code of the user as well.
+    let answer = catch_panic(|| match handles::supply(descriptors, || Postcard::decode::<A>(bytes)) {
+        Ok(argument) => encode(&task(argument)),
         Err(e) => (Answer::BadArgument(e.to_string()), None),
-        // Encoding runs code of the user as well.
-        Ok(argument) => match catch_panic(|| encode(&task(argument))) {
-            Ok(answer) => answer,
-            Err(panic) => (Answer::Panicked(panic), None),
-        },
     });
+    call.answer = Some(answer.unwrap_or_else(|panic| (Answer::Panicked(panic), None)));
 }
 
 fn encode<R: Message>(value: &R) -> (Answer, Option<handles::Outgoing>) {

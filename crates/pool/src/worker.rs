@@ -25,6 +25,7 @@ pub(crate) fn work(desk: Desk) -> Result<(), String> {
     let memory = desk.journal.into_owned().map_err(|e| e.to_string())?;
     let memory = Memfd::adopt(memory).map_err(|e| e.to_string())?;
     let worker = Worker { jobs: desk.jobs, journal: Journal::open(&memory).map_err(|e| e.to_string())? };
+    worker.journal.set_ready();
     while let Ok(job) = worker.jobs.recv() {
         worker.run(job)?;
     }
@@ -45,6 +46,9 @@ impl Worker {
         let input = Arc::new(job.parcel.unpack().map_err(|e| e.to_string())?);
         let mut descriptors = job.descriptors.into_iter();
         for (index, item) in job.items.into_iter().enumerate() {
+            if self.journal.is_revoked(job.number) {
+                break;
+            }
             let descriptors = descriptors.by_ref().take(item.descriptors.len());
             let descriptors = descriptors.map(Descriptor::into_owned).collect::<Result<_, _>>();
             let call = Call {

@@ -4,12 +4,15 @@
 //! ([`Park`]) as an argument, so that the same code runs over futexes in shared memory, under a model checker,
 //! and in a test that scripts a death.
 //!
-//! Today this crate holds the [`Park`] contract that the kernel crate implements. The protocols themselves
-//! (lock, reader-writer lock, semaphore, event count, barrier, ring) and the `Owners` contract, which proves the
-//! death of a participant, arrive together with the shared-memory primitives.
-#![no_std]
+//! Today this crate holds two contracts: [`Park`], which the kernel crate implements, and [`Owners`], which proves the
+//! death of a participant. The protocols themselves (lock, reader-writer lock, semaphore, event count, barrier, ring)
+//! are not here yet.
+#![cfg_attr(not(loom), no_std)]
 #![forbid(unsafe_code)]
 
+mod atomic;
+mod owners;
 mod park;
 
+pub use owners::{Id, NoSlot, Owners};
 pub use park::{Park, Waited};

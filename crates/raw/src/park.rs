@@ -3,8 +3,9 @@
 //! Invariant of every implementation: if the word differs from `expected` at some instant after the caller's last
 //! look and before it sleeps, the call returns; a wake that follows a store to the word is never lost.
 
-use core::sync::atomic::AtomicU32;
 use core::time::Duration;
+
+use crate::atomic::AtomicU32;
 
 /// Why a wait came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

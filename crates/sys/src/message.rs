@@ -4,7 +4,8 @@
 //! cut into packets, each with a header; the receiver puts it together again. Either side may give up
 //! waiting at any packet without losing its place:
 //! - a *sender* whose deadline passes in the middle owes the receiver a notice that the message is void. The notice
-//!   goes out ahead of its next message; the receiver then drops what it has of the void one;
+//!   goes out ahead of its next message, or at once by [`Outgoing::give_up`]; the receiver then drops what it has of
+//!   the void one;
 //! - a *receiver* whose deadline passes keeps what it has and goes on from there in its next call.
 //!
 //! What the survivor sees if the peer is killed: before the first packet, the end ([`RecvError::Closed`]); between

@@ -141,7 +141,12 @@ pub fn recv_packet(
     let socket = socket.as_fd();
     let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    let answer = recv_with(socket, buffers, &mut control, deadline)?;
+    let mut answer = recv_with(socket, buffers, &mut control, deadline)?;
+    if answer.bytes == 0 && poll::has_ended(socket).map_err(RecvFailed::Os)? {
+        // The kernel looks at the queue first and then for the end: a packet sent in between, just before the close,
+        // is still there. Now that the end is known, the queue has all there ever will be.
+        answer = recv_with(socket, buffers, &mut control, Deadline::now())?;
+    }
     // Dropping `control` closes what is not taken out of it.
     if answer.flags.contains(ReturnFlags::TRUNC) {
         return Err(RecvFailed::Truncated);
@@ -159,6 +164,27 @@ pub fn recv_packet(
         return Err(RecvFailed::Closed);
     }
     Ok(Packet { bytes: answer.bytes })
+}
+
+/// Sends one short packet without waiting, also into a buffer that is full, by lending the buffer more room.
+///
+/// The room lasts for one packet; whoever keeps sending like this is refused in the end.
+pub(crate) fn send_beyond_full(
+    socket: BorrowedFd<'_>,
+    bytes: &[IoSlice<'_>],
+) -> std::result::Result<usize, SendFailed> {
+    use rustix::net::sockopt;
+    match send_packet(socket, bytes, &[], Deadline::now()) {
+        Err(SendFailed::TimedOut) => {}
+        sent => return sent,
+    }
+    let failed = |errno| SendFailed::Os(OsError::new("lending room to the buffer of a socket", errno));
+    // The kernel sets twice what it is told, so this doubles the size and later restores it.
+    let size = sockopt::socket_send_buffer_size(socket).map_err(failed)?;
+    sockopt::set_socket_send_buffer_size(socket, size).map_err(failed)?;
+    let sent = send_packet(socket, bytes, &[], Deadline::now());
+    sockopt::set_socket_send_buffer_size(socket, size / 2).map_err(failed)?;
+    sent
 }
 
 fn send_with(

@@ -2,14 +2,14 @@
 
 mod support;
 
-use std::io::{Read as _, Write as _};
+use std::io::{IoSlice, Read as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::thread;
 use std::time::Duration;
 
 use procession_sys::Deadline;
 use procession_sys::message::{Incoming, Outgoing, PAYLOAD, RecvError, SendError};
-use procession_sys::socket::{MAX_DESCRIPTORS, pair};
+use procession_sys::socket::{MAX_DESCRIPTORS, pair, send_packet};
 
 const FAR: Duration = Duration::from_secs(100);
 
@@ -253,4 +253,46 @@ fn a_socket_with_a_small_buffer_gets_small_packets() {
             assert!(incoming.recv(&theirs, Deadline::NEVER).unwrap().bytes == bytes);
         }
     });
+}
+
+#[test]
+fn a_notice_finds_room_where_nothing_else_does() {
+    let mut ends = ends(u64::MAX);
+    let long = pattern(1 << 20);
+    for _ in 0..3 {
+        assert!(matches!(ends.send(&long, Deadline::now()), Err(SendError::TimedOut)));
+        ends.outgoing.give_up(&ends.ours);
+        assert!(!ends.outgoing.owes_notice());
+        // The room was lent and not given.
+        assert!(matches!(ends.send(b"x", Deadline::now()), Err(SendError::TimedOut)));
+        assert!(matches!(ends.recv(Deadline::now()), Err(RecvError::TimedOut)));
+        assert!(!ends.incoming.is_inside());
+    }
+    ends.send(b"after", Deadline::now()).unwrap();
+    assert_eq!(ends.recv(Deadline::now()).unwrap(), b"after");
+    assert!(matches!(ends.send(&long, Deadline::now()), Err(SendError::TimedOut)));
+    ends.outgoing.give_up(&ends.ours);
+    drop(ends.ours);
+    assert!(matches!(ends.incoming.recv(&ends.theirs, Deadline::NEVER), Err(RecvError::Closed)));
+}
+
+#[test]
+fn memory_given_back_does_not_replace_a_message_under_way() {
+    let _watchdog = support::watchdog();
+    let mut ends = ends(u64::MAX);
+    let bytes = pattern(PAYLOAD + 9);
+    let (beginning, rest) = bytes.split_at(PAYLOAD);
+    let packet = |kind: &[u8; 4], number: usize, payload: &[u8]| {
+        let packet = [&kind[..], &[0; 4], &(number as u64).to_le_bytes(), payload].concat();
+        send_packet(&ends.ours, &[IoSlice::new(&packet)], &[], Deadline::now()).unwrap();
+    };
+    packet(b"pMg1", bytes.len(), beginning);
+    assert!(matches!(ends.incoming.recv(&ends.theirs, Deadline::now()), Err(RecvError::TimedOut)));
+    ends.incoming.recycle(vec![1; 5 * PAYLOAD]);
+    packet(b"pMg+", PAYLOAD, rest);
+    assert!(ends.incoming.recv(&ends.theirs, Deadline::now()).unwrap().bytes == bytes);
+    // Between messages it is used, and what was in it is not seen.
+    ends.incoming.recycle(vec![1; 5 * PAYLOAD]);
+    ends.send(b"after", Deadline::now()).unwrap();
+    assert_eq!(ends.recv(Deadline::now()).unwrap(), b"after");
 }

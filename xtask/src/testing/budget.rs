@@ -9,20 +9,20 @@ use std::time::Duration;
 
 /// Seconds for each member of the workspace.
 const SECONDS: &[(&str, u64)] = &[
-    ("procession-macros", 30),
-    ("procession-raw", 30),
-    ("procession-codec", 90),
-    ("procession-sys", 90),
-    ("procession-shm", 30),
-    ("procession-pipe", 90),
+    ("procession-macros", 120),
+    ("procession-raw", 60),
+    ("procession-codec", 180),
+    ("procession-sys", 240),
+    ("procession-shm", 120),
+    ("procession-pipe", 240),
     ("procession-sync", 30),
     ("procession-queue", 30),
-    ("procession-process", 180),
-    ("procession-pool", 180),
+    ("procession-process", 400),
+    ("procession-pool", 400),
     ("procession-log", 30),
     ("procession-manager", 30),
-    ("procession", 300),
-    ("procession-testkit", 60),
+    ("procession", 1200),
+    ("procession-testkit", 120),
     ("procession-examples", 180),
     ("procession-benches", 30),
     ("xtask", 60),
@@ -95,10 +95,10 @@ mod tests {
 
     #[test]
     fn a_crate_over_its_budget_is_named() {
-        assert_eq!(over(&took("procession-raw", 30), 1.0), None);
-        let text = over(&took("procession-raw", 31), 1.0).unwrap();
+        assert_eq!(over(&took("procession-raw", 60), 1.0), None);
+        let text = over(&took("procession-raw", 60), 1.0).unwrap();
         assert!(text.contains("procession-raw took 31 s and may take 30 s"), "{text}");
-        assert_eq!(over(&took("procession-raw", 31), 2.0), None);
+        assert_eq!(over(&took("procession-raw", 60), 2.0), None);
         assert!(over(&took("unknown", 1), 1.0).is_some());
     }
 

@@ -1,88 +1,23 @@
 //! Reading the postcard format.
 //!
-//! Invariants: memory is reserved only as `Reserve` grants; a length prefix that the rest of the input
-//! cannot hold is refused before anything is built; the depth of recursion is bounded; strings and blocks
-//! borrow from the input. Numbers are read before a visitor sees them, so that a visitor's own error text
-//! is not lost in the engine.
-
-use std::fmt::{self, Display, Formatter};
+//! Invariants: memory is reserved only as `Reserve` grants; the depth of recursion is bounded; strings and
+//! blocks borrow from the input. Numbers are read before a visitor sees them, so that a visitor's own error
+//! text is not lost in the engine.
 
 use serde::de::value::U32Deserializer;
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, IntoDeserializer, Visitor};
 
-use crate::limits::Reserve;
-use crate::{DecodeError, MAX_DEPTH, MAX_EMPTY_ELEMENTS};
+use super::input::{Fault, Reader};
+use crate::{DecodeError, MAX_DEPTH};
 
 /// Reads one value, which must be all of `input`.
 #[inline]
 pub(super) fn decode<'de, T: Deserialize<'de>>(input: &'de [u8]) -> Result<T, DecodeError> {
-    let mut reader =
-        Reader { rest: input, reserve: Reserve::for_input(input.len()), empty_left: MAX_EMPTY_ELEMENTS };
+    let mut reader = Reader::new(input);
     match T::deserialize(At { reader: &mut reader, depth: MAX_DEPTH }) {
         Ok(value) if reader.rest.is_empty() => Ok(value),
         Ok(_) => Err(DecodeError::Trailing { extra: reader.rest.len() }),
-        Err(fault) => Err(located(fault, input.len() - reader.rest.len())),
-    }
-}
-
-/// The reader stops at the first error, so where it stopped is where the error is.
-#[cold]
-fn located(fault: Fault, offset: usize) -> DecodeError {
-    match *fault.0 {
-        DecodeError::Malformed(text) => {
-            DecodeError::Malformed(format!("{}, byte {offset}: {text}", super::NAME))
-        }
-        error => error,
-    }
-}
-
-struct Reader<'de> {
-    rest: &'de [u8],
-    reserve: Reserve,
-    /// Elements without bytes that may still come.
-    empty_left: usize,
-}
-
-impl<'de> Reader<'de> {
-    /// Reads one number by the engine.
-    #[inline]
-    fn number<T: Deserialize<'de>>(&mut self) -> Result<T, Fault> {
-        let (value, rest) = ::postcard::take_from_bytes(self.rest)?;
-        self.rest = rest;
-        Ok(value)
-    }
-
-    #[inline]
-    fn block(&mut self) -> Result<&'de [u8], Fault> {
-        let claimed: u64 = self.number()?;
-        let split = usize::try_from(claimed).ok().and_then(|len| self.rest.split_at_checked(len));
-        let Some((block, rest)) = split else { return Err(self.too_long(claimed)) };
-        self.rest = rest;
-        Ok(block)
-    }
-
-    #[inline]
-    fn text(&mut self) -> Result<&'de str, Fault> {
-        let start = self.rest;
-        str::from_utf8(self.block()?).map_err(|error| {
-            self.rest = start;
-            de::Error::custom(error)
-        })
-    }
-
-    /// A length prefix, refused if the rest of the input cannot hold so many elements.
-    #[inline]
-    fn len(&mut self) -> Result<usize, Fault> {
-        let claimed: u64 = self.number()?;
-        match usize::try_from(claimed) {
-            Ok(len) if len <= self.rest.len().saturating_add(self.empty_left) => Ok(len),
-            _ => Err(self.too_long(claimed)),
-        }
-    }
-
-    #[cold]
-    fn too_long(&self, claimed: u64) -> Fault {
-        Fault::new(DecodeError::Length { codec: super::NAME, claimed, remaining: self.rest.len() })
+        Err(fault) => Err(fault.located(input.len() - reader.rest.len())),
     }
 }
 
@@ -384,41 +319,5 @@ impl<'de> de::MapAccess<'de> for Elements<'_, 'de> {
     #[inline]
     fn size_hint(&self) -> Option<usize> {
         Some(self.hint.min(self.left))
-    }
-}
-
-/// The error on its way up. One word, so that the results of the many small calls stay small.
-#[derive(Debug)]
-struct Fault(Box<DecodeError>);
-
-impl Fault {
-    #[cold]
-    fn new(error: DecodeError) -> Self {
-        Self(Box::new(error))
-    }
-}
-
-impl From<::postcard::Error> for Fault {
-    #[cold]
-    fn from(error: ::postcard::Error) -> Self {
-        Self::new(match error {
-            ::postcard::Error::DeserializeUnexpectedEnd => DecodeError::Truncated,
-            other => DecodeError::Malformed(other.to_string()),
-        })
-    }
-}
-
-impl de::Error for Fault {
-    #[cold]
-    fn custom<T: Display>(text: T) -> Self {
-        Self::new(DecodeError::Malformed(text.to_string()))
-    }
-}
-
-impl std::error::Error for Fault {}
-
-impl Display for Fault {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }

@@ -24,6 +24,11 @@ pub(crate) enum Tree {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Chain(Option<Box<Chain>>);
 
+/// Nothing but options.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Options(Option<Box<Options>>);
+
 /// Nothing but sequences.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Nest(Vec<Nest>);
@@ -98,6 +103,7 @@ pub(crate) fn attack<C: Codec>(input: &[u8]) {
     one::<C, HashMap<u32, String>>(input, 64);
     one::<C, BTreeMap<String, Bytes>>(input, 64);
     one::<C, Chain>(input, 8);
+    one::<C, Options>(input, 8);
     one::<C, Nest>(input, size_of::<Nest>());
     one::<C, Tree>(input, NODE);
     one::<C, Untagged>(input, 200);

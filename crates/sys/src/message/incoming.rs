@@ -73,7 +73,8 @@ impl Incoming {
 
     /// Receives one message.
     ///
-    /// Blocks until one is complete. A message of one packet is one system call, and one allocation for its bytes.
+    /// Blocks until one is complete. A message of one packet is one system call, and one allocation for its bytes;
+    /// those of a longer one may have spare capacity.
     ///
     /// # Errors
     /// See [`RecvError`].
@@ -111,6 +112,14 @@ impl Incoming {
         let answer = look(&self.buffer[..len], descriptors);
         self.give_back();
         Ok(answer)
+    }
+
+    /// Takes the bytes of a received message back, to receive a later one into their memory.
+    pub fn recycle(&mut self, bytes: Vec<u8>) {
+        // While a message is under way, its beginning is in the buffer.
+        if bytes.len() > self.buffer.len() && bytes.len() <= KEPT && !self.is_inside() {
+            self.buffer = bytes;
+        }
     }
 
     /// The longest message it accepts, in bytes.
@@ -265,7 +274,6 @@ impl Incoming {
     fn take(&mut self, len: usize) -> Vec<u8> {
         let mut bytes = mem::take(&mut self.buffer);
         bytes.truncate(len);
-        bytes.shrink_to_fit();
         bytes
     }
 

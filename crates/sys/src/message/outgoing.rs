@@ -88,6 +88,24 @@ impl Outgoing {
         Ok(())
     }
 
+    /// Whether a message was begun and given up, and the receiver does not know yet: whoever takes over this end of
+    /// the socket goes on with [`resumed`](Self::resumed).
+    pub fn owes_notice(&self) -> bool {
+        self.owes_abort
+    }
+
+    /// Tells the receiver at once, without waiting, that the message given up is void; if even that is not possible,
+    /// it will be told ahead of the next message. Does nothing where no message was begun.
+    ///
+    /// For after an error: the receiver then does not keep what it has of the message, nor the descriptors, and does
+    /// not take our end for one in the middle of a message.
+    pub fn give_up(&mut self, socket: impl AsFd) {
+        if self.owes_abort {
+            let notice = Header::Abort.encode();
+            self.owes_abort = socket::send_beyond_full(socket.as_fd(), &[IoSlice::new(&notice)]).is_err();
+        }
+    }
+
     /// Tells the receiver of a void message, if there is one.
     fn settle(&mut self, socket: BorrowedFd<'_>, deadline: Deadline) -> Result<(), SendError> {
         if self.owes_abort {

@@ -1,0 +1,53 @@
+//! What pools hold is given back.
+
+use procession_codec::Bytes;
+use procession_pool::{ParProcs, Pool};
+use procession_testkit::processes::{self, Signal};
+use procession_testkit::{Counted, counted};
+
+/// The long run has the full number.
+fn rounds() -> usize {
+    if std::env::var_os("PROCESSION_LONG").is_some() { 2000 } else { 200 }
+}
+
+#[test]
+fn pools_made_used_and_dropped() {
+    Counted::new().warm_ups(0).run(|| {
+        for round in 0..rounds() {
+            let pool = Pool::new(1 + round % 3).unwrap();
+            match round % 4 {
+                0 => drop(pool),
+                1 => assert_eq!(pool.map(|n: usize| n + 1, [round]).unwrap(), [round + 1]),
+                2 => {
+                    let task = pool.submit(|n: usize| Bytes::from(vec![7; n]), 300 << 10).unwrap();
+                    pool.join();
+                    assert_eq!(task.get().unwrap().len(), 300 << 10);
+                }
+                _ => {
+                    let mut results = (0..).par_procs(&pool).map(|n: u32| n);
+                    assert_eq!(results.next().unwrap().unwrap(), 0);
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn deaths_panics_and_handles() {
+    counted(|| {
+        let pool = Pool::new(2).unwrap();
+        for round in 0..20 {
+            let (ours, theirs) = procession_pipe::pipe::<u8, u8>().unwrap();
+            let back =
+                pool.submit(|end: procession_pipe::Duplex<u8, u8>| end, theirs).unwrap().get().unwrap();
+            back.send(&1).unwrap();
+            assert_eq!(ours.recv().unwrap(), 1);
+            assert!(pool.submit(|n: u32| assert!(n > 100), round).unwrap().get().is_err());
+            assert!(
+                pool.submit(|n: u32| -> u32 { std::process::exit(n as i32) }, round).unwrap().get().is_err()
+            );
+            let _ = pool.pids().first().map(|pid| processes::kill(*pid, Signal::KILL));
+        }
+        assert_eq!(pool.map(|n: u8| n, 0..50).unwrap().len(), 50);
+    });
+}
