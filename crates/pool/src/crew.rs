@@ -394,16 +394,4 @@ impl Place {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nobody_is_started_after_the_end() {
-        let mut crew = Crew::start(&"crew".into(), 2, Duration::from_secs(10)).unwrap();
-        let workers = crew.end();
-        assert_eq!((workers.len(), crew.n_started), (2, 2));
-        crew.pump();
-        assert_eq!(crew.n_started, 2);
-        assert!(crew.is_deserted() && crew.is_done());
-    }
-}
+mod tests;

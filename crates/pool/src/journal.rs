@@ -143,6 +143,12 @@ impl Journal {
         Some(answers.map_or(damaged, |answers| Entries { base, answers, started }))
     }
 
+    /// As a worker that writes where it should not might leave it.
+    #[cfg(test)]
+    pub(crate) fn damage(&self) {
+        self.map.atomic_u64(COMMIT).store(u64::MAX, Release);
+    }
+
     /// Number of answers, and their bytes.
     fn committed(&self) -> (usize, usize) {
         let commit = self.map.atomic_u64(COMMIT).load(Acquire);

@@ -134,15 +134,12 @@ impl<I: Iterator<Item = A>, A: Message, R: Message> Outcomes<'_, I, A, R> {
         while self.items.is_some() {
             let chunk = self.chunk_len();
             let under_way = self.n_taken - self.n_given;
-            let room = match self.in_flight {
-                Some(n) => n.saturating_sub(under_way).min(chunk),
-                None if under_way < chunk * CHUNKS_PER_WORKER * self.pool.workers() => chunk,
-                None => 0,
-            };
-            if room == 0 {
+            let most = self.in_flight.unwrap_or(chunk * CHUNKS_PER_WORKER * self.pool.workers());
+            // Only whole chunks: results are taken one by one, and so would items be.
+            if under_way + chunk > most {
                 return;
             }
-            self.hand_out_chunk(room);
+            self.hand_out_chunk(chunk);
         }
     }
 

@@ -94,6 +94,24 @@ pub(crate) fn dropped_early_nothing_more_begins(build: Build) {
     assert!((0..50).map(|i| tally.count(i)).eq((0..50).map(|i| u64::from(i < 2))));
 }
 
+/// The rest of a chunk that is being run does not begin either.
+pub(crate) fn dropped_inside_a_chunk(build: Build) {
+    let (pool, tally) = (build().workers(1).build().unwrap(), Tally::new(2000));
+    let (ours, theirs) = gate();
+    let mut gate = Some(theirs);
+    let items = (0..2000).map(|i| (tally.handle(), i, if i == 500 { gate.take() } else { None }));
+    let mut results = items.par_procs(&pool).in_flight(200).map(|(tally, index, gate)| {
+        Tally::strike(tally, index);
+        gate.map(hold);
+    });
+    assert!(results.by_ref().take(450).all(|result| result.is_ok()));
+    await_start(&ours);
+    drop(results);
+    ours.send(&1).unwrap();
+    assert_eq!(pool.submit(double, 5).unwrap().get().unwrap(), 10);
+    assert!((0..2000).map(|i| tally.count(i)).eq((0..2000).map(|i| u64::from(i <= 500))));
+}
+
 /// Dropping a map gives up the handles in its waiting items at once, not when a worker has time for them.
 pub(crate) fn what_waits_is_let_go_at_the_drop(build: Build) {
     let pool = build().workers(1).build().unwrap();

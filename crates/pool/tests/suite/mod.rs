@@ -123,7 +123,7 @@ macro_rules! contract {
                 two_pools_at_once a_pool_inside_a_task a_task_that_spawns statics_are_the_worker_s_own
                 numbers_pids_and_names;
             lazy: ordered_results unordered_results pulls_no_more_than_in_flight
-                an_endless_iterator_is_not_drained dropped_early_nothing_more_begins
+                an_endless_iterator_is_not_drained dropped_early_nothing_more_begins dropped_inside_a_chunk
                 what_waits_is_let_go_at_the_drop a_panic_in_the_iterator a_panic_in_the_iterator_and_on
                 size_hints several_at_once_on_one_pool;
             tasks: every_form_of_waiting the_value_is_given_once a_waiter_learns_that_the_value_is_gone

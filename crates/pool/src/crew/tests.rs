@@ -1,0 +1,296 @@
+//! Workers that lie, die and leave damaged journals, played by the test: what the crew makes of it.
+
+use procession_codec::{Codec, Postcard};
+use procession_testkit::guarded;
+
+use super::*;
+use crate::sink::Outcome;
+use crate::wire::{Answer, Item, Parcel};
+
+/// A crew of one worker, whose process does nothing: we hold its end of the pipe and write its journal.
+struct Stage {
+    crew: Crew,
+    theirs: Duplex<Reply, Job>,
+    sink: Arc<Sink>,
+}
+
+const JOB: u64 = 99;
+
+fn order(n: usize, sink: &Arc<Sink>) -> Order {
+    let items = vec![Item { bytes: 0..0, descriptors: 0..0 }; n];
+    let parcel = Parcel::pack(Vec::new()).unwrap();
+    let job = Job { number: JOB, function: vec![0; 40].into(), items, parcel, descriptors: Vec::new() };
+    Order { job, task: 11, index: 0, sink: Arc::clone(sink), n_settled: 0, blame: 0 }
+}
+
+impl Stage {
+    /// The worker has a job of `n` items, tasks 11 and on.
+    fn with_job(n: usize) -> Self {
+        let mut crew = Crew::start(&"crew".into(), 1, Duration::from_secs(10)).unwrap();
+        let (jobs, theirs) = pipe().unwrap();
+        let Worker { process, journal, start_deadline, last_panic, .. } =
+            Arc::into_inner(crew.places[0].worker.take().unwrap()).unwrap();
+        journal.set_ready();
+        let worker = Worker { process, jobs, journal, start_deadline, last_panic };
+        let sink = Arc::default();
+        let running = Some(order(n, &sink));
+        crew.places[0] = Place { worker: Some(Arc::new(worker)), running, lost: None };
+        Self { crew, theirs, sink }
+    }
+
+    fn worker(&self) -> Arc<Worker> {
+        Arc::clone(self.crew.places[0].worker.as_ref().unwrap())
+    }
+
+    /// The worker is killed; the crew settles what it leaves.
+    fn die(&mut self) {
+        self.worker().process.kill().unwrap();
+        self.worker().process.wait().unwrap();
+        self.crew.bury(0);
+        assert!(self.crew.places[0].worker.is_none());
+    }
+
+    /// All outcomes so far: `Some` for a value, `None` for a death that names its task.
+    fn outcomes(&self) -> Vec<Option<u8>> {
+        let mut told = Vec::new();
+        while let Some((index, outcome)) = self.sink.take(None, Deadline::now()) {
+            assert_eq!(index, told.len(), "each once, without a gap");
+            told.push(tell(outcome, 11 + index as u64));
+        }
+        told
+    }
+
+    /// First task and number of items of each waiting order.
+    fn waiting(&self) -> Vec<(u64, usize)> {
+        self.crew.waiting.iter().map(|order| (order.task, order.job.items.len())).collect()
+    }
+}
+
+fn tell(outcome: Outcome, number: u64) -> Option<u8> {
+    match outcome {
+        Ok(value) => Some(value.bytes[0]),
+        Err(TaskFailed::WorkerDied { task, .. }) => {
+            assert_eq!(task.number, number);
+            None
+        }
+        Err(other) => panic!("{other:?}"),
+    }
+}
+
+fn answer(value: u8) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    Postcard::encode_into(&Answer::Value(vec![value].into()), &mut bytes).unwrap();
+    bytes
+}
+
+/// Answers as a message has them.
+fn block(values: &[u8]) -> Parcel {
+    let framed = values.iter().map(|value| answer(*value));
+    let bytes =
+        framed.flat_map(|a| [&u32::try_from(a.len()).unwrap().to_le_bytes()[..], &a].concat()).collect();
+    Parcel::pack(bytes).unwrap()
+}
+
+fn answers(first: u64, n: u64, parcel: Parcel) -> Reply {
+    Reply::Answers { job: JOB, first, n, parcel, descriptors: Vec::new() }
+}
+
+#[test]
+fn nobody_is_started_after_the_end() {
+    guarded(|| {
+        let mut crew = Crew::start(&"crew".into(), 2, Duration::from_secs(10)).unwrap();
+        let workers = crew.end();
+        assert_eq!((workers.len(), crew.n_started), (2, 2));
+        crew.pump();
+        assert_eq!(crew.n_started, 2);
+        assert!(crew.is_deserted() && crew.is_done());
+    });
+}
+
+#[test]
+fn dead_before_the_job_began() {
+    guarded(|| {
+        let mut stage = Stage::with_job(5);
+        stage.die();
+        assert_eq!((stage.outcomes(), stage.waiting()), (vec![], vec![(11, 5)]));
+        assert_eq!(stage.crew.failed_starts, 0, "it was ready once");
+    });
+}
+
+#[test]
+fn dead_in_the_middle() {
+    guarded(|| {
+        let mut stage = Stage::with_job(5);
+        let worker = stage.worker();
+        worker.journal.begin(JOB);
+        worker.journal.start(0);
+        assert!(worker.journal.append(&answer(1)));
+        worker.journal.start(1);
+        stage.die();
+        assert_eq!((stage.outcomes(), stage.waiting()), (vec![Some(1), None], vec![(13, 3)]));
+    });
+}
+
+#[test]
+fn dead_between_two_items_and_after_the_last() {
+    guarded(|| {
+        for n in [2, 1] {
+            let mut stage = Stage::with_job(n);
+            let worker = stage.worker();
+            worker.journal.begin(JOB);
+            worker.journal.start(0);
+            assert!(worker.journal.append(&answer(1)));
+            stage.die();
+            let rest = if n == 2 { vec![(12, 1)] } else { vec![] };
+            assert_eq!((stage.outcomes(), stage.waiting()), (vec![Some(1)], rest));
+        }
+    });
+}
+
+/// Three answers were in a message that never came: these items were begun, so they are not run again.
+#[test]
+fn a_message_with_answers_is_missing() {
+    guarded(|| {
+        let mut stage = Stage::with_job(6);
+        let worker = stage.worker();
+        worker.journal.begin(JOB);
+        worker.journal.restart(3);
+        worker.journal.start(3);
+        assert!(worker.journal.append(&answer(3)));
+        worker.journal.start(4);
+        stage.die();
+        assert_eq!((stage.outcomes(), stage.waiting()), (vec![None; 5], vec![(16, 1)]));
+    });
+}
+
+#[test]
+fn answers_in_a_message_and_still_in_the_journal() {
+    guarded(|| {
+        let mut stage = Stage::with_job(6);
+        let worker = stage.worker();
+        worker.journal.begin(JOB);
+        for index in 0..3 {
+            worker.journal.start(index);
+            assert!(worker.journal.append(&answer(index as u8)));
+        }
+        worker.journal.start(3);
+        stage.theirs.send(&answers(0, 3, block(&[0, 1, 2]))).unwrap();
+        stage.die();
+        let told = vec![Some(0), Some(1), Some(2), None];
+        assert_eq!((stage.outcomes(), stage.waiting()), (told, vec![(15, 2)]));
+    });
+}
+
+/// Nobody knows what was begun: nothing is run again.
+#[test]
+fn a_damaged_journal() {
+    guarded(|| {
+        let mut stage = Stage::with_job(4);
+        let worker = stage.worker();
+        worker.journal.begin(JOB);
+        worker.journal.start(0);
+        worker.journal.damage();
+        stage.die();
+        assert_eq!((stage.outcomes(), stage.waiting()), (vec![None; 4], vec![]));
+    });
+}
+
+#[test]
+fn what_does_not_fit_ends_the_worker() {
+    let lies: [fn() -> Reply; 9] = [
+        || Reply::Done { job: JOB + 1, nanos: 1 },
+        || Reply::Done { job: JOB, nanos: 1 },
+        || answers(1, 1, block(&[7])),
+        || answers(0, 0, block(&[])),
+        || answers(0, 2, block(&[7])),
+        || answers(0, 1, block(&[7, 8])),
+        || answers(0, 4, block(&[1, 2, 3, 4])),
+        || answers(u64::MAX, u64::MAX, block(&[1])),
+        || answers(0, 1, Parcel::pack(vec![255; 8]).unwrap()),
+    ];
+    guarded(|| {
+        for (n, lie) in lies.iter().enumerate() {
+            let mut stage = Stage::with_job(3);
+            stage.worker().journal.begin(JOB);
+            stage.worker().journal.start(0);
+            stage.theirs.send(&lie()).unwrap();
+            stage.crew.listen(0);
+            assert_eq!(stage.crew.places[0].lost, Some(BY_ITSELF), "lie {n}");
+            stage.die();
+            assert_eq!((stage.outcomes(), stage.waiting()), (vec![None], vec![(12, 2)]), "lie {n}");
+        }
+    });
+}
+
+#[test]
+fn words_without_a_job_and_garbage() {
+    guarded(|| {
+        let mut stage = Stage::with_job(1);
+        stage.crew.places[0].running = None;
+        stage.theirs.send(&Reply::Done { job: JOB, nanos: 1 }).unwrap();
+        stage.crew.listen(0);
+        assert_eq!(stage.crew.places[0].lost, Some(BY_ITSELF));
+
+        let mut stage = Stage::with_job(1);
+        let socket = stage.theirs.descriptor().unwrap();
+        procession_sys::message::Outgoing::new().send(&*socket, &[250; 9], &[], Deadline::now()).unwrap();
+        stage.crew.listen(0);
+        assert_eq!(stage.crew.places[0].lost, Some(BY_ITSELF));
+    });
+}
+
+/// A time that nobody can have spent is a bad estimate and nothing worse.
+#[test]
+fn absurd_times() {
+    guarded(|| {
+        for nanos in [u64::MAX, 0, u64::MAX] {
+            let mut stage = Stage::with_job(1);
+            stage.sink.measured(1, u64::MAX);
+            stage.worker().journal.begin(JOB);
+            assert!(stage.worker().journal.append(&answer(1)));
+            stage.theirs.send(&Reply::Done { job: JOB, nanos }).unwrap();
+            stage.crew.listen(0);
+            assert!(stage.crew.places[0].is_idle());
+            assert!(stage.sink.nanos_per_item() > Some(0));
+            assert_eq!(stage.outcomes(), [Some(1)]);
+        }
+    });
+}
+
+/// An order that costs one worker after the other is given up, not those behind it.
+#[test]
+fn an_order_that_kills_before_it_begins() {
+    guarded(|| {
+        let (mut stage, mut deaths) = (Stage::with_job(2), 0);
+        stage.crew.waiting.clear();
+        let mut order = stage.crew.places[0].running.take().unwrap();
+        loop {
+            deaths += 1;
+            stage.crew.give_back(order, BY_ITSELF, "it dies of it");
+            match stage.crew.waiting.pop_front() {
+                Some(again) => order = again,
+                None => break,
+            }
+        }
+        assert_eq!(deaths, 8);
+        let (_, outcome) = stage.sink.take(Some(1), Deadline::now()).unwrap();
+        assert!(matches!(outcome, Err(TaskFailed::NoWorker { task, .. }) if task.number == 12));
+    });
+}
+
+/// A dropped map takes its waiting orders along, and tells the worker that runs one.
+#[test]
+fn what_nobody_wants_is_forgotten() {
+    guarded(|| {
+        let mut stage = Stage::with_job(3);
+        let other = Arc::default();
+        stage.crew.waiting.extend([order(2, &stage.sink), order(1, &other), order(4, &stage.sink)]);
+        stage.crew.forget(&Arc::clone(&stage.sink));
+        assert_eq!(stage.waiting(), [(11, 1)]);
+        assert!(stage.worker().journal.is_revoked(JOB));
+        stage.worker().journal.begin(JOB);
+        stage.theirs.send(&Reply::Done { job: JOB, nanos: 1 }).unwrap();
+        stage.crew.listen(0);
+        assert!(stage.crew.places[0].is_idle(), "it may leave out what nobody wants");
+    });
+}
