@@ -3,19 +3,22 @@
 //! The main thread never runs user code: it watches the parent's pidfd (or, where the kernel has none, the channel's
 //! hang-up) and ends the process when the parent dies, whatever the task is doing.
 
+use std::error::Error;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::thread;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
+use procession_codec as codec;
 use procession_codec::handles::{self, Outgoing as Handles};
-use procession_codec::{Bytes, Codec, Message, Postcard};
+use procession_codec::{Bytes, Codec, Postcard};
 use procession_sys::Deadline;
 use procession_sys::child::end_now;
 use procession_sys::event::Event;
 use procession_sys::hook::Bootstrap;
 use procession_sys::image::{Function, FunctionToken};
 use procession_sys::limits;
-use procession_sys::message::{Incoming, RecvError};
+use procession_sys::message::{Incoming, Message, RecvError};
 use procession_sys::poll::{self, Interest};
 use procession_sys::signal::{self, Disposition, Signal};
 
@@ -31,12 +34,12 @@ pub(crate) struct Exchange {
 }
 
 /// The token of a task.
-pub(crate) fn token<A: Message, R: Message>(task: fn(A) -> R) -> Bytes {
+pub(crate) fn token<A: codec::Message, R: codec::Message>(task: fn(A) -> R) -> Bytes {
     FunctionToken::<Exchange>::of(task, shim).to_bytes().to_vec().into()
 }
 
 /// Decodes the argument, calls the task, encodes what it returns.
-fn shim<A: Message, R: Message>(task: fn(A) -> R, exchange: &mut Exchange) {
+fn shim<A: codec::Message, R: codec::Message>(task: fn(A) -> R, exchange: &mut Exchange) {
     let descriptors = std::mem::take(&mut exchange.descriptors);
     let argument = handles::supply(descriptors, || Postcard::decode::<A>(&exchange.argument));
     // The bytes are not needed while the task runs.
@@ -48,7 +51,7 @@ fn shim<A: Message, R: Message>(task: fn(A) -> R, exchange: &mut Exchange) {
     exchange.outcome = Some(report);
 }
 
-fn encode<R: Message>(value: &R) -> (Report, Vec<u8>, Handles) {
+fn encode<R: codec::Message>(value: &R) -> (Report, Vec<u8>, Handles) {
     let mut bytes = Vec::new();
     match handles::collect(|| Postcard::encode_into(value, &mut bytes)) {
         Ok(((), handles)) => (Report::Returned(Body::Memory), bytes, handles),
@@ -64,50 +67,53 @@ const FAILED: i32 = 1;
 /// Runs in a child before `main`; the answer is the exit code.
 pub(crate) fn enter(bootstrap: Bootstrap) -> i32 {
     let Bootstrap { socket, parent } = bootstrap;
-    let Some((start, descriptors)) = receive(&socket, parent.as_ref()) else { return FAILED };
-    run(socket, parent.as_ref(), start, descriptors).unwrap_or(FAILED)
+    let channel = Arc::new(Channel::new(socket));
+    let Some(message) = receive(&channel, parent.as_ref()) else { return FAILED };
+    run(&channel, parent.as_ref(), message).unwrap_or_else(|error| {
+        // If not even that can be said, the exit code must do.
+        let _ = channel.send(&Report::NotRun(error.to_string()), &[], Deadline::now());
+        FAILED
+    })
 }
 
-/// Waits for the task, or for the parent's death.
-fn receive(socket: &OwnedFd, parent: Option<&OwnedFd>) -> Option<(Start, Vec<OwnedFd>)> {
+/// Waits for the task; `None` if the parent died before it gave one.
+fn receive(channel: &Channel, parent: Option<&OwnedFd>) -> Option<Message> {
     let mut incoming = Incoming::new(wire::LIMIT);
     loop {
-        let mut waits = vec![(socket.as_fd(), Interest::Readable)];
+        let mut waits = vec![(channel.as_fd(), Interest::Readable)];
         waits.extend(parent.map(|parent| (parent.as_fd(), Interest::Readable)));
         let ready = poll::ready(&waits, Deadline::NEVER).ok()?;
         if ready.get(1) == Some(&true) {
             return None;
         }
-        match incoming.recv(socket.as_fd(), Deadline::now()) {
-            Ok(message) => return Some((wire::decode(&message.bytes).ok()?, message.descriptors)),
+        match incoming.recv(channel, Deadline::now()) {
+            Ok(message) => return Some(message),
             Err(RecvError::TimedOut) => {}
             Err(_) => return None,
         }
     }
 }
 
-fn run(
-    socket: OwnedFd,
-    parent: Option<&OwnedFd>,
-    start: Start,
-    mut descriptors: Vec<OwnedFd>,
-) -> Option<i32> {
-    let argument = start.argument.unpack(&mut descriptors).ok()?;
+/// Runs the task that came in `message`; answers the exit code, or why it could not be run.
+fn run(channel: &Arc<Channel>, parent: Option<&OwnedFd>, message: Message) -> Result<i32, Box<dyn Error>> {
+    let mut descriptors = message.descriptors;
+    let start: Start = wire::decode(&message.bytes)?;
+    let argument = start.argument.unpack(&mut descriptors)?;
     // Held, never used: it closes when this process ends.
     let _sentinel = if start.sentinel { descriptors.pop() } else { None };
-    let token: [u8; 40] = start.function.as_ref().try_into().ok()?;
-    let function = FunctionToken::<Exchange>::from_bytes(&token).resolve()?;
+    let token: [u8; 40] = start.function.as_ref().try_into()?;
+    let function = FunctionToken::<Exchange>::from_bytes(&token).resolve();
+    let function = function.ok_or("its function is not of this program")?;
     if start.ignore_interrupt {
-        signal::set(Signal::INT, Disposition::Ignore).ok()?;
+        signal::set(Signal::INT, Disposition::Ignore)?;
     }
-    let channel = Arc::new(Channel::new(socket));
-    let done = Arc::new(Event::new().ok()?);
-    let task = Task { channel: Arc::clone(&channel), done: Arc::clone(&done), function };
+    let done = Arc::new(Event::new()?);
+    let task = Task { channel: Arc::clone(channel), done: Arc::clone(&done), function };
     let exchange = Exchange { argument, descriptors, outcome: None };
     let thread = thread::Builder::new().name(start.name).stack_size(stack_size());
-    let thread = thread.spawn(move || task.run(exchange)).ok()?;
-    watch(parent, &channel, &done);
-    Some(thread.join().unwrap_or(PANICKED))
+    let thread = thread.spawn(move || task.run(exchange))?;
+    watch(parent, channel, &done, &thread);
+    Ok(thread.join().unwrap_or(PANICKED))
 }
 
 /// What the main thread would have: a function that recurses deeply in its parent does so here.
@@ -117,8 +123,11 @@ fn stack_size() -> usize {
     usize::try_from(limit.clamp(2 << 20, 1 << 30)).unwrap_or(8 << 20)
 }
 
-/// Returns when the task's thread is done; ends the process when the parent is dead.
-fn watch(parent: Option<&OwnedFd>, channel: &Channel, done: &Event) {
+/// How often the main thread looks at a task's thread that is done and still not at its end.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+
+/// Returns when the task's thread is at its end; ends the process when the parent is dead.
+fn watch(parent: Option<&OwnedFd>, channel: &Channel, done: &Event, thread: &JoinHandle<i32>) {
     let parent = match parent {
         Some(parent) => (parent.as_fd(), Interest::Readable),
         None => (channel.as_fd(), Interest::HangUp),
@@ -126,6 +135,16 @@ fn watch(parent: Option<&OwnedFd>, channel: &Channel, done: &Event) {
     match poll::ready(&[(done.as_fd(), Interest::Readable), parent], Deadline::NEVER) {
         Ok(ready) if !ready[0] => end_now(FAILED),
         _ => {}
+    }
+    // What is left are destructors of the thread's own variables: an instant, or as long as a user made them.
+    let mut looks = 0;
+    while !thread.is_finished() {
+        looks += 1;
+        if looks < 100 {
+            thread::yield_now();
+        } else if poll::ready(&[parent], Deadline::after(LOOK_AGAIN)).is_ok_and(|ready| ready[0]) {
+            end_now(FAILED);
+        }
     }
 }
 

@@ -160,6 +160,14 @@ pub enum JoinError {
         /// What differs.
         difference: String,
     },
+    /// The child started, but could not come so far as to run its task: memory, descriptors or threads have run out
+    /// there.
+    NotRun {
+        /// Which process.
+        who: Who,
+        /// What was missing.
+        error: String,
+    },
     /// The child could not decode its argument: the type's `Deserialize` refuses what its `Serialize` wrote.
     Argument {
         /// Which process.
@@ -235,6 +243,7 @@ impl fmt::Display for JoinError {
             Self::NotSameImage { who, difference } => {
                 write!(f, "{who} runs another build of this program: {difference}")
             }
+            Self::NotRun { who, error } => write!(f, "{who} could not run its task: {error}"),
             Self::Argument { who, error } => write!(f, "{who} could not decode its argument: {error}"),
             Self::ResultNotEncoded { who, error } => write!(f, "{who} could not encode its result: {error}"),
             Self::ResultNotDecoded { who, error } => write!(f, "decoding the result of {who}: {error}"),

@@ -151,6 +151,7 @@ impl Reports {
                 Err(e) => Err(JoinError::Os(e)),
             },
             Some((Report::Panicked(panic), _)) => Err(JoinError::Panicked(panic)),
+            Some((Report::NotRun(error), _)) => Err(JoinError::NotRun { who, error }),
             Some((Report::BadArgument(error), _)) => Err(JoinError::Argument { who, error }),
             Some((Report::BadResult(error), _)) => Err(JoinError::ResultNotEncoded { who, error }),
             Some((Report::LastWords, _)) | None => Err(self.silent(who, exit)),

@@ -42,6 +42,8 @@ pub(crate) enum Report {
     Panicked(Panic),
     /// The task returned.
     Returned(Body),
+    /// The child could not come so far as to run the task.
+    NotRun(String),
     /// The argument did not decode.
     BadArgument(String),
     /// The value did not encode.
