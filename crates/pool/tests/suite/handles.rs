@@ -94,7 +94,7 @@ pub(crate) fn many_descriptors_in_one_answer(build: Build) {
         assert_eq!(texts, (0..n).map(|i| i.to_string()).collect::<Vec<_>>());
     }
     // Alternating answers with and without, in long chunks.
-    let make = |n: u32| (n, (n % 3 == 0).then(|| file_with(&n.to_string())));
+    let make = |n: u32| (n, n.is_multiple_of(3).then(|| file_with(&n.to_string())));
     for (n, answer) in (0..600).zip((0..600).par_procs(&pool).map(make)) {
         let (m, file) = answer.unwrap();
         assert_eq!((m, file.is_some()), (n, n % 3 == 0));
