@@ -151,7 +151,7 @@ impl<S: Message, R: Message, C: Codec> Duplex<S, R, C> {
     }
 
     fn send_by(&self, value: &S, deadline: Deadline) -> Result<(), SendError> {
-        let mut bytes = Vec::new();
+        let mut bytes = self.link.scratch();
         let ((), handles) =
             handles::collect(|| C::encode_into(value, &mut bytes)).map_err(SendError::Encode)?;
         let len = bytes.len() as u64;
@@ -159,7 +159,9 @@ impl<S: Message, R: Message, C: Codec> Duplex<S, R, C> {
             return Err(SendError::TooLarge { len, limit: self.limit });
         }
         let descriptors: Vec<_> = handles.descriptors().collect();
-        self.link.send(&bytes, &descriptors, deadline)?;
+        let sent = self.link.send(&bytes, &descriptors, deadline);
+        self.link.keep_scratch(bytes);
+        sent?;
         drop(descriptors);
         handles.commit();
         Ok(())
@@ -174,9 +176,9 @@ impl<S: Message, R: Message, C: Codec> Duplex<S, R, C> {
     }
 
     fn recv_by(&self, deadline: Deadline) -> Result<R, RecvError> {
-        let message = self.link.recv(deadline)?;
-        let value = handles::supply(message.descriptors, || C::decode(&message.bytes));
-        self.link.recycle(message.bytes);
+        let (bytes, descriptors) = self.link.recv(deadline)?;
+        let value = handles::supply(descriptors, || C::decode(&bytes));
+        self.link.take_back(bytes);
         value.map_err(RecvError::Decode)
     }
 }

@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use procession_codec::handles::{self, Carried, HandleError};
-use procession_sys::message::{Incoming, Message, Outgoing};
+use procession_sys::message::{Incoming, Lent, Outgoing};
 use procession_sys::{Deadline, OsError, socket};
 
 use serde::{Deserialize, Serialize};
@@ -26,7 +26,11 @@ pub(crate) struct Link {
     place: Mutex<Place>,
     outgoing: Turn<Outgoing>,
     incoming: Turn<Incoming>,
+    scratch: Mutex<Vec<u8>>,
 }
+
+/// Memory beyond this is given back after the message that needed it: room for a mebibyte and what surrounds it.
+const KEPT: usize = 2 << 20;
 
 #[derive(Debug)]
 enum Place {
@@ -45,6 +49,7 @@ impl Link {
             place: Mutex::new(Place::Here(Arc::new(socket))),
             outgoing: Turn::new(outgoing),
             incoming: Turn::new(Incoming::new(limit)),
+            scratch: Mutex::default(),
         })
     }
 
@@ -80,17 +85,31 @@ impl Link {
     }
 
     /// Receives one message when it is our turn.
-    pub(crate) fn recv(&self, deadline: Deadline) -> Result<Message, RecvError> {
+    pub(crate) fn recv(&self, deadline: Deadline) -> Result<(Lent, Vec<OwnedFd>), RecvError> {
         // Given up after the turn: an end that nobody uses has its turns to spare.
         let socket = self.socket().ok_or(RecvError::Moved)?;
         let mut incoming = self.incoming.take(deadline).ok_or(RecvError::TimedOut)?;
-        incoming.recv(&socket, deadline).map_err(RecvError::from)
+        incoming.recv_lent(&socket, deadline).map_err(RecvError::from)
     }
 
     /// Keeps the memory of a received message for a later one.
-    pub(crate) fn recycle(&self, bytes: Vec<u8>) {
+    pub(crate) fn take_back(&self, bytes: Lent) {
         if let Some(mut incoming) = self.incoming.take(Deadline::now()) {
-            incoming.recycle(bytes);
+            incoming.take_back(bytes);
+        }
+    }
+
+    /// Memory to encode a message into: empty, and where it can be had, of some capacity.
+    pub(crate) fn scratch(&self) -> Vec<u8> {
+        self.scratch.try_lock().map_or_else(|_| Vec::new(), |mut scratch| std::mem::take(&mut *scratch))
+    }
+
+    /// Keeps the memory of a sent message for a later one.
+    pub(crate) fn keep_scratch(&self, mut bytes: Vec<u8>) {
+        bytes.clear();
+        match self.scratch.try_lock() {
+            Ok(mut scratch) if bytes.capacity() <= KEPT => *scratch = bytes,
+            _ => {}
         }
     }
 

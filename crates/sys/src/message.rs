@@ -28,7 +28,7 @@ mod header;
 mod incoming;
 mod outgoing;
 
-pub use incoming::Incoming;
+pub use incoming::{Incoming, Lent};
 pub use outgoing::Outgoing;
 
 /// The most bytes of a message that one packet carries, beside its header.

@@ -282,17 +282,24 @@ fn memory_given_back_does_not_replace_a_message_under_way() {
     let mut ends = ends(u64::MAX);
     let bytes = pattern(PAYLOAD + 9);
     let (beginning, rest) = bytes.split_at(PAYLOAD);
+    let raw = ends.ours.try_clone().unwrap();
     let packet = |kind: &[u8; 4], number: usize, payload: &[u8]| {
         let packet = [&kind[..], &[0; 4], &(number as u64).to_le_bytes(), payload].concat();
-        send_packet(&ends.ours, &[IoSlice::new(&packet)], &[], Deadline::now()).unwrap();
+        send_packet(&raw, &[IoSlice::new(&packet)], &[], Deadline::now()).unwrap();
     };
+    ends.send(&pattern(PAYLOAD / 2), Deadline::now()).unwrap();
+    let (lent, _) = ends.incoming.recv_lent(&ends.theirs, Deadline::now()).unwrap();
+    assert!(*lent == *pattern(PAYLOAD / 2));
     packet(b"pMg1", bytes.len(), beginning);
     assert!(matches!(ends.incoming.recv(&ends.theirs, Deadline::now()), Err(RecvError::TimedOut)));
-    ends.incoming.recycle(vec![1; 5 * PAYLOAD]);
+    ends.incoming.take_back(lent);
     packet(b"pMg+", PAYLOAD, rest);
     assert!(ends.incoming.recv(&ends.theirs, Deadline::now()).unwrap().bytes == bytes);
     // Between messages it is used, and what was in it is not seen.
-    ends.incoming.recycle(vec![1; 5 * PAYLOAD]);
-    ends.send(b"after", Deadline::now()).unwrap();
-    assert_eq!(ends.recv(Deadline::now()).unwrap(), b"after");
+    for len in [20_000, 5000, 3, 0, 70_000] {
+        ends.send(&pattern(len), Deadline::now()).unwrap();
+        let (lent, _) = ends.incoming.recv_lent(&ends.theirs, Deadline::now()).unwrap();
+        assert!(*lent == *pattern(len));
+        ends.incoming.take_back(lent);
+    }
 }

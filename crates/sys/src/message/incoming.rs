@@ -2,6 +2,7 @@
 
 use std::io::IoSliceMut;
 use std::mem;
+use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::header::{self, Header};
@@ -21,6 +22,21 @@ pub struct Incoming {
     state: State,
     /// See [`PACKETS_PAST_DEADLINE`].
     patience: u32,
+}
+
+/// The bytes of a received message, in memory that can be used again.
+#[derive(Debug)]
+pub struct Lent {
+    buffer: Vec<u8>,
+    len: usize,
+}
+
+impl Deref for Lent {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.buffer[..self.len]
+    }
 }
 
 /// | state | what is true | next |
@@ -57,8 +73,11 @@ enum Step {
     Dropped,
 }
 
-/// A buffer that grew beyond this for one message is given back after it.
-const KEPT: usize = 1 << 20;
+/// A buffer that grew beyond this for one message is given back after it: room for a mebibyte and what surrounds it.
+const KEPT: usize = 2 << 20;
+
+/// So many bytes are copied sooner than a buffer for others is made.
+const COPIED: usize = 4 << 10;
 
 /// How many packets that lie ready are still taken once the deadline has passed. A call that may not wait finishes
 /// with this any message that was wholly there when it began, and still ends if the sender never stops.
@@ -73,8 +92,7 @@ impl Incoming {
 
     /// Receives one message.
     ///
-    /// Blocks until one is complete. A message of one packet is one system call, and one allocation for its bytes;
-    /// those of a longer one may have spare capacity.
+    /// Blocks until one is complete. A message of one packet is one system call, and one allocation for its bytes.
     ///
     /// # Errors
     /// See [`RecvError`].
@@ -114,11 +132,33 @@ impl Incoming {
         Ok(answer)
     }
 
-    /// Takes the bytes of a received message back, to receive a later one into their memory.
-    pub fn recycle(&mut self, bytes: Vec<u8>) {
+    /// Receives one message and lends its bytes, in the buffer they came in unless they are few, so that others can
+    /// receive while they are looked at. [`take_back`](Self::take_back) spares the next message an allocation.
+    ///
+    /// Blocks as [`recv`](Self::recv).
+    ///
+    /// # Errors
+    /// See [`RecvError`].
+    pub fn recv_lent(
+        &mut self,
+        socket: impl AsFd,
+        deadline: Deadline,
+    ) -> Result<(Lent, Vec<OwnedFd>), RecvError> {
+        let (len, descriptors) = self.next(socket.as_fd(), deadline)?;
+        let lent = match len {
+            ..=COPIED => Lent { buffer: self.buffer[..len].to_vec(), len },
+            _ => Lent { buffer: mem::take(&mut self.buffer), len },
+        };
+        self.give_back();
+        Ok((lent, descriptors))
+    }
+
+    /// Takes back what was lent, to receive later messages into.
+    pub fn take_back(&mut self, lent: Lent) {
         // While a message is under way, its beginning is in the buffer.
-        if bytes.len() > self.buffer.len() && bytes.len() <= KEPT && !self.is_inside() {
-            self.buffer = bytes;
+        if lent.buffer.len() > self.buffer.len().max(COPIED) && !self.is_inside() {
+            self.buffer = lent.buffer;
+            self.give_back();
         }
     }
 
@@ -274,6 +314,7 @@ impl Incoming {
     fn take(&mut self, len: usize) -> Vec<u8> {
         let mut bytes = mem::take(&mut self.buffer);
         bytes.truncate(len);
+        bytes.shrink_to_fit();
         bytes
     }
 
