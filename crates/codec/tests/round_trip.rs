@@ -24,7 +24,6 @@ fn check<C: Codec, T: Message + PartialEq + Debug>(value: &T) -> Result<(), Test
     Ok(())
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "calls read better without a reference each")]
 fn check_all<T: Message + PartialEq + Debug>(value: T) -> Result<(), TestCaseError> {
     check::<Postcard, T>(&value)?;
     check::<MessagePack, T>(&value)?;

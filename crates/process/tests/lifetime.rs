@@ -6,7 +6,6 @@
 //! # Safety
 //! `prctl` and `waitpid` get numbers, and a null pointer for the status nobody wants.
 #![allow(unsafe_code, reason = "becomes the parent of orphans and reaps them")]
-#![allow(clippy::needless_pass_by_value, reason = "a task owns its argument")]
 
 use std::sync::Once;
 use std::thread;

@@ -1,8 +1,6 @@
 //! The contract of pipes with the other end in another process: `contract::pipe::duplex::spawn::<case>`. Its cases are
 //! those of the crate that makes pipes; those that need a process to be killed or stopped are here.
 
-#![allow(clippy::needless_pass_by_value, reason = "a task takes its argument by value")]
-
 #[path = "../../pipe/tests/suite/mod.rs"]
 mod suite;
 

@@ -3,7 +3,6 @@
 //! # Safety
 //! The constructor in this file only adds to an atomic.
 #![allow(unsafe_code, reason = "puts a constructor behind the hook's")]
-#![allow(clippy::needless_pass_by_value, reason = "entry functions own what they are given")]
 
 use std::io::{IoSlice, IoSliceMut};
 use std::sync::atomic::{AtomicU32, Ordering};

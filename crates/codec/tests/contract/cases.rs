@@ -85,7 +85,6 @@ pub(crate) fn encode<C: Codec>(value: &(impl Serialize + ?Sized)) -> Vec<u8> {
     out
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "calls read better without a reference each")]
 pub(crate) fn round_trip<C: Codec, T: Message + PartialEq + Debug>(value: T) {
     let bytes = encode::<C>(&value);
     assert_eq!(C::decode::<T>(&bytes).as_ref(), Ok(&value), "{bytes:?}");

@@ -3,8 +3,6 @@
 //! A case is generic over the [`Method`] that starts the other end and runs twice under the leak counter, so each of
 //! them also shows that no descriptor stays open. [`contract!`] makes the tests.
 
-#![allow(clippy::needless_pass_by_value, reason = "a task takes its argument by value")]
-
 pub(crate) mod deadlines;
 pub(crate) mod ends;
 pub(crate) mod limits;

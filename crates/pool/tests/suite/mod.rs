@@ -36,7 +36,6 @@ pub(crate) fn gate() -> (Duplex<u8, u8>, Duplex<u8, u8>) {
 }
 
 /// A task that says that it runs, and returns what it is told next.
-#[allow(clippy::needless_pass_by_value, reason = "a task owns its argument")]
 pub(crate) fn hold(gate: Duplex<u8, u8>) -> u8 {
     gate.send(&1).expect("the pool's process is there");
     gate.recv().expect("it says when to go on")

@@ -2,7 +2,6 @@
 //!
 //! `contract!(spawn, builder)` makes a module `spawn` with one test per case, so that a further start method or
 //! another mechanism below is one more line. Invariants: every case runs under a watchdog, and waits for events only.
-#![allow(clippy::needless_pass_by_value, reason = "a task owns its argument")]
 
 use std::time::Duration;
 

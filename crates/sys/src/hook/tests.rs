@@ -3,7 +3,6 @@
 //! # Safety
 //! The constructor below only adds to an atomic.
 #![allow(unsafe_code, reason = "puts a constructor behind the hook's")]
-#![allow(clippy::needless_pass_by_value, reason = "an entry owns its bootstrap")]
 
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
