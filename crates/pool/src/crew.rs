@@ -288,7 +288,7 @@ impl Crew {
     }
 
     /// Gives a worker up. Its process is killed; once it has ended, [`bury`](Self::bury) does the rest.
-    fn lose(&mut self, place: usize, weight: u32) {
+    pub(crate) fn lose(&mut self, place: usize, weight: u32) {
         let place = &mut self.places[place];
         place.lost = Some(weight);
         self.version += 1;

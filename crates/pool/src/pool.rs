@@ -339,3 +339,21 @@ impl Watch {
         [news.as_fd()].into_iter().chain(of_workers.flatten()).map(|fd| (fd, Interest::Readable)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The socket of a lost worker may stay readable for as long as it takes to die: it must not keep the collector
+    /// busy.
+    #[test]
+    fn a_lost_worker_is_watched_for_its_end_only() {
+        let mut crew = Crew::start(&"crew".into(), 2, START_TIMEOUT).unwrap();
+        let news = Event::new().unwrap();
+        let watch = Watch::of(&crew);
+        assert_eq!(watch.descriptors(&news).len(), 1 + 2 + 2);
+        crew.lose(1, 1);
+        assert_ne!(watch.version, Some(crew.version), "the watch is made anew");
+        assert_eq!(Watch::of(&crew).descriptors(&news).len(), 1 + 2 + 1);
+    }
+}

@@ -33,6 +33,12 @@ fn never_ends(gate: Gate) -> u32 {
 /// In the role: a pool with three workers, two of them busy; tells the numbers of all workers and of the tasks' children.
 fn start_and_tell() -> Pool {
     let pool = Pool::new(3).unwrap();
+    tell(&pool);
+    pool
+}
+
+/// Keeps two workers of `pool` busy, and tells.
+fn tell(pool: &Pool) {
     let mut pids = pool.pids();
     for _ in 0..2 {
         let (ours, theirs) = procession_pipe::pipe().unwrap();
@@ -45,7 +51,6 @@ fn start_and_tell() -> Pool {
     for pid in pids {
         writeln!(report, "{pid}").unwrap();
     }
-    pool
 }
 
 /// A role in a process group of its own, as a shell starts it, and who belongs to it.
@@ -117,8 +122,10 @@ fn ctrl_c_ends_everything() {
 #[test]
 fn ctrl_c_is_the_parent_s_to_decide() {
     if role().is_some() {
+        let pool = Pool::new(3).unwrap();
+        // After the start: workers would inherit it.
         signal::set(procession_process::Signal::INT, Disposition::Ignore).unwrap();
-        let pool = start_and_tell();
+        tell(&pool);
         let before = pool.pids();
         let mut go = String::new();
         BufReader::new(std::fs::File::from(roles::handed("go"))).read_line(&mut go).unwrap();

@@ -164,20 +164,26 @@ fn a_message_with_answers_is_missing() {
 }
 
 #[test]
-fn answers_in_a_message_and_still_in_the_journal() {
+fn the_last_message_of_the_dead_counts() {
     guarded(|| {
-        let mut stage = Stage::with_job(6);
-        let worker = stage.worker();
-        worker.journal.begin(JOB);
-        for index in 0..3 {
-            worker.journal.start(index);
-            assert!(worker.journal.append(&answer(index as u8)));
+        // Killed right after it was sent, and a little later.
+        for restarted in [false, true] {
+            let mut stage = Stage::with_job(6);
+            let worker = stage.worker();
+            worker.journal.begin(JOB);
+            for value in 0..3 {
+                worker.journal.start(usize::from(value));
+                assert!(worker.journal.append(&answer(value)));
+            }
+            worker.journal.start(3);
+            stage.theirs.send(&answers(0, 3, block(&[0, 1, 2]))).unwrap();
+            if restarted {
+                worker.journal.restart(3);
+            }
+            stage.die();
+            let told = vec![Some(0), Some(1), Some(2), None];
+            assert_eq!((stage.outcomes(), stage.waiting()), (told, vec![(15, 2)]));
         }
-        worker.journal.start(3);
-        stage.theirs.send(&answers(0, 3, block(&[0, 1, 2]))).unwrap();
-        stage.die();
-        let told = vec![Some(0), Some(1), Some(2), None];
-        assert_eq!((stage.outcomes(), stage.waiting()), (told, vec![(15, 2)]));
     });
 }
 

@@ -102,6 +102,25 @@ pub(crate) fn many_descriptors_in_one_answer(build: Build) {
     }
 }
 
+/// What is run again after a death gets its own handles and not those of its neighbours.
+pub(crate) fn handles_of_what_comes_after_a_death(build: Build) {
+    let pool = build().workers(1).build().unwrap();
+    let read = |(all, deadly): (Vec<Descriptor>, bool)| {
+        if deadly {
+            signal_self(Signal::KILL);
+        }
+        all.into_iter().map(|one| read_to_string(into_file(one)).unwrap()).collect::<Vec<_>>()
+    };
+    let texts = |n: usize| (0..n % 3).map(|i| format!("{n}-{i}")).collect::<Vec<_>>();
+    let items = (0..400).map(|n| (texts(n).iter().map(|text| file_with(text)).collect(), n % 50 == 49));
+    for (n, result) in items.par_procs(&pool).map(read).enumerate() {
+        match result {
+            Ok(read) => assert_eq!(read, texts(n)),
+            Err(error) => assert!(n % 50 == 49, "item {n}: {error}"),
+        }
+    }
+}
+
 pub(crate) fn handles_of_the_dead_are_closed(build: Build) {
     let pool = build().workers(1).build().unwrap();
     let (ours, theirs) = gate();

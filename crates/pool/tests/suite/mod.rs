@@ -132,7 +132,7 @@ macro_rules! contract {
                 one_large_answer_in_the_middle large_and_small_in_turn answers_around_every_bound
                 a_death_after_large_answers;
             handles: a_descriptor_goes_and_comes a_pipe_to_a_running_task many_descriptors_in_one_chunk
-                many_descriptors_in_one_answer handles_of_the_dead_are_closed a_handle_refused_stays_ours;
+                many_descriptors_in_one_answer handles_of_the_dead_are_closed handles_of_what_comes_after_a_death a_handle_refused_stays_ours;
             failures: a_panic_costs_its_item thousands_of_panics an_argument_that_does_not_encode
                 an_argument_that_does_not_decode a_result_that_does_not_encode
                 a_result_that_does_not_decode panics_while_encoding an_old_panic_is_no_reason;

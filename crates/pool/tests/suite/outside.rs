@@ -1,6 +1,6 @@
 //! Workers killed and stopped from outside, at any moment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 
 use procession_codec::Descriptor;
@@ -103,14 +103,21 @@ pub(crate) fn three_hundred_kills_under_load(build: Build) {
             let items = (TASKS..TASKS + 4000).map(|n| (tally.handle(), n));
             check((TASKS..).zip(items.par_procs(&pool).map(count)), &tally)
         });
+        let mut killed = BTreeSet::new();
         for kill in 0..KILLS {
             for n in 20 * kill..20 * (kill + 1) {
                 tasks.push((n, pool.submit(count, (tally.handle(), n)).unwrap()));
             }
-            let pids = pool.pids();
-            if !pids.is_empty() {
-                strike(*storm.pick(&pids), Signal::KILL);
-            }
+            // Each kill hits a worker that was not killed before.
+            let victim = loop {
+                let alive: Vec<u32> = pool.pids().into_iter().filter(|pid| !killed.contains(pid)).collect();
+                if !alive.is_empty() {
+                    break *storm.pick(&alive);
+                }
+                thread::yield_now();
+            };
+            strike(victim, Signal::KILL);
+            killed.insert(victim);
             if storm.chance(1, 3) {
                 let (n, task) = tasks.swap_remove(storm.below(tasks.len() as u64) as usize);
                 check([(n, task.get())], &tally);
