@@ -15,7 +15,6 @@ enum Task {
         quality: f32,
         tags: Vec<String>,
     },
-    #[expect(dead_code, reason = "so that there is a variant to choose")]
     Stop,
 }
 

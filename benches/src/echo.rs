@@ -30,6 +30,7 @@ pub struct Typed {
     process: Option<Process>,
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "a task takes its argument by value")]
 fn echo_values(end: Duplex<Bytes, Bytes>) {
     while let Ok(bytes) = end.recv() {
         if end.send(&bytes).is_err() {
@@ -207,9 +208,11 @@ impl Drop for Pipes {
 /// The standard library's channels, and a thread instead of a process; bytes are copied once each way.
 #[derive(Debug)]
 pub struct Channels {
-    ends: Option<(mpsc::Sender<Vec<u8>>, mpsc::Receiver<Vec<u8>>)>,
+    ends: Option<ChannelEnds>,
     thread: Option<JoinHandle<()>>,
 }
+
+type ChannelEnds = (mpsc::Sender<Vec<u8>>, mpsc::Receiver<Vec<u8>>);
 
 impl Echo for Channels {
     const NAME: &'static str = "mpsc_threads";

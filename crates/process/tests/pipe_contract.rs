@@ -36,6 +36,10 @@ suite::contract!(spawn, crate::Processes;
 
 const LARGE: usize = 50 << 20;
 
+fn large() -> Bytes {
+    vec![7; LARGE].into()
+}
+
 /// Kills a child and waits until the kernel is through with it.
 fn kill<R: Message + std::fmt::Debug>(process: Process<R>) {
     process.kill().unwrap();
@@ -64,7 +68,7 @@ mod killed {
 
     fn send_small_and_large(end: Duplex<Bytes, u8>) {
         end.send(&pattern(9)).unwrap();
-        end.send(&pattern(LARGE)).unwrap();
+        end.send(&large()).unwrap();
     }
 
     pub(super) fn while_it_sends() {
@@ -100,8 +104,8 @@ mod killed {
             let process = spawn(receive_some, (say, theirs)).unwrap();
             std::thread::scope(|s| {
                 let sender = s.spawn(|| match timeout {
-                    None => ours.send(&pattern(LARGE)),
-                    Some(timeout) => ours.send_timeout(&pattern(LARGE), timeout),
+                    None => ours.send(&large()),
+                    Some(timeout) => ours.send_timeout(&large(), timeout),
                 });
                 heard.recv().unwrap();
                 kill(process);

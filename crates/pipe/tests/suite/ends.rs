@@ -112,7 +112,7 @@ pub(crate) fn the_end_wakes_a_sender<M: Method>() {
     for timeout in [None, Some(FAR)] {
         let (ours, theirs) = pipe::<Bytes, Bytes>().unwrap();
         let peer = M::start(look_and_go, theirs);
-        let bytes = pattern(50 << 20);
+        let bytes = Bytes::from(vec![7; 50 << 20]);
         let sent = match timeout {
             None => ours.send(&bytes),
             Some(timeout) => ours.send_timeout(&bytes, timeout),
