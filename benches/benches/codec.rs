@@ -8,13 +8,7 @@ use serde::{Deserialize, Serialize};
 
 #[derive(Serialize, Deserialize)]
 enum Task {
-    Resize {
-        name: String,
-        width: u32,
-        height: u32,
-        quality: f32,
-        tags: Vec<String>,
-    },
+    Resize { name: String, width: u32, height: u32, quality: f32, tags: Vec<String> },
     Stop,
 }
 
