@@ -287,9 +287,13 @@ fn memory_given_back_does_not_replace_a_message_under_way() {
         let packet = [&kind[..], &[0; 4], &(number as u64).to_le_bytes(), payload].concat();
         send_packet(&raw, &[IoSlice::new(&packet)], &[], Deadline::now()).unwrap();
     };
-    ends.send(&pattern(PAYLOAD / 2), Deadline::now()).unwrap();
-    let (lent, _) = ends.incoming.recv_lent(&ends.theirs, Deadline::now()).unwrap();
-    assert!(*lent == *pattern(PAYLOAD / 2));
+    // Longer than the room that is made ahead of the packets to come.
+    let earlier = vec![1; 4 * PAYLOAD];
+    let (lent, _) = thread::scope(|scope| {
+        scope.spawn(|| ends.outgoing.send(&ends.ours, &earlier, &[], Deadline::NEVER).unwrap());
+        ends.incoming.recv_lent(&ends.theirs, Deadline::NEVER).unwrap()
+    });
+    assert!(*lent == *earlier);
     packet(b"pMg1", bytes.len(), beginning);
     assert!(matches!(ends.incoming.recv(&ends.theirs, Deadline::now()), Err(RecvError::TimedOut)));
     ends.incoming.take_back(lent);
