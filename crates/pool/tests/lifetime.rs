@@ -1,5 +1,7 @@
 //! Nothing outlives a pool's process: not after Ctrl-C, not after SIGKILL, not when it forgets the pool.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, PipeReader, Write, pipe};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -32,6 +34,8 @@ fn never_ends(gate: Gate) -> u32 {
 
 /// In the role: a pool with three workers, two of them busy; tells the numbers of all workers and of the tasks' children.
 fn start_and_tell() -> Pool {
+    // Who runs tests in the background may have us ignore it.
+    signal::set(procession_process::Signal::INT, Disposition::Default).unwrap();
     let pool = Pool::new(3).unwrap();
     tell(&pool);
     pool
@@ -54,8 +58,15 @@ fn tell(pool: &Pool) {
 }
 
 /// A role in a process group of its own, as a shell starts it, and who belongs to it.
+/// Named shared memory, of anybody.
+fn names() -> BTreeSet<OsString> {
+    std::fs::read_dir("/dev/shm").unwrap().map(|entry| entry.unwrap().file_name()).collect()
+}
+
 struct Family {
     parent: Child,
+    /// What had a name before.
+    names: BTreeSet<OsString>,
     members: Vec<Identity>,
     report: BufReader<PipeReader>,
 }
@@ -66,6 +77,7 @@ impl Family {
     }
 
     fn start_with(more: impl FnOnce(Role) -> Role) -> Self {
+        let names = names();
         let (report, theirs) = pipe().unwrap();
         let role = more(Role::new("parent").hand("report", OwnedFd::from(theirs)));
         let mut command = role.into_command();
@@ -80,7 +92,7 @@ impl Family {
             let pid = line.trim().parse().expect("a process number");
             members.push(Identity::of(pid).expect("it runs"));
         }
-        Self { parent, members, report }
+        Self { parent, names, members, report }
     }
 
     fn signal(&self, signal: Signal) {
@@ -96,9 +108,8 @@ impl Family {
         }
         // Whoever still held the report would keep it open: nobody of the tree that we were not told of is left either.
         assert_eq!(self.report.read_line(&mut String::new()).unwrap(), 0);
-        let names = std::fs::read_dir("/dev/shm").unwrap().map(|entry| entry.unwrap().file_name());
-        let ours: Vec<_> = names.filter(|name| name.to_string_lossy().contains("procession")).collect();
-        assert!(ours.is_empty(), "{ours:?}");
+        let new: Vec<_> = names().difference(&self.names).cloned().collect();
+        assert!(new.is_empty(), "{new:?}");
         status
     }
 }

@@ -100,6 +100,8 @@ pub(crate) fn stopped_and_then_killed(start: Start) {
 }
 
 pub(crate) fn asked_from_outside(start: Start) {
+    // Children inherit it, and who runs tests in the background may have us ignore it.
+    signal::set(Signal::INT, Disposition::Default).unwrap();
     type Ask = fn(&Process<u8>);
     let asks: [(Ask, Signal); 3] = [
         (|child| child.interrupt().unwrap(), Signal::INT),
