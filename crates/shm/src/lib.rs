@@ -7,13 +7,26 @@
 //! builds locks from words.
 //!
 //! # What works today
-//! Nothing: this crate exports no item yet, and no other crate depends on it.
+//! [`Plain`], the mark, with its derive; [`Fingerprint`], what a type looks like in memory; [`Flag`], a bool of which
+//! every byte is a value; [`plain`], between such values and bytes.
 //!
-//! # Meanwhile
-//! Send values through a pipe; descriptors travel beside them. `procession_sys::memory` maps shared memory as
-//! plain bytes, for those who bring their own protocol.
+//! # Not there yet
+//! Segments, atomics, values, arrays, locks and the table of participants. Meanwhile, send values through a pipe;
+//! `procession_sys::memory` maps shared memory as plain bytes, for those who bring their own protocol.
 //!
 //! # What it does not do
 //! It does not count references in shared memory: the kernel frees a segment with its last user. It stores no
 //! pointers, and no type with invalid bit patterns.
 #![deny(unsafe_code)]
+
+mod fingerprint;
+mod flag;
+pub mod plain;
+
+#[doc(hidden)]
+pub use plain::__private;
+
+pub use fingerprint::Fingerprint;
+pub use flag::Flag;
+pub use plain::Plain;
+pub use procession_macros::Plain;
