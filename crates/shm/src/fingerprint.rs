@@ -81,7 +81,6 @@ impl Fingerprint {
 }
 
 /// The hash FNV-1a of some bytes.
-#[cfg(test)]
 pub(crate) fn hash(bytes: &[u8]) -> u64 {
     bytes.iter().fold(Fingerprint(FNV_BASIS), |print, byte| print.byte(*byte)).0
 }

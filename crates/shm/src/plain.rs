@@ -97,6 +97,14 @@ pub fn zeroed<T: Plain>() -> T {
     unsafe { MaybeUninit::zeroed().assume_init() }
 }
 
+/// A value made by `fill`, which gets all of its bytes.
+pub(crate) fn filled<T: Plain, E>(fill: impl FnOnce(&mut [u8]) -> Result<(), E>) -> Result<T, E> {
+    let mut value = zeroed::<T>();
+    // SAFETY: all bytes of the value are initialised and stay so, and whatever is written there is a value.
+    fill(unsafe { slice::from_raw_parts_mut((&raw mut value).cast(), size_of::<T>()) })?;
+    Ok(value)
+}
+
 macro_rules! plain {
     ($($type:ident)*) => {$(
         // SAFETY: a number without padding, of which every bit pattern is one (NaNs included).
@@ -197,6 +205,12 @@ mod tests {
             from_bytes::<u64>(&[9, 1, 0, 0, 0, 0, 0, 0, 0][1..]),
             Some(u64::from_ne_bytes([1, 0, 0, 0, 0, 0, 0, 0]))
         );
+        let answer = filled::<u32, ()>(|bytes| {
+            bytes.copy_from_slice(&7_u32.to_ne_bytes());
+            Ok(())
+        });
+        assert_eq!(answer, Ok(7));
+        assert_eq!(filled::<u32, _>(|_| Err("no")), Err("no"));
     }
 
     #[test]
