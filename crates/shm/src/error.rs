@@ -73,6 +73,75 @@ pub enum Refusal {
     },
 }
 
+/// Why a name could not be given, or leads to nothing.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum NameError {
+    /// The name is empty, too long, or holds `/` or NUL.
+    Invalid {
+        /// The name.
+        name: String,
+    },
+    /// Another has this name, and lives as far as can be seen.
+    AlreadyExists {
+        /// The name.
+        name: String,
+    },
+    /// Nobody has this name.
+    NotFound {
+        /// The name.
+        name: String,
+    },
+    /// The owner of the name is a process into which this one cannot look.
+    Unreachable {
+        /// The name.
+        name: String,
+        /// The operating system's error.
+        error: OsError,
+    },
+    /// The name is of something else.
+    Refused(Refusal),
+    /// The memory itself could not be had.
+    Memory(ShmError),
+}
+
+impl From<ShmError> for NameError {
+    fn from(error: ShmError) -> Self {
+        match error {
+            ShmError::Refused(refusal) => Self::Refused(refusal),
+            other => Self::Memory(other),
+        }
+    }
+}
+
+impl Display for NameError {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Invalid { name } => {
+                write!(f, "{name:?} is no name for shared memory: empty, too long, or with a slash or NUL")
+            }
+            Self::AlreadyExists { name } => write!(f, "shared memory with the name {name:?} exists already"),
+            Self::NotFound { name } => write!(f, "there is no shared memory with the name {name:?}"),
+            Self::Unreachable { name, error } => {
+                write!(f, "the owner of shared memory {name:?} is out of reach: {error}")
+            }
+            Self::Refused(refusal) => write!(f, "the shared memory with that name is refused: {refusal}"),
+            Self::Memory(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for NameError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Unreachable { error, .. } => Some(error),
+            Self::Refused(refusal) => Some(refusal),
+            Self::Memory(error) => Some(error),
+            Self::Invalid { .. } | Self::AlreadyExists { .. } | Self::NotFound { .. } => None,
+        }
+    }
+}
+
 impl From<OsError> for ShmError {
     fn from(error: OsError) -> Self {
         let unsealed = error.os_error().get_ref().and_then(|inner| inner.downcast_ref::<Unsealed>());

@@ -9,6 +9,7 @@
 //! # What works today
 //! - [`Segment`]: bytes in anonymous memory, as a handle that travels in messages; [`ReadSegment`]: the same for those
 //!   who can only read.
+//! - [`NamedSegment`]: a segment that processes find by a name, for those that no message connects; [`sweep`].
 //! - [`Atomic`]: one number or bool that several processes change at once.
 //! - [`Plain`], the mark of types that may live there, with its derive; [`Flag`], a bool of which every byte is a
 //!   value; [`plain`], between such values and bytes; [`Fingerprint`], what a type looks like in memory.
@@ -39,7 +40,7 @@
 //! length; everything else is a [`Refusal`], which a carrier reports as an error of decoding.
 //!
 //! # Not there yet
-//! Objects with names, values and arrays with locks, and the table of participants. Meanwhile, atomics and pipes give
+//! Values and arrays with locks, and the table of participants. Meanwhile, atomics and pipes give
 //! order to what happens in a segment.
 //!
 //! # What it does not do
@@ -52,17 +53,21 @@ mod error;
 mod fingerprint;
 mod flag;
 mod header;
+mod name;
+mod named;
 mod object;
 pub mod plain;
+mod record;
 mod segment;
 
 #[doc(hidden)]
 pub use plain::__private;
 
 pub use atomic::{Atomic, AtomicBits, AtomicNumber, AtomicValue};
-pub use error::{Refusal, ShmError};
+pub use error::{NameError, Refusal, ShmError};
 pub use fingerprint::Fingerprint;
 pub use flag::Flag;
+pub use named::{NamedSegment, sweep};
 pub use plain::Plain;
 pub use procession_macros::Plain;
 pub use segment::{ReadSegment, Segment};

@@ -31,6 +31,11 @@ mod contract {
                         }
 
                         #[test]
+                        fn swapped_by_many_threads() {
+                            cases::swapped_by_many_threads(A, B);
+                        }
+
+                        #[test]
                         fn updated_by_many_threads() {
                             cases::updated_by_many_threads(A, B);
                         }
@@ -51,6 +56,7 @@ mod cases {
     use super::{Atomic, counted, thread, travel};
     use procession_shm::AtomicValue;
     use std::fmt::Debug;
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
     pub(crate) fn set_and_seen<T: AtomicValue + PartialEq + Debug>(a: T, b: T) {
         counted(|| {
@@ -74,6 +80,27 @@ mod cases {
             assert_eq!(atomic.fetch_update(|value| (value == a).then_some(a)), Err(b));
             assert_eq!(atomic.fetch_update(|value| (value == b).then_some(a)), Ok(b));
             assert_eq!(atomic.load(), a);
+        });
+    }
+
+    /// `b` is a token: whoever swaps it out has it alone until it is put back.
+    pub(crate) fn swapped_by_many_threads<T: AtomicValue + PartialEq + Debug>(a: T, b: T) {
+        counted(|| {
+            let (atomic, n_holders) = (Atomic::new(b).unwrap(), AtomicUsize::new(0));
+            thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| {
+                        for _ in 0..5_000 {
+                            if atomic.swap(a) == b {
+                                assert_eq!(n_holders.fetch_add(1, SeqCst), 0);
+                                n_holders.fetch_sub(1, SeqCst);
+                                atomic.store(b);
+                            }
+                        }
+                    });
+                }
+            });
+            assert_eq!(atomic.load(), b);
         });
     }
 
