@@ -10,6 +10,7 @@
 //! - [`Segment`]: bytes in anonymous memory, as a handle that travels in messages; [`ReadSegment`]: the same for those
 //!   who can only read.
 //! - [`NamedSegment`]: a segment that processes find by a name, for those that no message connects; [`sweep`].
+//! - [`ForeignSegment`]: named memory of other programs, such as Python's `multiprocessing.shared_memory`.
 //! - [`Atomic`]: one number or bool that several processes change at once.
 //! - [`Plain`], the mark of types that may live there, with its derive; [`Flag`], a bool of which every byte is a
 //!   value; [`plain`], between such values and bytes; [`Fingerprint`], what a type looks like in memory.
@@ -34,6 +35,8 @@
 //! ```
 //!
 //! # What holds for every handle
+//! (But for [`ForeignSegment`], whose memory is made by others' rules.)
+//!
 //! Memory is reserved when it is made: a lack of it is an error there, and no touch ever fails or raises a signal. It
 //! is one sealed memory file for each object, without a name, freed by the kernel with its last user. What arrives is
 //! checked: that it is sealed against shrinking, and a header with magic, layout version, fingerprint of the type and
@@ -52,6 +55,7 @@ mod atomic;
 mod error;
 mod fingerprint;
 mod flag;
+mod foreign;
 mod header;
 mod name;
 mod named;
@@ -67,6 +71,7 @@ pub use atomic::{Atomic, AtomicBits, AtomicNumber, AtomicValue};
 pub use error::{NameError, Refusal, ShmError};
 pub use fingerprint::Fingerprint;
 pub use flag::Flag;
+pub use foreign::ForeignSegment;
 pub use named::{NamedSegment, sweep};
 pub use plain::Plain;
 pub use procession_macros::Plain;
