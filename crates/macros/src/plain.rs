@@ -169,3 +169,23 @@ fn attribute(input: &DeriveInput) -> Result<Option<Path>> {
     }
     Ok(path)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_expansion_names_the_crate_it_was_told() {
+        let with = |attribute: TokenStream, default| {
+            derive(quote!(#attribute struct Foo { x: u8 }), default).to_string()
+        };
+        let umbrella = with(quote!(), "procession::shm");
+        assert!(
+            umbrella.contains(":: procession :: shm :: __plain !") && !umbrella.contains("procession_shm")
+        );
+        assert!(with(quote!(), "procession_shm").contains(":: procession_shm :: __plain !"));
+        let told = with(quote!(#[plain(crate = crate::memory)]), "procession_shm");
+        assert!(told.contains("crate :: memory :: __plain !") && !told.contains("procession_shm"));
+        assert!(with(quote!(#[plain(nonsense)]), "procession_shm").contains("compile_error"));
+    }
+}
