@@ -1,15 +1,40 @@
 //! The procedural macros of procession.
 //!
-//! # What belongs here
-//! The derive that proves of a type that it may live in shared memory, and the attribute that makes a proxy
-//! from a trait. What they expand to belongs to `procession-shm` and `procession-manager`.
-//!
 //! # What works today
-//! Nothing: this crate exports no macro yet, and no other crate depends on it.
+//! [`Plain`](macro@Plain), the derive that proves of a struct that it may live in shared memory. It expands to an
+//! implementation of the trait `procession_shm::Plain`, whose page says what the mark means; `procession-shm`
+//! re-exports it beside the trait. [`PlainInUmbrella`](macro@PlainInUmbrella) is the same for the crate `procession`.
 //!
-//! # Meanwhile
-//! Nothing in procession needs a macro of this crate: what crosses a process derives serde's traits.
+//! # Not there yet
+//! The attribute that makes a proxy from a trait, for objects that live in a manager.
 //!
 //! # What it does not do
-//! It registers nothing: no function needs an attribute to run in another process.
+//! It registers nothing: no function needs an attribute to run in another process. It looks at no file and at no
+//! manifest: which crate the expansion refers to is fixed by the name of the macro, or said by the user.
 #![forbid(unsafe_code)]
+
+mod advice;
+mod plain;
+
+use proc_macro::TokenStream;
+
+/// Proves of a struct that it may live in shared memory, and marks it as `procession_shm::Plain`.
+///
+/// Every field must be `Plain` and there must be no padding between or after them; both are checked when the program
+/// is compiled, and an error names the field and says what to do. The struct must also be `Copy`, `Send`, `Sync` and
+/// without parameters. Enums and unions are refused.
+///
+/// Works in crates that forbid unsafe code. `#[plain(crate = path)]` says where the crate is, for those who have
+/// it under another name: `#[plain(crate = procession::shm)]`.
+#[proc_macro_derive(Plain, attributes(plain))]
+pub fn derive_plain(input: TokenStream) -> TokenStream {
+    plain::derive(input.into(), "procession_shm").into()
+}
+
+/// [`Plain`](macro@Plain) for those who depend on `procession` alone: the expansion refers to `::procession::shm`.
+///
+/// To be re-exported there under the name `Plain`.
+#[proc_macro_derive(PlainInUmbrella, attributes(plain))]
+pub fn derive_plain_in_umbrella(input: TokenStream) -> TokenStream {
+    plain::derive(input.into(), "procession::shm").into()
+}

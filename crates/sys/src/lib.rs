@@ -15,6 +15,7 @@ pub mod image;
 pub mod limits;
 pub mod memory;
 pub mod message;
+pub mod named;
 pub mod poll;
 pub mod signal;
 pub mod socket;

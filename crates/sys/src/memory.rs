@@ -10,6 +10,7 @@ mod available;
 mod copy;
 mod mapping;
 mod memfd;
+mod readers;
 
 pub use available::available;
 pub use mapping::Mapping;

@@ -62,6 +62,32 @@ fn frozen_bytes_stay() {
 }
 
 #[test]
+fn writers_before_the_seal_are_the_only_ones() {
+    let memory = Memfd::sealable("published", 4096).unwrap();
+    let writer = Mapping::shared(&memory).unwrap();
+    assert!(memory.is_open_to_writers().unwrap());
+    memory.close_to_writers().unwrap();
+    memory.close_to_writers().unwrap();
+    assert!(!memory.is_open_to_writers().unwrap());
+    assert_eq!(Mapping::shared(&memory).unwrap_err().kind(), ErrorKind::PermissionDenied);
+    assert_eq!(rustix::io::pwrite(&memory, b"N", 0), Err(Errno::PERM));
+    assert_eq!(ftruncate(&memory, 0), Err(Errno::PERM));
+    let reader = Mapping::read_only(&Memfd::adopt(memory.into_fd()).unwrap()).unwrap();
+    writer.write(7, b"still");
+    assert_eq!(reader.read_vec(7, 5), b"still");
+    let closed = Memfd::sealed("for ever", 1).unwrap();
+    assert_eq!(closed.close_to_writers().unwrap_err().kind(), ErrorKind::PermissionDenied);
+    assert!(closed.is_open_to_writers().unwrap());
+}
+
+#[test]
+fn parts_follow_each_other() {
+    let memory = Memfd::from_parts("parts", &[b"ab", b"", b"cde"]).unwrap();
+    assert!(memory.is_frozen() && !memory.is_open_to_writers().unwrap());
+    assert_eq!(memory.read_all().unwrap(), b"abcde");
+}
+
+#[test]
 fn a_slice_is_given_only_where_nobody_can_write() {
     let memory = Memfd::sealed("open", 64).unwrap();
     let (shared, read_only) = (Mapping::shared(&memory).unwrap(), Mapping::read_only(&memory).unwrap());

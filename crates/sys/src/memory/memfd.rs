@@ -62,6 +62,18 @@ impl Memfd {
         seal(fd, name, len, SIZE_SEALS)
     }
 
+    /// As [`sealed`](Self::sealed), but open to more seals: [`close_to_writers`](Self::close_to_writers). Whoever has
+    /// the descriptor can add them, so this is for peers that are trusted not to.
+    ///
+    /// # Errors
+    /// As [`Memfd::sealed`].
+    pub fn sealable(name: &str, len: u64) -> Result<Self> {
+        check_length(name, len)?;
+        let fd = create(name)?;
+        reserve(&fd, name, len)?;
+        seal(fd, name, len, SIZE_SEALS.difference(SealFlags::SEAL))
+    }
+
     /// Makes shared memory that holds `bytes` and can never change again.
     ///
     /// # Errors
@@ -75,11 +87,23 @@ impl Memfd {
     /// # Ok::<(), procession_sys::OsError>(())
     /// ```
     pub fn from_bytes(name: &str, bytes: &[u8]) -> Result<Self> {
-        let len = bytes.len() as u64;
+        Self::from_parts(name, &[bytes])
+    }
+
+    /// As [`from_bytes`](Self::from_bytes), with one part after the other.
+    ///
+    /// # Errors
+    /// As [`Memfd::sealed`].
+    pub fn from_parts(name: &str, parts: &[&[u8]]) -> Result<Self> {
+        let len = parts.iter().fold(0_u64, |len, part| len.saturating_add(part.len() as u64));
         check_length(name, len)?;
         let fd = create(name)?;
         reserve(&fd, name, len)?;
-        write_all(&fd, name, bytes)?;
+        let mut at = 0;
+        for part in parts {
+            write_all(&fd, name, at, part)?;
+            at += part.len() as u64;
+        }
         seal(fd, name, len, SIZE_SEALS | SealFlags::WRITE)
     }
 
@@ -245,11 +269,11 @@ fn reserve(fd: &OwnedFd, name: &str, len: u64) -> Result<()> {
     Ok(())
 }
 
-fn write_all(fd: &OwnedFd, name: &str, bytes: &[u8]) -> Result<()> {
+fn write_all(fd: &OwnedFd, name: &str, at: u64, bytes: &[u8]) -> Result<()> {
     let failed = |errno: Errno| OsError::new(doing("writing", name, bytes.len() as u64), errno);
     let mut done = 0;
     while done < bytes.len() {
-        match rustix::io::pwrite(fd, &bytes[done..], done as u64) {
+        match rustix::io::pwrite(fd, &bytes[done..], at + done as u64) {
             Ok(n) => done += n,
             Err(Errno::INTR) => {}
             Err(errno) => return Err(failed(errno)),

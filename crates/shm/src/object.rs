@@ -1,0 +1,174 @@
+//! A piece of sealed memory with a header, mapped: what every shared handle of this crate is made of.
+//!
+//! Invariants: the memory cannot shrink, so touching the mapping raises no signal; the header was written by us or
+//! checked on arrival; `len` bytes of data follow it in the mapping, for as long as the object lives.
+
+use std::io::ErrorKind;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use procession_codec::handles::{self, Carried};
+use procession_sys::memory::{Mapping, Memfd};
+use serde::{Deserialize, Deserializer, Serializer, de, ser};
+
+use crate::error::{Refusal, ShmError};
+use crate::fingerprint::Fingerprint;
+use crate::header::{self, Header};
+
+/// Memory, its mapping, and how much of it is data.
+#[derive(Debug)]
+pub(crate) struct Object {
+    memory: Memfd,
+    mapping: Mapping,
+    access: Access,
+    len: usize,
+}
+
+/// What a handle may do with its memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    Write,
+    /// Nor may any further receiver write: the kernel sees to it.
+    Read,
+}
+
+impl Object {
+    /// New memory with `len` zero bytes of data.
+    pub(crate) fn create(label: &str, fingerprint: Fingerprint, len: usize) -> Result<Arc<Self>, ShmError> {
+        // A sum beyond any memory is refused like one just below it.
+        let whole = (len as u64).saturating_add(header::LEN as u64);
+        let memory = Memfd::sealable(label, whole)?;
+        let mapping = Mapping::shared(&memory)?;
+        mapping.write(0, &Header { fingerprint, len: len as u64 }.encode());
+        Ok(Arc::new(Self { memory, mapping, access: Access::Write, len }))
+    }
+
+    /// New memory with these bytes, which nobody can ever change.
+    pub(crate) fn frozen(label: &str, fingerprint: Fingerprint, bytes: &[u8]) -> Result<Arc<Self>, ShmError> {
+        let header = Header { fingerprint, len: bytes.len() as u64 }.encode();
+        let memory = Memfd::from_parts(label, &[&header, bytes])?;
+        let mapping = Mapping::read_only(&memory)?;
+        Ok(Arc::new(Self { memory, mapping, access: Access::Read, len: bytes.len() }))
+    }
+
+    /// Memory that came from elsewhere, after all checks.
+    pub(crate) fn adopt(
+        fd: OwnedFd,
+        fingerprint: Fingerprint,
+        access: Access,
+    ) -> Result<Arc<Self>, ShmError> {
+        let memory = Memfd::adopt(fd)?;
+        let mapping = match access {
+            // The kernel says in the same call whether we may.
+            Access::Write => Mapping::shared(&memory).map_err(|error| match error.kind() {
+                ErrorKind::PermissionDenied => ShmError::ReadOnly,
+                _ => error.into(),
+            })?,
+            Access::Read if memory.is_open_to_writers()? => return Err(Refusal::MayBeWritten.into()),
+            Access::Read => Mapping::read_only(&memory)?,
+        };
+        let len = check(&mapping, fingerprint)?;
+        Ok(Arc::new(Self { memory, mapping, access, len }))
+    }
+
+    /// The same memory for readers only, after closing it to further writers.
+    pub(crate) fn close_to_writers(&self) -> Result<Arc<Self>, ShmError> {
+        self.memory.close_to_writers()?;
+        let memory = self.memory.try_clone()?;
+        let mapping = Mapping::read_only(&memory)?;
+        Ok(Arc::new(Self { memory, mapping, access: Access::Read, len: self.len }))
+    }
+
+    /// How many bytes of data there are.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn read(&self, offset: usize, bytes: &mut [u8]) -> Result<(), ShmError> {
+        self.mapping.read(self.at(offset, bytes.len())?, bytes);
+        Ok(())
+    }
+
+    pub(crate) fn read_vec(&self, offset: usize, len: usize) -> Result<Vec<u8>, ShmError> {
+        Ok(self.mapping.read_vec(self.at(offset, len)?, len))
+    }
+
+    /// Only for objects that may be written.
+    pub(crate) fn write(&self, offset: usize, bytes: &[u8]) -> Result<(), ShmError> {
+        self.mapping.write(self.at(offset, bytes.len())?, bytes);
+        Ok(())
+    }
+
+    /// The data, where nobody can ever change it.
+    pub(crate) fn as_slice(&self) -> Option<&[u8]> {
+        self.mapping.as_slice().map(|all| &all[header::LEN..][..self.len])
+    }
+
+    /// The address of `size` bytes at the beginning of the data, mapped for writing while `self` lives, and aligned to
+    /// `align`.
+    ///
+    /// # Panics
+    /// If there are fewer, if they may not be written, or if no data is aligned so much.
+    pub(crate) fn first(&self, size: usize, align: usize) -> *mut u8 {
+        assert!(size <= self.len && align <= header::LEN && self.access == Access::Write);
+        self.mapping.as_ptr().wrapping_add(header::LEN)
+    }
+
+    /// Puts the object into the message that is being encoded.
+    pub(crate) fn serialize<S: Serializer>(self: &Arc<Self>, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.access == Access::Write && !self.memory.is_open_to_writers().map_err(ser::Error::custom)? {
+            return Err(ser::Error::custom(ShmError::ReadOnly));
+        }
+        let index = handles::put(Arc::clone(self) as _).map_err(ser::Error::custom)?;
+        serializer.serialize_u32(index)
+    }
+
+    /// Takes an object out of the message that is being decoded.
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+        fingerprint: Fingerprint,
+        access: Access,
+    ) -> Result<Arc<Self>, D::Error> {
+        let index = u32::deserialize(deserializer)?;
+        let object = handles::take(index).map_err(ShmError::Handle);
+        object.and_then(|fd| Self::adopt(fd, fingerprint, access)).map_err(de::Error::custom)
+    }
+
+    /// Where in the mapping data lies.
+    fn at(&self, offset: usize, len: usize) -> Result<usize, ShmError> {
+        match offset.checked_add(len) {
+            Some(end) if end <= self.len => Ok(header::LEN + offset),
+            _ => Err(ShmError::OutOfBounds { offset, len, size: self.len }),
+        }
+    }
+}
+
+/// Checks everything that a header says against what is there, and answers the length of the data.
+fn check(mapping: &Mapping, expected: Fingerprint) -> Result<usize, Refusal> {
+    if mapping.len() < header::LEN {
+        return Err(Refusal::Foreign);
+    }
+    let mut bytes = [0; header::LEN];
+    mapping.read(0, &mut bytes);
+    let header = Header::decode(&bytes)?;
+    if header.fingerprint != expected {
+        return Err(Refusal::Type { found: header.fingerprint, expected });
+    }
+    let len = mapping.len() - header::LEN;
+    if header.len != len as u64 {
+        return Err(Refusal::Length { found: len as u64, expected: header.len });
+    }
+    Ok(len)
+}
+
+impl Carried for Object {
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        self.memory.as_fd()
+    }
+}
+
+impl AsFd for Object {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.memory.as_fd()
+    }
+}
