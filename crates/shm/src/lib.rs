@@ -17,3 +17,5 @@
 //! It does not count references in shared memory: the kernel frees a segment with its last user. It stores no
 //! pointers, and no type with invalid bit patterns.
 #![deny(unsafe_code)]
+
+pub mod domain;

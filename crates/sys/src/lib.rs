@@ -18,6 +18,7 @@ pub mod limits;
 pub mod memory;
 pub mod message;
 pub mod poll;
+pub mod random;
 pub mod signal;
 pub mod socket;
 pub mod spawn;

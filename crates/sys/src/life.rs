@@ -48,6 +48,12 @@ pub const UNREGISTERED: u32 = 0x2000_0000;
 /// The bits of the owner.
 pub const OWNER: u32 = 0x3fff_ffff;
 
+/// The thread number in a life word.
+#[inline]
+pub const fn tid(word: u32) -> u32 {
+    word & OWNER & !UNREGISTERED
+}
+
 /// Whether the owner of a life word with this value may still execute an instruction.
 ///
 /// `false` is certain. `true` is certain at the instant when the word held the value, except for an

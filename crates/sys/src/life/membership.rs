@@ -7,8 +7,8 @@
 //! |---|---|---|
 //! | before the lock | as it was | free |
 //! | in libc's lock | as it was, or marked by the kernel (it is told of a lock that is about to be taken) | free |
-//! | after it, before the owner is written | marked | free; the owner's fields are those of the one before |
-//! | with the owner half written | marked | free; the fields are a mixture, and no id leads to them |
+//! | after it | marked | free; id and fields are those of the owner before |
+//! | with the owner half written | marked | free; the fields are a mixture, and the id is 0: nothing leads to them |
 //! | leaving, before the unlock | marked | free |
 //! | leaving, after it | 0 | free; who slept on the word is woken by libc, by the kernel or by the tick |
 
@@ -50,7 +50,7 @@ impl Membership {
     /// Takes a slot for the calling thread, if no living thread has it, and writes down who owns it now. `None` if
     /// somebody has it. Does not wait.
     ///
-    /// The slot's `id` and `generation` are left as they are. They are the caller's to change now, in this order:
+    /// The slot's `id` is 0 then and its `generation` as it was. They are the caller's to change, in this order:
     /// generation, then id.
     pub fn take(place: Place, layout: &MutexLayout) -> Option<Self> {
         let slot = place.slot();
@@ -119,7 +119,7 @@ const fn spread(value: u32) -> u32 {
 }
 
 /// Who the calling thread is. What cannot be known is 0, and cannot be proved later.
-fn this_thread() -> SlotOwner {
+pub(super) fn this_thread() -> SlotOwner {
     thread_local! {
         static KNOWN: Cell<Option<(Epoch, SlotOwner)>> = const { Cell::new(None) };
     }
@@ -141,6 +141,7 @@ fn ask() -> SlotOwner {
         process_started: 0,
         thread_started: 0,
         namespace: 0,
+        time_namespace: rustix::fs::stat("/proc/self/ns/time").map_or(0, |stat| stat.st_ino),
     };
     // A `/proc` that was mounted for another pid namespace speaks of others under our numbers.
     if std::fs::read_link("/proc/self").is_ok_and(|own| own.as_os_str() != unknown.pid.to_string().as_str()) {

@@ -39,6 +39,7 @@ pub struct LifeSlot {
     process_started: AtomicU64,
     thread_started: AtomicU64,
     namespace: AtomicU64,
+    time_namespace: AtomicU64,
 }
 
 const _: () = {
@@ -90,10 +91,18 @@ pub struct SlotOwner {
     pub thread_started: u64,
     /// Inode of the pid namespace; 0 if it could not be known.
     pub namespace: u64,
+    /// Inode of the time namespace, by whose clock the start times are shown; 0 if there are none.
+    pub time_namespace: u64,
 }
 
 impl SlotOwner {
-    /// The thread by its full name; `None` if a part of it is unknown, and with it the means of a proof.
+    /// The calling thread. Reads `/proc` at the first call of a thread.
+    pub fn current() -> Self {
+        super::membership::this_thread()
+    }
+
+    /// The thread by its full name; `None` if a part of it is unknown to us, and with it the means of a proof: something
+    /// could not be known, or its start times are shown by another clock than ours.
     pub fn identity(&self) -> Option<ThreadIdentity> {
         let known = [
             u64::from(self.pid),
@@ -102,13 +111,12 @@ impl SlotOwner {
             self.thread_started,
             self.namespace,
         ];
+        if known.contains(&0) || self.time_namespace != Self::current().time_namespace {
+            return None;
+        }
         let process =
             ProcessIdentity { pid: self.pid, started: self.process_started, namespace: self.namespace };
-        (!known.contains(&0)).then_some(ThreadIdentity {
-            process,
-            tid: self.tid,
-            started: self.thread_started,
-        })
+        Some(ThreadIdentity { process, tid: self.tid, started: self.thread_started })
     }
 }
 
@@ -132,14 +140,22 @@ impl LifeSlot {
         self.mutex_word((layout.word as usize).wrapping_sub(MUTEX_OFFSET) / 4 % (MUTEX_SIZE / 4))
     }
 
+    /// The number of the thread that took the slot last, as it wrote it down: while that thread has the slot, its life
+    /// word holds the same.
+    #[inline]
+    pub fn tid(&self) -> u32 {
+        self.tid.load(Ordering::Acquire)
+    }
+
     /// Who took the slot last. Meaningful to who saw its id before and sees it still after.
     pub fn owner(&self) -> SlotOwner {
         SlotOwner {
-            pid: self.pid.load(Ordering::Relaxed),
-            tid: self.tid.load(Ordering::Relaxed),
-            process_started: self.process_started.load(Ordering::Relaxed),
-            thread_started: self.thread_started.load(Ordering::Relaxed),
-            namespace: self.namespace.load(Ordering::Relaxed),
+            pid: self.pid.load(Ordering::Acquire),
+            tid: self.tid(),
+            process_started: self.process_started.load(Ordering::Acquire),
+            thread_started: self.thread_started.load(Ordering::Acquire),
+            namespace: self.namespace.load(Ordering::Acquire),
+            time_namespace: self.time_namespace.load(Ordering::Acquire),
         }
     }
 
@@ -169,12 +185,16 @@ impl LifeSlot {
         done
     }
 
+    /// Writes down who has the slot now, for its holder. The id goes first: whoever finds an id finds its owner's
+    /// fields or later ones, and whoever finds a later thread number finds the id gone.
     pub(super) fn set_owner(&self, owner: &SlotOwner) {
-        self.pid.store(owner.pid, Ordering::Relaxed);
-        self.tid.store(owner.tid, Ordering::Relaxed);
-        self.process_started.store(owner.process_started, Ordering::Relaxed);
-        self.thread_started.store(owner.thread_started, Ordering::Relaxed);
-        self.namespace.store(owner.namespace, Ordering::Relaxed);
+        self.id.store(0, Ordering::Release);
+        self.tid.store(owner.tid, Ordering::Release);
+        self.pid.store(owner.pid, Ordering::Release);
+        self.process_started.store(owner.process_started, Ordering::Release);
+        self.thread_started.store(owner.thread_started, Ordering::Release);
+        self.namespace.store(owner.namespace, Ordering::Release);
+        self.time_namespace.store(owner.time_namespace, Ordering::Release);
     }
 
     /// The 4 bytes with this number in the mutex, as a word.
@@ -274,10 +294,11 @@ mod tests {
     }
 
     #[test]
-    fn an_owner_without_a_start_time_cannot_be_proved_dead() {
-        let owner = SlotOwner { pid: 1, tid: 1, process_started: 5, thread_started: 5, namespace: 9 };
+    fn an_owner_without_a_start_time_or_of_another_clock_cannot_be_proved_dead() {
+        let owner = SlotOwner::current();
         assert!(owner.identity().is_some());
         assert_eq!(SlotOwner { thread_started: 0, ..owner }.identity(), None);
         assert_eq!(SlotOwner { namespace: 0, ..owner }.identity(), None);
+        assert_eq!(SlotOwner { time_namespace: owner.time_namespace + 1, ..owner }.identity(), None);
     }
 }
