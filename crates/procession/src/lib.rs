@@ -34,6 +34,7 @@
 //! | run a function in a child: [`spawn`](fn@spawn), [`spawn!`], [`scope`], [`Process`], [`JoinError`] | [`process`] |
 //! | two connected ends: [`pipe()`], [`Duplex`] | [`pipe`](mod@pipe) |
 //! | many tasks on a few workers: [`Pool`], [`Task`], [`ParProcs`] | [`pool`] |
+//! | memory that several processes see at once: [`Atomic`], [`Segment`](shm::Segment), [`Plain`] | [`shm`] |
 //! | how values travel: [`Codec`](codec::Codec), [`Bytes`], [`Descriptor`] | [`codec`] |
 //!
 //! Each module is a crate of its own that can be used alone. Here there is nothing but re-exports.
@@ -44,9 +45,17 @@ pub use procession_pipe as pipe;
 pub use procession_pool as pool;
 pub use procession_process as process;
 
+/// Shared memory: see the crate's own page.
+pub mod shm {
+    pub use procession_macros::PlainInUmbrella as Plain;
+    pub use procession_shm::*;
+}
+
 pub use codec::{Bytes, Descriptor, Message};
 pub use pipe::{Duplex, PipeError, RecvError, SendError, pipe};
 pub use pool::{ParProcs, Pool, Task, TaskFailed, TaskId};
+pub use shm::{Atomic, Plain};
+
 pub use process::{
     Exit, Hint, JoinError, Panic, Process, Scope, ScopedProcess, Signal, SpawnError, TaskError, TaskFailure,
     init, scope, spawn,
@@ -57,8 +66,8 @@ pub use process::{
 /// Functions stay behind the crate's name, so that a call reads `procession::spawn(..)`.
 pub mod prelude {
     pub use crate::{
-        Bytes, Duplex, Exit, JoinError, ParProcs, Pool, Process, RecvError, SendError, Signal, SpawnError,
-        Task, TaskError, TaskFailed,
+        Atomic, Bytes, Duplex, Exit, JoinError, ParProcs, Plain, Pool, Process, RecvError, SendError, Signal,
+        SpawnError, Task, TaskError, TaskFailed,
     };
 }
 

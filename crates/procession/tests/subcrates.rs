@@ -34,3 +34,30 @@ fn pool() {
     let squares: Result<Vec<u32>, TaskFailed> = (0..100).par_procs(&pool).map(|n| n * n).collect();
     assert_eq!(squares.unwrap()[99], 9801);
 }
+
+/// The derive finds its crate through the umbrella.
+#[derive(Clone, Copy, Debug, PartialEq, Plain)]
+struct Particle {
+    x: f64,
+    v: f64,
+}
+
+#[test]
+fn shm() {
+    let place = procession::shm::Segment::new(size_of::<Particle>()).unwrap();
+    place.put(0, &Particle { x: 0.5, v: 1.0 }).unwrap();
+    let hits = Atomic::new(0_u64).unwrap();
+    let children: Vec<_> = (0..4)
+        .map(|_| {
+            let task = |(place, hits): (procession::shm::Segment, Atomic<u64>)| {
+                hits.fetch_add(1);
+                place.get::<Particle>(0).unwrap().x
+            };
+            procession::spawn(task, (place.clone(), hits.clone())).unwrap()
+        })
+        .collect();
+    for child in children {
+        assert_eq!(child.join().unwrap(), 0.5);
+    }
+    assert_eq!(hits.load(), 4);
+}

@@ -42,9 +42,10 @@
 //! checked: that it is sealed against shrinking, and a header with magic, layout version, fingerprint of the type and
 //! length; everything else is a [`Refusal`], which a carrier reports as an error of decoding.
 //!
+//! - [`domain`]: the table of participants, in which the death of a thread is proved. Nothing above uses it yet.
+//!
 //! # Not there yet
-//! Values and arrays with locks, and the table of participants. Meanwhile, atomics and pipes give
-//! order to what happens in a segment.
+//! Values and arrays with locks. Meanwhile, atomics and pipes give order to what happens in a segment.
 //!
 //! # What it does not do
 //! It does not count references in shared memory: the kernel frees a segment with its last user. It stores no
@@ -52,6 +53,7 @@
 #![deny(unsafe_code)]
 
 mod atomic;
+pub mod domain;
 mod error;
 mod fingerprint;
 mod flag;

@@ -13,7 +13,7 @@ const SECONDS: &[(&str, u64)] = &[
     ("procession-raw", 60),
     ("procession-codec", 180),
     ("procession-sys", 240),
-    ("procession-shm", 120),
+    ("procession-shm", 600),
     ("procession-pipe", 240),
     ("procession-sync", 30),
     ("procession-queue", 30),

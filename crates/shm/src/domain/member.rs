@@ -1,0 +1,84 @@
+//! The calling thread's memberships: which id it has in which domain.
+//!
+//! Invariants: a thread has at most one slot in a domain, whatever number of handles of the domain there are; what
+//! a forked child inherits from its parent's thread is forgotten before it is used; what a thread joined it leaves at
+//! its end, or when the last handle of the domain in this process is gone and the thread joins another.
+
+use std::cell::RefCell;
+use std::sync::{Arc, Weak};
+
+use procession_raw::Id;
+use procession_sys::life::{Membership, Registration};
+
+use super::table::Table;
+use super::{DomainId, JoinError};
+
+struct Member {
+    domain: DomainId,
+    table: Weak<Table>,
+    id: Id,
+    membership: Membership,
+}
+
+thread_local! {
+    static MEMBERS: RefCell<Vec<Member>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The calling thread's id in the domain; takes a slot if it has none.
+#[inline]
+pub(super) fn id(table: &Arc<Table>) -> Result<Id, JoinError> {
+    match known(table, |member| member.id)? {
+        Some(id) => Ok(id),
+        None => slow(table),
+    }
+}
+
+/// Who will tell of the calling thread's death; `None` if it has not joined through this handle.
+pub(super) fn registration(table: &Arc<Table>) -> Option<Registration> {
+    known(table, |member| member.membership.registration()).ok().flatten()
+}
+
+#[inline]
+fn known<R>(table: &Arc<Table>, what: impl FnOnce(&Member) -> R) -> Result<Option<R>, JoinError> {
+    // The address is that of no other table, as a weak handle keeps it.
+    let is_it = |m: &&Member| std::ptr::eq(m.table.as_ptr(), Arc::as_ptr(table)) && m.membership.is_ours();
+    let look = |members: &RefCell<Vec<Member>>| members.borrow().iter().find(is_it).map(what);
+    MEMBERS.try_with(look).map_err(|_| JoinError::ThreadEnds)
+}
+
+#[cold]
+fn slow(table: &Arc<Table>) -> Result<Id, JoinError> {
+    match MEMBERS.try_with(|members| again(&mut members.borrow_mut(), table)) {
+        Ok(Some(id)) => Ok(id),
+        Ok(None) => join(table),
+        Err(_) => Err(JoinError::ThreadEnds),
+    }
+}
+
+/// All handles were gone and the domain was attached again: the slot is the same.
+fn again(members: &mut [Member], table: &Arc<Table>) -> Option<Id> {
+    let is_it = |m: &&mut Member| m.domain == table.header.id && m.membership.is_ours();
+    let member = members.iter_mut().find(is_it)?;
+    member.table = Arc::downgrade(table);
+    Some(member.id)
+}
+
+fn join(table: &Arc<Table>) -> Result<Id, JoinError> {
+    forget_the_gone()?;
+    let (id, membership) = table.join().ok_or(JoinError::Full { n_slots: table.header.n_slots })?;
+    let member = Member { domain: table.header.id, table: Arc::downgrade(table), id, membership };
+    MEMBERS.try_with(|members| members.borrow_mut().push(member)).map_err(|_| JoinError::ThreadEnds)?;
+    Ok(id)
+}
+
+/// Leaves the domains that this process has no handle of any more, and drops what a fork copied. Nothing of a domain
+/// can be held without a handle of it.
+fn forget_the_gone() -> Result<(), JoinError> {
+    let stays = |m: &Member| m.membership.is_ours() && m.table.strong_count() > 0;
+    let take_gone = |members: &RefCell<Vec<Member>>| {
+        let (stay, gone): (Vec<_>, Vec<_>) = members.take().into_iter().partition(stays);
+        members.replace(stay);
+        gone
+    };
+    MEMBERS.try_with(take_gone).map(drop).map_err(|_| JoinError::ThreadEnds)
+}
