@@ -4,15 +4,27 @@
 //! ([`Park`]) as an argument, so that the same code runs over futexes in shared memory, under a model checker,
 //! and in a test that scripts a death.
 //!
-//! Today this crate holds two contracts: [`Park`], which the kernel crate implements, and [`Owners`], which proves the
-//! death of a participant. The protocols themselves (lock, reader-writer lock, semaphore, event count, barrier, ring)
-//! are not here yet.
-#![cfg_attr(not(loom), no_std)]
+//! * [`Lock`]: a word that says who holds it, so that a dead holder is followed by somebody who knows of the death;
+//! * [`RLock`]: the same with a depth, for a holder that takes it again.
+//!
+//! The words are borrowed and lie wherever the caller put them, usually in memory that many processes map. Each is
+//! `repr(C)` or transparent, and all zero is its idle state. A call that may block takes a [`Limit`], because there is
+//! no clock here, and proves deaths through [`Owners`]. What a kill at each step leaves behind is a table for each
+//! protocol in the README beside the manifest; tests kill at each step to hold it.
+#![cfg_attr(not(any(loom, test)), no_std)]
 #![forbid(unsafe_code)]
 
 mod atomic;
+mod limit;
+mod lock;
 mod owners;
 mod park;
+mod rlock;
+#[cfg(all(test, not(loom)))]
+mod world;
 
+pub use limit::{Forever, Limit};
+pub use lock::{Held, Lock, LockError, NotHeld, Protected};
 pub use owners::{Id, NoSlot, Owners};
 pub use park::{Park, Waited};
+pub use rlock::RLock;

@@ -21,7 +21,7 @@ impl Id {
 
     /// The participant in `slot`, in its `generation`; both are taken modulo their number.
     pub const fn new(slot: u32, generation: u32) -> Self {
-        Self((generation % Self::GENERATIONS) << 12 | slot % Self::SLOTS)
+        Self(((generation % Self::GENERATIONS) << 12) | (slot % Self::SLOTS))
     }
 
     /// From the lower 29 bits of a word; the others are ignored.
@@ -59,7 +59,7 @@ pub trait Owners {
     fn is_dead(&self, id: Id) -> bool;
 
     /// Asks to be woken by the participant's death: a word and the value it holds, for
-    /// [`Park::wait_any`](crate::Park::wait_any). `None` if it is dead already.
+    /// [`Park::wait_any`](crate::Park::wait_any). `None` if it is dead already; `is_dead` then says so too.
     fn watch(&self, id: Id) -> Option<(&AtomicU32, u32)>;
 
     /// Wakes everybody who watches the participant. For who was woken by its death: the kernel wakes only one.
