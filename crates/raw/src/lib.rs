@@ -5,7 +5,8 @@
 //! and in a test that scripts a death.
 //!
 //! * [`Lock`]: a word that says who holds it, so that a dead holder is followed by somebody who knows of the death;
-//! * [`RLock`]: the same with a depth, for a holder that takes it again.
+//! * [`RLock`]: the same with a depth, for a holder that takes it again;
+//! * [`Event`]: a flag to wait for, which a quick set and clear lets nobody miss.
 //!
 //! The words are borrowed and lie wherever the caller put them, usually in memory that many processes map. Each is
 //! `repr(C)` or transparent, and all zero is its idle state. A call that may block takes a [`Limit`], because there is
@@ -15,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 mod atomic;
+mod event;
 mod limit;
 mod lock;
 mod owners;
@@ -23,6 +25,7 @@ mod rlock;
 #[cfg(all(test, not(loom)))]
 mod world;
 
+pub use event::Event;
 pub use limit::{Forever, Limit};
 pub use lock::{Held, Lock, LockError, NotHeld, Protected};
 pub use owners::{Id, NoSlot, Owners};

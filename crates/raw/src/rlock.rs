@@ -136,10 +136,7 @@ mod tests {
     }
 
     fn director() -> Director<RLock> {
-        let mut d = Director::new(RLock::new());
-        d.spawn(twice);
-        d.spawn(twice);
-        d
+        Director::with(RLock::new(), &[twice, twice])
     }
 
     #[test]

@@ -98,6 +98,15 @@ impl<S: Send + Sync + 'static> Director<S> {
         Self { world: Arc::new(World { shared, stage }), threads: Vec::new() }
     }
 
+    /// A world with these threads.
+    pub(crate) fn with(shared: S, bodies: &[fn(&World<S>)]) -> Self {
+        let mut d = Self::new(shared);
+        for &body in bodies {
+            d.spawn(body);
+        }
+        d
+    }
+
     /// A new thread, which has not taken a step; its number is its slot.
     pub(crate) fn spawn(&mut self, body: impl FnOnce(&World<S>) + Send + 'static) -> usize {
         let n = self.threads.len();

@@ -150,6 +150,18 @@ impl Park for Domain {
             self.rouse_all(&mut sleepers, word, n);
         }
     }
+
+    fn add_and_wake(&self, word: &AtomicU32, addend: u32, n: u32) -> u32 {
+        let mut sleepers = self.sleepers.lock().unwrap();
+        word.fetch_add(addend, Ordering::Release);
+        if self.broken == Broken::LosesWakes { 0 } else { self.rouse_all(&mut sleepers, word, n) }
+    }
+
+    fn set_and_wake(&self, word: &AtomicU32, bits: u32, n: u32) -> u32 {
+        let mut sleepers = self.sleepers.lock().unwrap();
+        word.fetch_or(bits, Ordering::Release);
+        if self.broken == Broken::LosesWakes { 0 } else { self.rouse_all(&mut sleepers, word, n) }
+    }
 }
 
 impl Owners for Domain {
