@@ -1,30 +1,21 @@
 //! Waiting for a change of what a lock protects.
 //!
-//! Invariants: who waits records the sequence while it holds the lock, so no notification between unlocking and sleeping
-//! is missed; a notification changes the sequence and wakes in one step; a notification that a dead waiter took with it
-//! has still changed the sequence, so the others see it at their tick. Held by the unit tests, by `tests/loom.rs`, and by
+//! Invariants: who waits records the count while it holds the lock, so no notification between unlocking and sleeping
+//! is missed; a notification changes the count and wakes in one step; a notification that a dead waiter took with it
+//! has still changed the count, so the others see it at their tick. Held by the unit tests, by `tests/loom.rs`, and by
 //! the table in the README beside the manifest.
 
 use core::time::Duration;
 
-use crate::atomic::{AtomicU32, Ordering};
 use crate::limit::{Limit, Naps};
-use crate::{Held, Id, Lock, LockError, Obituary, Owners, Park};
+use crate::{EventCount, Held, Id, Lock, LockError, Obituary, Owners, Park};
 
-/// A sequence of notifications, in one word. All zero is none.
-///
-/// | bits | meaning | who moves it, to what |
-/// |---|---|---|
-/// | 0, `SLEEPERS` | somebody may sleep | who is about to sleep raises it; `notify_all` lowers it, and wakes all |
-/// | 1 to 31 | how many notifications there were | a notification adds one, if somebody may sleep |
+/// A count of notifications, in one word: an [`EventCount`]. All zero is none.
 #[derive(Debug, Default)]
 #[repr(transparent)]
 pub struct Condvar {
-    word: AtomicU32,
+    notifications: EventCount,
 }
-
-const SLEEPERS: u32 = 1;
-const NOTIFICATION: u32 = 2;
 
 #[cfg(not(loom))]
 const _: () = assert!(size_of::<Condvar>() == 4 && align_of::<Condvar>() == 4);
@@ -87,7 +78,7 @@ impl Condvar {
     /// The first half of [`wait`](Self::wait), for locks of other kinds: to be called while the lock is held, which is
     /// then given back.
     pub fn enroll(&self, obituary: &Obituary) -> Enrolled {
-        let notifications = self.word.fetch_or(SLEEPERS, Ordering::Relaxed) | SLEEPERS;
+        let notifications = self.notifications.enroll();
         Enrolled { notifications, deaths: obituary.watch().1 }
     }
 
@@ -100,10 +91,10 @@ impl Condvar {
         limit: &impl Limit,
     ) -> Signal {
         let Enrolled { notifications, deaths } = enrolled;
-        let words = [(&self.word, notifications), (obituary.watch().0, deaths)];
+        let words = [(self.notifications.word(), notifications), (obituary.watch().0, deaths)];
         let mut naps = Naps::new(limit);
         loop {
-            if self.word.load(Ordering::Relaxed) != notifications {
+            if self.notifications.has_happened(notifications) {
                 return Signal::Notified;
             }
             if obituary.has_rung(deaths) {
@@ -127,21 +118,12 @@ impl Condvar {
 
     /// Ends the wait of `n` threads that wait now, or of all if there are fewer. Else as [`notify_one`](Self::notify_one).
     pub fn notify(&self, park: &impl Park, n: u32) {
-        let word = self.word.load(Ordering::Relaxed);
-        if word & SLEEPERS != 0 && park.add_and_wake(&self.word, NOTIFICATION, n) == 0 && n > 0 {
-            // Nobody slept: the next notification need not try. Somebody may lie down just now, and must be woken in
-            // the step that lowers the flag: see "the flag and the latecomer" in the README.
-            self.notify_all(park);
-        }
+        self.notifications.notify(park, n);
     }
 
     /// Ends the wait of all threads that wait now. Else as [`notify_one`](Self::notify_one).
     pub fn notify_all(&self, park: &impl Park) {
-        if self.word.load(Ordering::Relaxed) & SLEEPERS != 0 {
-            // The carry out of `SLEEPERS` lowers it and counts the notification. If two do this at once, the flag may
-            // stay without a sleeper, which costs a wake too many.
-            park.add_and_wake(&self.word, SLEEPERS, u32::MAX);
-        }
+        self.notifications.notify_all(park);
     }
 }
 

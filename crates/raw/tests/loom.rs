@@ -12,5 +12,7 @@ mod condvar;
 mod event;
 #[path = "loom/lock.rs"]
 mod lock;
+#[path = "loom/semaphore.rs"]
+mod semaphore;
 #[path = "loom/support.rs"]
 mod support;

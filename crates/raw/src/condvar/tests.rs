@@ -4,6 +4,8 @@
 //! with it costs the others a tick.
 
 use super::*;
+use crate::atomic::{AtomicU32, Ordering};
+use crate::event_count::EVENT;
 use crate::world::{Director, State, World, at_every_step, explore};
 use crate::{Forever, Protected};
 
@@ -131,14 +133,14 @@ fn without_sleepers_a_notification_is_one_look() {
     let n = d.spawn(|w| {
         w.shared.changed.notify_one(w);
         w.shared.changed.notify_all(w);
-        assert_eq!(w.shared.changed.word.peek(), 0);
+        assert_eq!(w.shared.changed.notifications.word().peek(), 0);
         // Somebody was going to sleep, and went away.
         let _ = w.shared.changed.enroll(&w.shared.obituary);
         w.shared.changed.notify_one(w);
-        assert_eq!(w.shared.changed.word.peek(), 2 * NOTIFICATION);
+        assert_eq!(w.shared.changed.notifications.word().peek(), 2 * EVENT);
         let _ = w.shared.changed.enroll(&w.shared.obituary);
         w.shared.changed.notify_all(w);
-        assert_eq!(w.shared.changed.word.peek(), 3 * NOTIFICATION);
+        assert_eq!(w.shared.changed.notifications.word().peek(), 3 * EVENT);
     });
     assert_eq!(d.run_on(n), State::Done);
 }

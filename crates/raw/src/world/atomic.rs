@@ -10,6 +10,11 @@ use core::sync::atomic::Ordering;
 #[repr(transparent)]
 pub struct AtomicU32(atomic::AtomicU32);
 
+/// As the one of the language; no step, because nobody else can see it.
+pub(crate) fn fence(order: Ordering) {
+    atomic::fence(order);
+}
+
 impl AtomicU32 {
     pub(crate) fn new(value: u32) -> Self {
         Self(atomic::AtomicU32::new(value))
