@@ -10,6 +10,7 @@ mod bench;
 mod ci;
 mod demo;
 mod examples;
+mod loom;
 mod readme;
 mod run;
 mod testing;

@@ -4,15 +4,43 @@
 //! ([`Park`]) as an argument, so that the same code runs over futexes in shared memory, under a model checker,
 //! and in a test that scripts a death.
 //!
-//! Today this crate holds two contracts: [`Park`], which the kernel crate implements, and [`Owners`], which proves the
-//! death of a participant. The protocols themselves (lock, reader-writer lock, semaphore, event count, barrier, ring)
-//! are not here yet.
-#![cfg_attr(not(loom), no_std)]
+//! * [`Lock`]: a word that says who holds it, so that a dead holder is followed by somebody who knows of the death;
+//! * [`RLock`]: the same with a depth, for a holder that takes it again;
+//! * [`Event`]: a flag to wait for, which a quick set and clear lets nobody miss;
+//! * [`Condvar`]: waiting for a change under a lock; [`Obituary`]: the news that somebody died meanwhile;
+//! * [`Semaphore`]: permits that know their holders, so that those of the dead come back; [`Tokens`]: a counter whose
+//!   tokens belong to nobody.
+//!
+//! The words are borrowed and lie wherever the caller put them, usually in memory that many processes map. Each is
+//! `repr(C)` or transparent, and all zero is its idle state. A call that may block takes a [`Limit`], because there is
+//! no clock here, and proves deaths through [`Owners`]. What a kill at each step leaves behind is a table for each
+//! protocol in the README beside the manifest; tests kill at each step to hold it.
+#![cfg_attr(not(any(loom, test)), no_std)]
 #![forbid(unsafe_code)]
 
 mod atomic;
+mod condvar;
+mod event;
+mod event_count;
+mod limit;
+mod lock;
+mod obituary;
 mod owners;
 mod park;
+mod rlock;
+mod semaphore;
+mod tokens;
+#[cfg(all(test, not(loom)))]
+mod world;
 
+pub use condvar::{Condvar, Enrolled, Signal};
+pub use event::Event;
+pub use event_count::EventCount;
+pub use limit::{Forever, Limit};
+pub use lock::{Held, Lock, LockError, NotHeld, Protected};
+pub use obituary::Obituary;
 pub use owners::{Id, NoSlot, Owners};
 pub use park::{Park, Waited};
+pub use rlock::RLock;
+pub use semaphore::{AcquireError, Acquired, Permit, Semaphore};
+pub use tokens::{Tokens, TooMany};

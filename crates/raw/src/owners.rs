@@ -59,7 +59,7 @@ pub trait Owners {
     fn is_dead(&self, id: Id) -> bool;
 
     /// Asks to be woken by the participant's death: a word and the value it holds, for
-    /// [`Park::wait_any`](crate::Park::wait_any). `None` if it is dead already.
+    /// [`Park::wait_any`](crate::Park::wait_any). `None` if it is dead already; `is_dead` then says so too.
     fn watch(&self, id: Id) -> Option<(&AtomicU32, u32)>;
 
     /// Wakes everybody who watches the participant. For who was woken by its death: the kernel wakes only one.

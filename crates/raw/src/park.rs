@@ -5,7 +5,7 @@
 
 use core::time::Duration;
 
-use crate::atomic::AtomicU32;
+use crate::atomic::{AtomicU32, Ordering};
 
 /// Why a wait came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,5 +38,25 @@ pub trait Park {
     fn wake(&self, word: &AtomicU32, n: u32) -> u32;
 
     /// Stores `value` in `word` and wakes up to `n` of its sleepers, in one step that no kill can divide.
+    ///
+    /// What was stored before is visible to whoever reads `value` (release), as with the two calls below.
+    /// The algorithms of this crate store only zero and powers of two: a kernel may have no one step for others.
     fn store_and_wake(&self, word: &AtomicU32, value: u32, n: u32);
+
+    /// Adds `addend` (below 2048) to `word`, wrapping, and wakes up to `n` of its sleepers; says how many it woke.
+    ///
+    /// An implementation that can makes it one step. This one takes two: who is killed between them leaves the
+    /// sleepers to their tick.
+    fn add_and_wake(&self, word: &AtomicU32, addend: u32, n: u32) -> u32 {
+        word.fetch_add(addend, Ordering::Release);
+        self.wake(word, n)
+    }
+
+    /// Sets `bits` (below 2048) in `word` and wakes up to `n` of its sleepers; says how many it woke.
+    ///
+    /// An implementation that can makes it one step; this one takes two, as [`add_and_wake`](Self::add_and_wake).
+    fn set_and_wake(&self, word: &AtomicU32, bits: u32, n: u32) -> u32 {
+        word.fetch_or(bits, Ordering::Release);
+        self.wake(word, n)
+    }
 }
