@@ -6,6 +6,8 @@
 //! ever comes here, so a wake that only the tick would replace shows as a deadlock.
 #![cfg(loom)]
 
+#[path = "loom/barrier.rs"]
+mod barrier;
 #[path = "loom/condvar.rs"]
 mod condvar;
 #[path = "loom/event.rs"]
