@@ -9,7 +9,8 @@
 //! * [`Event`]: a flag to wait for, which a quick set and clear lets nobody miss;
 //! * [`Condvar`]: waiting for a change under a lock; [`Obituary`]: the news that somebody died meanwhile;
 //! * [`Semaphore`]: permits that know their holders, so that those of the dead come back; [`Tokens`]: a counter whose
-//!   tokens belong to nobody.
+//!   tokens belong to nobody;
+//! * [`Barrier`]: a meeting of parties that the death of one breaks.
 //!
 //! The words are borrowed and lie wherever the caller put them, usually in memory that many processes map. Each is
 //! `repr(C)` or transparent, and all zero is its idle state. A call that may block takes a [`Limit`], because there is
@@ -19,6 +20,7 @@
 #![forbid(unsafe_code)]
 
 mod atomic;
+mod barrier;
 mod condvar;
 mod event;
 mod event_count;
@@ -33,6 +35,7 @@ mod tokens;
 #[cfg(all(test, not(loom)))]
 mod world;
 
+pub use barrier::{AttachError, Attached, Barrier, Meeting, Place, Unmet};
 pub use condvar::{Condvar, Enrolled, Signal};
 pub use event::Event;
 pub use event_count::EventCount;

@@ -30,6 +30,7 @@ pub trait Park {
 
     /// Sleeps while every word of `words` holds its expected value, for at most `timeout`.
     ///
+    /// The algorithms of this crate give it 32 words at most, and the one that is most likely to change first.
     /// An implementation that cannot sleep on many words sleeps on the first one only, and for at most a tick:
     /// callers look at all words again in any case.
     fn wait_any(&self, words: &[(&AtomicU32, u32)], timeout: Option<Duration>) -> Waited;

@@ -142,14 +142,14 @@ mod tests {
     #[test]
     fn every_schedule_and_a_kill_leave_a_lock_that_can_be_taken_as_often() {
         let run = |victim| {
-            explore(3, victim, &director, &|d| {
+            explore(2, victim, &director, &|d| {
                 assert_eq!(d.finish(), 0);
                 let next = d.spawn(twice);
                 assert_eq!(d.run_on(next), State::Done);
             })
         };
         let runs = [None, Some(0)].map(run);
-        assert!(runs.iter().all(|&n| n > 500), "{runs:?}");
+        assert!(runs.iter().all(|&n| n > 100), "{runs:?}");
     }
 
     #[test]

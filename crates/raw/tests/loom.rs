@@ -5,7 +5,17 @@
 //! more than 20 s; beside each model is a broken twin, and the test fails if the checker does not see it fail. No tick
 //! ever comes here, so a wake that only the tick would replace shows as a deadlock.
 #![cfg(loom)]
+#![allow(
+    clippy::print_stderr,
+    reason = "how many executions there were is for whoever reads the test's output"
+)]
+#![allow(
+    clippy::arc_with_non_send_sync,
+    reason = "the checker runs one thread at a time and judges sharing itself"
+)]
 
+#[path = "loom/barrier.rs"]
+mod barrier;
 #[path = "loom/condvar.rs"]
 mod condvar;
 #[path = "loom/event.rs"]

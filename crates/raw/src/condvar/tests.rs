@@ -65,11 +65,12 @@ fn put_two_singly(w: &W) {
 
 #[test]
 fn every_schedule_of_two_takers_without_a_kill() {
-    for puts in [put_two, put_two_singly] {
+    // Notifying one by one has the subtler races.
+    for (puts, turns) in [(put_two as fn(&W), 2), (put_two_singly, 3)] {
         let make = || Director::with(Shared::default(), &[take, take, puts]);
         let runs =
-            explore(3, None, &make, &|d| assert_eq!((d.finish(), d.world.shared.items.peek()), (0, 0)));
-        assert!(runs > 500, "{runs}");
+            explore(turns, None, &make, &|d| assert_eq!((d.finish(), d.world.shared.items.peek()), (0, 0)));
+        assert!(runs > 100, "{runs}");
     }
 }
 
