@@ -148,8 +148,8 @@ impl Domain {
         self.0.header.n_slots
     }
 
-    /// The calling thread's id; takes a slot the first time. Does not wait; the first time takes some 50 microseconds,
-    /// most of them in `/proc`, and more if the table is nearly full.
+    /// The calling thread's id; takes a slot the first time. Does not wait; the first time reads a file in `/proc`, and
+    /// takes longer if the table is nearly full.
     ///
     /// In a forked child the thread gets an id of its own; its parent's stays its parent's.
     ///

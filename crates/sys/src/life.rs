@@ -37,7 +37,7 @@ mod slot;
 pub use membership::{Membership, Registration};
 pub use proof::{has_ended, thread_has_ended};
 pub use robust::layout;
-pub use slot::{LifeSlot, MutexLayout, Place, SLOT_SIZE, SlotOwner};
+pub use slot::{LifeSlot, MutexLayout, Place, SLOT_SIZE, SlotOwner, Slots};
 
 /// Set by the kernel, or by who has proved the death.
 pub const OWNER_DIED: u32 = 0x4000_0000;

@@ -59,7 +59,7 @@ pub(super) fn attach(fd: OwnedFd) -> Result<Arc<Table>, DomainError> {
     if let Some(table) = find(&known, header.id) {
         return Ok(table);
     }
-    let table = Arc::new(Table { memory, mapping: Arc::new(mapping), header });
+    let table = Arc::new(Table::new(memory, mapping, header));
     remember(&mut known, &table);
     Ok(table)
 }
@@ -79,7 +79,7 @@ fn make(known: &mut Vec<Weak<Table>>, n_slots: u32) -> Result<Arc<Table>, Domain
     let memory = Memfd::sealed("procession-domain", Header::length_for(n_slots))?;
     let mapping = Mapping::shared(&memory)?;
     header.write(&mapping);
-    let table = Arc::new(Table { memory, mapping: Arc::new(mapping), header });
+    let table = Arc::new(Table::new(memory, mapping, header));
     remember(known, &table);
     Ok(table)
 }

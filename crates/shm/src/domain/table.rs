@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering, fence};
 
 use procession_raw::Id;
-use procession_sys::life::{self, LifeSlot, Membership, Place, SLOT_SIZE, SlotOwner, is_alive};
+use procession_sys::life::{self, LifeSlot, Membership, SlotOwner, Slots, is_alive};
 use procession_sys::memory::{Mapping, Memfd};
 
 use super::header::{self, Header, SLOTS_AT};
@@ -23,9 +23,17 @@ pub(super) struct Table {
     pub(super) memory: Memfd,
     pub(super) mapping: Arc<Mapping>,
     pub(super) header: Header,
+    slots: Slots,
 }
 
 impl Table {
+    /// The domain in `memory`, which is mapped and whose header has been checked or just been written.
+    pub(super) fn new(memory: Memfd, mapping: Mapping, header: Header) -> Self {
+        let mapping = Arc::new(mapping);
+        let slots = Slots::new(&mapping, SLOTS_AT, header.n_slots);
+        Self { memory, mapping, header, slots }
+    }
+
     /// Takes a slot for the calling thread. `None`: every slot has an owner who is alive, as far as can be known.
     ///
     /// A ticket for each attempt sends threads that join at once to different slots, and each round to all of them.
@@ -62,7 +70,7 @@ impl Table {
         if old != 0 {
             slot.id().compare_exchange(old, 0, Ordering::AcqRel, Ordering::Relaxed).ok()?;
         }
-        let membership = Membership::take(self.place(number), &self.header.mutex)?;
+        let membership = Membership::take(self.slots.place(number), &self.header.mutex)?;
         let generation = slot.generation().load(Ordering::Relaxed).wrapping_add(1);
         slot.generation().store(generation, Ordering::Relaxed);
         let id = Id::new(number, generation);
@@ -72,7 +80,7 @@ impl Table {
         Some((id, membership))
     }
 
-    /// Whether the thread has executed its last instruction. See [`super::Domain`] for who asks, and why the third load.
+    /// Whether the thread has executed its last instruction, as far as is known without asking for proof.
     #[inline]
     pub(super) fn is_dead(&self, id: Id) -> bool {
         self.life(id).is_none()
@@ -169,13 +177,13 @@ impl Table {
 
     /// The slot with this number, which is one of ours.
     pub(super) fn slot(&self, number: u32) -> &LifeSlot {
-        LifeSlot::at(&self.mapping, offset(number))
+        self.slots.get(number).expect("the number of a slot")
     }
 
     /// An id may come from damaged memory: `None` if there is no such slot.
     #[inline]
     fn slot_of(&self, id: Id) -> Option<&LifeSlot> {
-        (id.slot() < self.header.n_slots).then(|| self.slot(id.slot()))
+        self.slots.get(id.slot())
     }
 
     /// The life word of the slot that an id names, whoever has it.
@@ -183,17 +191,10 @@ impl Table {
         self.slot_of(id).map(|slot| self.word(slot))
     }
 
+    #[inline]
     pub(super) fn word<'s>(&self, slot: &'s LifeSlot) -> &'s AtomicU32 {
         slot.word(&self.header.mutex)
     }
-
-    fn place(&self, number: u32) -> Place {
-        Place::new(&self.mapping, offset(number))
-    }
-}
-
-fn offset(number: u32) -> usize {
-    SLOTS_AT + number as usize * SLOT_SIZE
 }
 
 const fn in_use(id: Id) -> u32 {

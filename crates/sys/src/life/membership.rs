@@ -14,13 +14,16 @@
 
 use std::cell::Cell;
 use std::marker::PhantomData;
+use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
+use super::proof;
 use super::robust::{self, Locked, thread_number};
 use super::{MutexLayout, OWNER_DIED, Place, SlotOwner, UNREGISTERED, WAITERS, is_alive};
 use crate::caps::{self, Capability};
 use crate::fork::{Epoch, epoch};
-use crate::identity::ThreadIdentity;
+use crate::identity::ProcessIdentity;
 
 /// The calling thread's hold of a life word.
 ///
@@ -134,26 +137,44 @@ pub(super) fn this_thread() -> SlotOwner {
     owner
 }
 
+/// What is known of the process, and the start time of the thread.
 fn ask() -> SlotOwner {
-    let unknown = SlotOwner {
-        pid: std::process::id(),
-        tid: thread_number(),
-        process_started: 0,
-        thread_started: 0,
-        namespace: 0,
-        time_namespace: rustix::fs::stat("/proc/self/ns/time").map_or(0, |stat| stat.st_ino),
+    let process = process();
+    let tid = thread_number();
+    // The entry of a thread is reached through that of its process, so a `/proc` that speaks of others is noticed above.
+    let started = if process.namespace == 0 {
+        None
+    } else {
+        proof::start_time(&format!("/proc/{}/task/{tid}/stat", process.pid))
     };
-    // A `/proc` that was mounted for another pid namespace speaks of others under our numbers.
-    if std::fs::read_link("/proc/self").is_ok_and(|own| own.as_os_str() != unknown.pid.to_string().as_str()) {
-        return unknown;
+    SlotOwner { tid, thread_started: started.unwrap_or(0), ..process }
+}
+
+/// This process, without a thread. Asked once; where the answer is being written or was cut off by a fork, again.
+fn process() -> SlotOwner {
+    static KNOWN: Mutex<Option<(Epoch, SlotOwner)>> = Mutex::new(None);
+    let mut known = KNOWN.try_lock().ok();
+    if let Some((asked, process)) = known.as_deref().copied().flatten()
+        && asked == epoch()
+    {
+        return process;
     }
-    match ThreadIdentity::current() {
-        Ok(me) => SlotOwner {
-            process_started: me.process.started,
-            thread_started: me.started,
-            namespace: me.process.namespace,
-            ..unknown
-        },
-        Err(_) => unknown,
+    let process = ask_about_process();
+    if let Some(known) = known.as_deref_mut() {
+        *known = Some((epoch(), process));
+    }
+    process
+}
+
+fn ask_about_process() -> SlotOwner {
+    let pid = std::process::id();
+    let time_namespace = rustix::fs::stat("/proc/self/ns/time").map_or(0, |stat| stat.st_ino);
+    let unknown =
+        SlotOwner { pid, tid: 0, process_started: 0, thread_started: 0, namespace: 0, time_namespace };
+    // A `/proc` that was mounted for another pid namespace speaks of others under our numbers.
+    let is_ours = std::fs::read_link("/proc/self").is_ok_and(|own| own == Path::new(&pid.to_string()));
+    match ProcessIdentity::current() {
+        Ok(me) if is_ours => SlotOwner { process_started: me.started, namespace: me.namespace, ..unknown },
+        _ => unknown,
     }
 }

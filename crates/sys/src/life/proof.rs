@@ -79,6 +79,14 @@ fn is_unused(number: u32) -> bool {
     number.is_some_and(|number| rustix::process::test_kill_process(number) == Err(rustix::io::Errno::SRCH))
 }
 
+/// The start time in a `stat` file of `/proc`, in clock ticks since boot.
+pub(super) fn start_time(path: &str) -> Option<u64> {
+    match read(path) {
+        Look::At { started, .. } => Some(started),
+        _ => None,
+    }
+}
+
 enum Look {
     At { started: u64, ended: bool },
     Gone,

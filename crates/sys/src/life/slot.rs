@@ -134,10 +134,12 @@ impl LifeSlot {
     }
 
     /// The life word, where `layout` says that it is.
+    ///
+    /// # Panics
+    /// If that is not in the mutex; no layout that [`layout`](super::layout) gives says so.
     #[inline]
     pub fn word(&self, layout: &MutexLayout) -> &AtomicU32 {
-        // The mask changes no layout that is sound, and keeps any other one in the mutex: no branch, no panic.
-        self.mutex_word((layout.word as usize).wrapping_sub(MUTEX_OFFSET) / 4 % (MUTEX_SIZE / 4))
+        self.mutex_word((layout.word as usize).wrapping_sub(MUTEX_OFFSET) / 4)
     }
 
     /// The number of the thread that took the slot last, as it wrote it down: while that thread has the slot, its life
@@ -198,6 +200,7 @@ impl LifeSlot {
     }
 
     /// The 4 bytes with this number in the mutex, as a word.
+    #[inline]
     pub(super) fn mutex_word(&self, number: usize) -> &AtomicU32 {
         assert!(number < MUTEX_SIZE / 4, "the mutex has no word {number}");
         let place = self.mutex.get().cast::<u32>().wrapping_add(number);
@@ -229,6 +232,57 @@ impl Place {
     #[inline]
     pub fn slot(&self) -> &LifeSlot {
         slot_at(&self.mapping, self.offset)
+    }
+}
+
+/// Slots in a row, in a mapping that they keep.
+#[derive(Clone, Debug)]
+pub struct Slots {
+    mapping: Arc<Mapping>,
+    first: usize,
+    n_slots: u32,
+}
+
+impl Slots {
+    /// The `n_slots` slots from `first` bytes on.
+    ///
+    /// # Panics
+    /// If there are none, and as [`Place::new`] of the first and the last.
+    pub fn new(mapping: &Arc<Mapping>, first: usize, n_slots: u32) -> Self {
+        let slots = Self { mapping: Arc::clone(mapping), first, n_slots };
+        slots.place(n_slots.checked_sub(1).expect("at least one slot"));
+        slots
+    }
+
+    /// How many there are.
+    #[inline]
+    pub fn n_slots(&self) -> u32 {
+        self.n_slots
+    }
+
+    /// The slot with this number, if there is one.
+    #[inline]
+    pub fn get(&self, number: u32) -> Option<&LifeSlot> {
+        if number >= self.n_slots {
+            return None;
+        }
+        let place = self.mapping.as_ptr().wrapping_add(self.offset(number)).cast::<LifeSlot>();
+        // SAFETY: `new` checked that the last slot lies in the mapping, at a multiple of the slot's size from its begin,
+        // and that the mapping is writable, so all before it do too; otherwise as in `slot_at`.
+        Some(unsafe { &*place })
+    }
+
+    /// The place of the slot with this number.
+    ///
+    /// # Panics
+    /// As [`Place::new`].
+    pub fn place(&self, number: u32) -> Place {
+        Place::new(&self.mapping, self.offset(number))
+    }
+
+    #[inline]
+    fn offset(&self, number: u32) -> usize {
+        self.first + number as usize * SLOT_SIZE
     }
 }
 
@@ -271,6 +325,20 @@ mod tests {
         for offset in [4096, 64, usize::MAX - 127] {
             let refused = std::panic::catch_unwind(|| drop(Place::new(&page, offset)));
             assert!(refused.is_err(), "{offset}");
+        }
+    }
+
+    #[test]
+    fn slots_in_a_row_end_in_their_mapping() {
+        let page = page();
+        let slots = Slots::new(&page, SLOT_SIZE, 31);
+        assert!(std::ptr::eq(slots.get(30).unwrap(), LifeSlot::at(&page, 4096 - SLOT_SIZE)));
+        assert!(slots.get(31).is_none() && slots.get(u32::MAX).is_none());
+        for (first, n_slots) in [(SLOT_SIZE, 32), (0, 0), (64, 1), (0, u32::MAX)] {
+            assert!(
+                std::panic::catch_unwind(|| Slots::new(&page, first, n_slots)).is_err(),
+                "{n_slots} at {first}"
+            );
         }
     }
 
