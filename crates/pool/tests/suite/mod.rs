@@ -77,6 +77,9 @@ impl Tally {
 
 /// Ends the calling process with `signal`.
 pub(crate) fn signal_self(signal: Signal) -> ! {
+    // Who runs the tests may have us ignore it (`nohup`); SIGKILL cannot be.
+    let of_sys = procession_process::Signal(signal.as_raw());
+    let _ = procession_sys::signal::set(of_sys, procession_sys::signal::Disposition::Default);
     processes::kill(std::process::id(), signal).expect("we may signal ourselves");
     // Another thread may be the one that takes it: it may be a moment until this one notices.
     loop {

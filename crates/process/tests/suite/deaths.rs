@@ -43,6 +43,8 @@ pub(crate) fn an_abort(start: Start) {
 }
 
 fn signal_self(signal: i32) {
+    // Who runs the tests may have us ignore it (`nohup`); SIGKILL cannot be.
+    let _ = signal::set(Signal(signal), Disposition::Default);
     let signal = processes::Signal::from_named_raw(signal).expect("a signal");
     processes::kill(std::process::id(), signal).expect("we may signal ourselves");
     // Another thread may be the one that takes it: it may be a moment until this one notices.
