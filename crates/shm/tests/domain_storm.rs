@@ -190,6 +190,6 @@ fn the_same_where_the_kernel_tells_some_deaths_only() {
         return come_and_go();
     }
     guarded_for(Duration::from_secs(600), || {
-        storm(&["", "robust_list", "robust_list,pidfd"], kills(60, 2000))
+        storm(&["", "robust_list", "robust_list,pidfd"], kills(60, 2000));
     });
 }
