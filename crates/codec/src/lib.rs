@@ -66,7 +66,7 @@
 //! # Bytes
 //!
 //! serde writes a `Vec<u8>` number by number. [`Bytes`], or `#[serde(with = "procession_codec::serde_bytes")]`
-//! on a field, makes it one block: about 30 times faster for [`Postcard`]. Decoding to `&str` and `&[u8]`
+//! on a field, makes it one block: some 40 times faster or more for [`Postcard`]. Decoding to `&str` and `&[u8]`
 //! borrows from the input and copies nothing.
 //!
 //! # Handles

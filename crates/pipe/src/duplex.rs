@@ -49,8 +49,8 @@ pub fn pipe<S: Message, R: Message>() -> Result<(Duplex<S, R>, Duplex<R, S>), Pi
 /// - An end that another thread uses, or that has received half of a message, is refused
 ///   ([`HandleError::Busy`](procession_codec::HandleError::Busy)): receive that message first.
 /// - An end cannot be sent through itself: that answers `Moved`, and it stays.
-/// - An end sent through its own other end can be received by nobody. The kernel notices and closes it, so the other
-///   end then answers `Closed`.
+/// - An end sent through its own other end can be received by nobody. The kernel finds such ends when some socket on
+///   the machine is closed, and closes them; the other end answers `Closed` from then on, and waits until then.
 ///
 /// **Blocking.** Some 200 KiB, or 270 messages, can be under way in each direction; then a sender waits for its
 /// receiver. Two ends that both send more than that before they receive wait for each other for ever: use a deadline,
