@@ -2,10 +2,11 @@
 //!
 //! Invariants: the status is taken from the kernel exactly once, under the lock, and kept; a signal is sent only while
 //! the child has not been waited for, so never to a stranger with the same number. Where pidfds are missing (Linux
-//! before 5.3, or forced off) timed waits look every few milliseconds. Held by `tests/child.rs`.
+//! before 5.3, or forced off) waits look every few milliseconds. Held by `tests/hook.rs` and by the
+//! contract suite of `procession-process`, which runs with and without pidfds.
 //!
 //! # Safety
-//! The one unsafe call is an `ioctl` that writes into a structure of the size its number announces.
+//! One unsafe call is an `ioctl` that writes into a structure of the size its number announces; the other is `_exit`.
 #![allow(unsafe_code, reason = "PIDFD_GET_INFO has no safe wrapper")]
 
 use std::io;
@@ -21,7 +22,7 @@ use crate::signal::Signal;
 use crate::status::Exit;
 use crate::{Deadline, OsError, Result};
 
-/// How long a look-again pause is where the kernel cannot tell us of a death.
+/// How long to pause between looks where the kernel has no event that tells of a death.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
 /// A child process that this process must wait for.
@@ -98,6 +99,8 @@ impl Child {
             }
             match &self.pidfd {
                 Some(pidfd) => drop(poll::ready(&[(pidfd.as_fd(), Interest::Readable)], deadline)?),
+                // To block on a bare number would be to wait for a stranger, should another thread have waited first and
+                // the number have been given out again.
                 None => {
                     std::thread::sleep(deadline.remaining().map_or(LOOK_AGAIN, |left| left.min(LOOK_AGAIN)));
                 }

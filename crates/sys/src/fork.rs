@@ -2,7 +2,7 @@
 //!
 //! Invariants: [`epoch`] answers the same in every thread of one process, and something else in every process that was
 //! forked from it, from the first instruction of the child on, also where the fork went past libc. Held by
-//! `tests/fork.rs`.
+//! `tests/life.rs`.
 //!
 //! One page of private memory is given to the kernel to be zeroed in the child (`MADV_WIPEONFORK`, Linux 4.14). Where
 //! that is refused, the number of the process takes its place: a system call for each question.

@@ -4,7 +4,8 @@
 //! that knows its types, the hash of those types' names, and a keyed check over all of it. The key is random, one per
 //! process tree, and never leaves the private channels of the tree. So a [`FunctionToken`] that passes
 //! [`FunctionToken::resolve`] was made by [`FunctionToken::of`] from a real `fn(A) -> R`, in this very image: bytes
-//! from elsewhere are an error value and not a jump. Held by the tests below and by `tests/image.rs`.
+//! from elsewhere are an error value and not a jump. Held by the tests below and by those of
+//! [`hook`](crate::hook).
 //!
 //! # Safety
 //! - The ELF header and the program headers of the image are mapped, constant and readable at `__ehdr_start` for the

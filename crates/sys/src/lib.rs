@@ -1,4 +1,17 @@
 //! The only crate of procession that talks to the kernel.
+//!
+//! | what | where |
+//! |---|---|
+//! | what this kernel can do, and tests of doing without | [`caps`] |
+//! | a program started again as a child, functions that travel | [`hook`], [`image`], [`spawn`], [`child`], [`status`], [`signal`] |
+//! | packets and messages with descriptors | [`socket`], [`message`] |
+//! | shared memory and sleeping on its words | [`memory`], [`named`], [`futex`] |
+//! | who is alive | [`identity`], [`life`], [`fork`] |
+//! | waiting, deadlines, limits | [`poll`], [`event`], [`clock`], [`limits`], [`cpu`], [`random`] |
+//!
+//! Errors are [`OsError`]: what was being done to what, and the system's own error. Nothing here logs or prints.
+//!
+//! When *not* to use it: in a program. The crates above have types, codecs and outcomes; here are descriptors and bytes.
 #![deny(unsafe_code)]
 
 pub mod caps;

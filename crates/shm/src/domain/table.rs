@@ -2,7 +2,7 @@
 //!
 //! Invariants: an id is in its slot only while the slot's life word is held by the thread it names, or after that
 //! thread has died and before the next one holds it; an id is never put into a slot twice before 2^17 joins of that
-//! slot. README.md beside this file has the states, the steps and the races. Held by `tests/table.rs`.
+//! slot. README.md beside this file has the states, the steps and the races. Held by `tests/domain_table.rs`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering, fence};
