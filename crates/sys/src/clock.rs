@@ -55,8 +55,16 @@ impl Deadline {
     }
 }
 
+impl procession_raw::Limit for Deadline {
+    fn left(&self) -> Option<Duration> {
+        self.remaining()
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use procession_raw::Limit;
+
     use super::*;
 
     #[test]
@@ -68,5 +76,12 @@ mod tests {
         let soon = Deadline::after(Duration::from_secs(9));
         assert_eq!(soon.min(Deadline::NEVER), soon);
         assert!(Deadline::now().min(soon).has_passed());
+    }
+
+    #[test]
+    fn a_deadline_is_a_limit() {
+        assert_eq!((Deadline::NEVER.left(), Deadline::now().left()), (None, Some(Duration::ZERO)));
+        let left = Deadline::after(Duration::from_secs(9)).left().unwrap();
+        assert!(!left.is_zero() && left <= Duration::from_secs(9));
     }
 }

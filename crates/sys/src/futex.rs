@@ -44,6 +44,14 @@ impl Park for SharedPark {
     fn store_and_wake(&self, word: &AtomicU32, value: u32, n: u32) {
         store_and_wake(word, value, n);
     }
+
+    fn add_and_wake(&self, word: &AtomicU32, addend: u32, n: u32) -> u32 {
+        add_and_wake(word, addend, n)
+    }
+
+    fn set_and_wake(&self, word: &AtomicU32, bits: u32, n: u32) -> u32 {
+        set_and_wake(word, bits, n)
+    }
 }
 
 /// Sleeps while `word` holds `expected`, until `deadline`.
@@ -102,19 +110,33 @@ pub fn wake(word: &AtomicU32, n: u32) -> u32 {
 /// both or after both. For other values it is a store and then a wake: a kill between them leaves the sleepers to
 /// their tick. Writes made before this call are seen by whoever reads `value`.
 pub fn store_and_wake(word: &AtomicU32, value: u32, n: u32) -> u32 {
-    let operation = if n == 0 { None } else { operation(value) };
-    if let Some((op, argument)) = operation {
-        std::sync::atomic::fence(Ordering::Release);
-        let n = count(n);
-        // The call could wake a second set of sleepers if the word's old value compares; it practically never does.
-        let woken =
-            futex::wake_op(word, Flags::empty(), n, 0, word, op, WakeOpCmp::Eq, argument, NO_OLD_VALUE);
-        if let Ok(woken) = woken {
-            return woken as u32;
-        }
-    }
-    word.store(value, Ordering::Release);
-    wake(word, n)
+    in_one_step(word, operation(value), n).unwrap_or_else(|| {
+        word.store(value, Ordering::Release);
+        wake(word, n)
+    })
+}
+
+/// Adds `addend` to `word`, wrapping, and wakes up to `n` of its sleepers (now and then one more); says how many it
+/// woke.
+///
+/// One system call for addends below 2048, as [`store_and_wake`]; for others, and where the kernel refuses that call,
+/// an addition and then a wake. Writes made before this call are seen by whoever reads the sum.
+pub fn add_and_wake(word: &AtomicU32, addend: u32, n: u32) -> u32 {
+    in_one_step(word, small(WakeOp::Add, addend), n).unwrap_or_else(|| {
+        word.fetch_add(addend, Ordering::Release);
+        wake(word, n)
+    })
+}
+
+/// Sets `bits` in `word` and wakes up to `n` of its sleepers (now and then one more); says how many it woke.
+///
+/// One system call for bits below 2048, as [`store_and_wake`]; for others, and where the kernel refuses that call, a
+/// store and then a wake. Writes made before this call are seen by whoever reads the bits.
+pub fn set_and_wake(word: &AtomicU32, bits: u32, n: u32) -> u32 {
+    in_one_step(word, small(WakeOp::Or, bits), n).unwrap_or_else(|| {
+        word.fetch_or(bits, Ordering::Release);
+        wake(word, n)
+    })
 }
 
 /// Whether [`store_and_wake`] can store `value` and wake in one system call: small numbers (below 2048), the same
@@ -143,6 +165,22 @@ const fn operation(value: u32) -> Option<(WakeOp, u16)> {
     } else {
         None
     }
+}
+
+/// As [`operation`], for one whose argument has no other form than a small number.
+const fn small(op: WakeOp, argument: u32) -> Option<(WakeOp, u16)> {
+    if argument < 0x800 { Some((op, argument as u16)) } else { None }
+}
+
+/// Changes the word and wakes in one system call; `None` if that cannot be had, and then nothing was done.
+fn in_one_step(word: &AtomicU32, operation: Option<(WakeOp, u16)>, n: u32) -> Option<u32> {
+    // Asked to wake nobody, the kernel would wake one.
+    let (op, argument) = operation.filter(|_| n > 0)?;
+    std::sync::atomic::fence(Ordering::Release);
+    let n = count(n);
+    // The call could wake a second set of sleepers if the word's old value compares; it practically never does.
+    let woken = futex::wake_op(word, Flags::empty(), n, 0, word, op, WakeOpCmp::Eq, argument, NO_OLD_VALUE);
+    woken.ok().map(|woken| woken as u32)
 }
 
 /// The kernel counts sleepers in a signed number.
@@ -232,6 +270,33 @@ mod tests {
                 assert_eq!(word.into_inner(), value);
             }
         }
+    }
+
+    #[test]
+    fn every_argument_is_added_and_set_as_given() {
+        for argument in [0, 1, 2, 0x400, 0x7ff, 0x800, 0xfff, 1 << 31, 0xffff_f800, u32::MAX] {
+            for before in [0, 77, 0x7ff, 1 << 31, 0xffff_f800, u32::MAX] {
+                for n in [0, 1, u32::MAX] {
+                    let (sum, union) = (AtomicU32::new(before), AtomicU32::new(before));
+                    assert_eq!((add_and_wake(&sum, argument, n), set_and_wake(&union, argument, n)), (0, 0));
+                    assert_eq!(sum.into_inner(), before.wrapping_add(argument));
+                    assert_eq!(union.into_inner(), before | argument);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_kernel_adds_and_sets_in_its_one_step() {
+        let word = AtomicU32::new(u32::MAX);
+        for (op, argument, after) in [(WakeOp::Add, 0x7ff, 0x7fe), (WakeOp::Or, 0x401, 0x7ff)] {
+            assert_eq!(in_one_step(&word, small(op, argument), 1), Some(0));
+            assert_eq!(word.load(Ordering::Relaxed), after);
+        }
+        assert!(
+            small(WakeOp::Add, 0x800).is_none() && in_one_step(&word, small(WakeOp::Add, 1), 0).is_none()
+        );
+        assert_eq!(word.into_inner(), 0x7ff, "a step that is not to be had does nothing");
     }
 
     #[test]

@@ -76,6 +76,52 @@ fn no_wake_is_lost_between_processes() {
     );
 }
 
+/// Two processes count in turns, one the even numbers and one the odd; each sleeps without a deadline.
+fn count_in_turns(word: &AtomicU32, first: u32, rounds: u32) {
+    for n in (first..2 * rounds).step_by(2) {
+        while word.load(SeqCst) != n {
+            let before = n.wrapping_sub(1);
+            assert_ne!(futex::wait(word, before, Deadline::NEVER), Waited::TimedOut);
+        }
+        SharedPark.add_and_wake(word, 1, 1);
+    }
+}
+
+/// Two processes set one bit after the other, in turns, and clear all after the last.
+fn set_in_turns(word: &AtomicU32, first: u32, rounds: u32) {
+    const BITS: u32 = 10;
+    for n in (first..2 * rounds).step_by(2) {
+        let before = (1 << (n % BITS)) - 1;
+        loop {
+            let now = word.load(SeqCst);
+            if now == before {
+                break;
+            }
+            assert_ne!(futex::wait(word, now, Deadline::NEVER), Waited::TimedOut);
+        }
+        if n % BITS == BITS - 1 {
+            futex::store_and_wake(word, 0, 1);
+        } else {
+            SharedPark.set_and_wake(word, 1 << (n % BITS), 1);
+        }
+    }
+}
+
+#[test]
+fn no_wake_is_lost_where_words_are_added_to_and_bits_are_set() {
+    const ROUNDS: u32 = 10_000;
+    let play = |page: &Mapping, first| {
+        count_in_turns(page.atomic_u32(0), first, ROUNDS);
+        set_in_turns(page.atomic_u32(64), first, ROUNDS);
+    };
+    let _watchdog = support::watchdog();
+    if let Some(page) = their_page() {
+        return play(&page, 1);
+    }
+    let name = "no_wake_is_lost_where_words_are_added_to_and_bits_are_set";
+    with_another_process(name, |_| {}, |page| play(page, 0));
+}
+
 /// We count down on one of two words, chosen by the round; they sleep on both.
 fn count_on_two_words(name: &str, rounds: u32, configure: impl FnOnce(&mut Command)) {
     let _watchdog = support::watchdog();
@@ -142,20 +188,29 @@ fn sleeping_on_more_words_than_the_kernel_takes() {
     }
 }
 
-#[test]
-fn as_many_are_woken_as_asked_for() {
-    let _watchdog = support::watchdog();
+/// Four sleep until `wake`, which is asked to wake three at a time and says how many, has woken them all.
+fn wake_four(wake: fn(&AtomicU32) -> u32) {
     let word = AtomicU32::new(0);
     thread::scope(|scope| {
         for _ in 0..4 {
-            scope.spawn(|| futex::wait(&word, 0, Deadline::NEVER));
+            scope.spawn(|| while futex::wait(&word, 0, Deadline::NEVER) == Waited::Changed {});
         }
         let mut woken = 0;
         while woken < 4 {
-            let now = futex::wake(&word, 3);
+            let now = wake(&word);
             assert!(now <= 3);
             woken += now;
             thread::yield_now();
         }
     });
+}
+
+#[test]
+fn as_many_are_woken_as_asked_for() {
+    let _watchdog = support::watchdog();
+    // None of these changes the word, so all four come to sleep.
+    wake_four(|word| futex::wake(word, 3));
+    wake_four(|word| futex::store_and_wake(word, 0, 3));
+    wake_four(|word| SharedPark.add_and_wake(word, 0, 3));
+    wake_four(|word| SharedPark.set_and_wake(word, 0, 3));
 }
