@@ -12,6 +12,8 @@
 //!   tokens belong to nobody;
 //! * [`Barrier`]: a meeting of parties that the death of one breaks.
 //!
+//! [`Words`] are the types of these that live in shared memory, [`Exclusive`] those that one thread holds at a time.
+//!
 //! The words are borrowed and lie wherever the caller put them, usually in memory that many processes map. Each is
 //! `repr(C)` or transparent, and all zero is its idle state. A call that may block takes a [`Limit`], because there is
 //! no clock here, and proves deaths through [`Owners`]. What a kill at each step leaves behind is a table for each
@@ -32,6 +34,7 @@ mod park;
 mod rlock;
 mod semaphore;
 mod tokens;
+mod words;
 #[cfg(all(test, not(loom)))]
 mod world;
 
@@ -47,3 +50,4 @@ pub use park::{Park, Waited};
 pub use rlock::RLock;
 pub use semaphore::{AcquireError, Acquired, Permit, Semaphore};
 pub use tokens::{Tokens, TooMany};
+pub use words::{Exclusive, Words};

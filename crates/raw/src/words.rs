@@ -1,0 +1,154 @@
+//! Which types may lie in memory that other processes write, and which of them keep others out.
+//!
+//! Invariants: every implementor of [`Words`] consists of 32-bit atomics only, without padding; whatever bits it holds,
+//! its methods give a wrong answer, an error or a panic, and nothing worse; all zero is its idle state. [`Exclusive`] is
+//! implemented only where two holders at once are impossible as long as all participants keep to the protocol. Both
+//! traits are sealed, so only this file says which types these are; the types assert their layout where they are defined.
+
+use crate::{
+    Condvar, Event, EventCount, Held, Id, Limit, Lock, LockError, Meeting, NotHeld, Obituary, Owners, Park,
+    Permit, Place, Protected, RLock, Tokens,
+};
+
+/// A type of this crate that lives in shared memory, where anybody may write it at any time.
+///
+/// It is made of 32-bit atomics only, `repr(C)` or transparent, every bit pattern is harmless, and all zero is idle.
+/// `procession-shm` relies on that: it makes such a value of any zeroed memory that is aligned to 4 bytes, and shares it
+/// with processes that may write anything there. Sealed.
+///
+/// ```
+/// use procession_raw::{Event, Lock, Words};
+///
+/// fn needs<W: Words>() -> usize {
+///     size_of::<W>()
+/// }
+/// assert_eq!(needs::<[Event; 3]>(), 12);
+/// assert_eq!((needs::<Lock>(), needs::<()>()), (4, 0));
+/// ```
+pub trait Words: Send + Sync + sealed::Sealed + 'static {}
+
+/// A lock that one thread holds at a time, and that says how its holders before left what it protects.
+///
+/// Guards over data are built on it, so it is implemented only where a second [`lock`](Self::lock) by anybody, the
+/// holder included, does not succeed before [`unlock`](Self::unlock). Sealed.
+///
+/// ```
+/// use procession_raw::{Exclusive, Lock};
+///
+/// assert_eq!(Exclusive::holder(&Lock::new()), None);
+/// ```
+pub trait Exclusive: Words {
+    /// As [`Lock::lock`]: takes the lock, blocking until it is free, its holder is proved dead, or the limit passes.
+    ///
+    /// # Errors
+    /// [`LockError`]; the lock is then as it was.
+    ///
+    /// # If a peer dies
+    /// The answer is [`Protected::OwnerDied`], with the lock.
+    fn lock(&self, park: &impl Park, owners: &impl Owners, limit: &impl Limit) -> Result<Held, LockError>;
+
+    /// As [`Lock::unlock`]: gives the lock back and wakes who waits for it. Does not block.
+    ///
+    /// # Errors
+    /// [`NotHeld`]: `me` does not hold it; nothing was done.
+    fn unlock(&self, park: &impl Park, me: Id) -> Result<(), NotHeld>;
+
+    /// As [`Lock::mark_consistent`].
+    ///
+    /// # Errors
+    /// [`NotHeld`]: `me` does not hold it; nothing was done.
+    fn mark_consistent(&self, me: Id) -> Result<(), NotHeld>;
+
+    /// As [`Lock::poison`].
+    ///
+    /// # Errors
+    /// [`NotHeld`]: `me` does not hold it; nothing was done.
+    fn poison(&self, me: Id) -> Result<(), NotHeld>;
+
+    /// Who holds the lock at this moment; it may be dead.
+    fn holder(&self) -> Option<Id>;
+
+    /// In which state the data is; it means something to the holder only.
+    fn state(&self) -> Protected;
+}
+
+impl Exclusive for Lock {
+    fn lock(&self, park: &impl Park, owners: &impl Owners, limit: &impl Limit) -> Result<Held, LockError> {
+        self.lock(park, owners, limit)
+    }
+
+    fn unlock(&self, park: &impl Park, me: Id) -> Result<(), NotHeld> {
+        self.unlock(park, me)
+    }
+
+    fn mark_consistent(&self, me: Id) -> Result<(), NotHeld> {
+        self.mark_consistent(me)
+    }
+
+    fn poison(&self, me: Id) -> Result<(), NotHeld> {
+        self.poison(me)
+    }
+
+    fn holder(&self) -> Option<Id> {
+        self.holder()
+    }
+
+    fn state(&self) -> Protected {
+        self.state()
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+macro_rules! words {
+    ($($word:ty),+ $(,)?) => { $(
+        impl sealed::Sealed for $word {}
+        impl Words for $word {}
+        #[cfg(not(loom))]
+        const _: () = assert!(size_of::<$word>() % 4 == 0 && align_of::<$word>() == 4);
+    )+ };
+}
+
+words!(Condvar, Event, EventCount, Lock, Meeting, Obituary, Permit, Place, RLock, Tokens);
+
+impl sealed::Sealed for () {}
+/// Nothing to share.
+impl Words for () {}
+
+impl<W: Words, const N: usize> sealed::Sealed for [W; N] {}
+impl<W: Words, const N: usize> Words for [W; N] {}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::Forever;
+    use crate::world::{Director, World};
+
+    fn two_changes<L: Exclusive>(w: &World<L>) {
+        let lock = &w.shared;
+        let Held { me, state } = lock.lock(w, w, &Forever).unwrap();
+        assert_eq!((state, lock.state(), lock.holder()), (state, state, Some(me)));
+        assert_eq!(lock.lock(w, w, &Forever), Err(LockError::Deadlock));
+        lock.poison(me).unwrap();
+        assert_eq!(lock.unlock(w, me), Ok(()));
+        let Held { me, state } = lock.lock(w, w, &Forever).unwrap();
+        assert_eq!((state, lock.state()), (Protected::Poisoned, Protected::Poisoned));
+        lock.mark_consistent(me).unwrap();
+        assert_eq!((lock.state(), lock.unlock(w, me)), (Protected::Consistent, Ok(())));
+        assert_eq!([lock.unlock(w, me), lock.poison(me), lock.mark_consistent(me)], [Err(NotHeld); 3]);
+        assert_eq!(lock.holder(), None);
+    }
+
+    fn keeps_to_the_contract<L: Exclusive + Default>() {
+        let mut d = Director::new(L::default());
+        let n = d.spawn(two_changes);
+        d.run_on(n);
+    }
+
+    #[test]
+    fn all_that_is_exclusive_keeps_to_one_contract() {
+        keeps_to_the_contract::<Lock>();
+    }
+}
