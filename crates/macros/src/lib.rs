@@ -5,6 +5,9 @@
 //! implementation of the trait `procession_shm::Plain`, whose page says what the mark means; `procession-shm`
 //! re-exports it beside the trait. [`PlainInUmbrella`](macro@PlainInUmbrella) is the same for the crate `procession`.
 //!
+//! [`Shared`](macro@Shared), the derive that lays out a struct of locks, values and atomics in one piece of shared memory,
+//! and [`SharedInUmbrella`](macro@SharedInUmbrella).
+//!
 //! # Not there yet
 //! The attribute that makes a proxy from a trait, for objects that live in a manager.
 //!
@@ -15,6 +18,7 @@
 
 mod advice;
 mod plain;
+mod shared;
 
 use proc_macro::TokenStream;
 
@@ -37,4 +41,23 @@ pub fn derive_plain(input: TokenStream) -> TokenStream {
 #[proc_macro_derive(PlainInUmbrella, attributes(plain))]
 pub fn derive_plain_in_umbrella(input: TokenStream) -> TokenStream {
     plain::derive(input.into(), "procession::shm").into()
+}
+
+/// Lays out a struct in one piece of shared memory, as one handle: implements `procession_shm::Shared`, `Serialize` and
+/// `Deserialize`.
+///
+/// Every field must be `Shared`. The struct is made from a tuple of what its fields are made from, in their order; with
+/// one field, from what that is made from. `#[shared(crate = path)]` says where the crate is. `#[shared(check = path)]`
+/// names a `fn(&Self, made: bool) -> Result<(), ShmError>` that looks at what was made or found, and may finish it.
+///
+/// Works in crates that forbid unsafe code.
+#[proc_macro_derive(Shared, attributes(shared))]
+pub fn derive_shared(input: TokenStream) -> TokenStream {
+    shared::derive(input.into(), "procession_shm").into()
+}
+
+/// [`Shared`](macro@Shared) for those who depend on `procession` alone. To be re-exported there under the name `Shared`.
+#[proc_macro_derive(SharedInUmbrella, attributes(shared))]
+pub fn derive_shared_in_umbrella(input: TokenStream) -> TokenStream {
+    shared::derive(input.into(), "procession::shm").into()
 }

@@ -50,4 +50,4 @@ pub use park::{Park, Waited};
 pub use rlock::RLock;
 pub use semaphore::{AcquireError, Acquired, Permit, Semaphore};
 pub use tokens::{Tokens, TooMany};
-pub use words::{Exclusive, Words};
+pub use words::{Both, Exclusive, Words};

@@ -25,7 +25,20 @@ use crate::{
 /// assert_eq!(needs::<[Event; 3]>(), 12);
 /// assert_eq!((needs::<Lock>(), needs::<()>()), (4, 0));
 /// ```
-pub trait Words: Send + Sync + sealed::Sealed + 'static {}
+pub trait Words: Send + Sync + sealed::Sealed + 'static {
+    /// The name of the protocol, to tell it from others of the same size. An array has that of its items.
+    const NAME: &'static str;
+}
+
+/// Words of two kinds, the second behind the first: what a protocol shares, and the places of its users.
+///
+/// ```
+/// use procession_raw::{Both, EventCount, Permit};
+/// assert_eq!(size_of::<Both<EventCount, [Permit; 8]>>(), 36);
+/// ```
+#[derive(Debug, Default)]
+#[repr(C)]
+pub struct Both<A, B>(pub A, pub B);
 
 /// A lock that one thread holds at a time, and that says how its holders before left what it protects.
 ///
@@ -105,7 +118,9 @@ mod sealed {
 macro_rules! words {
     ($($word:ty),+ $(,)?) => { $(
         impl sealed::Sealed for $word {}
-        impl Words for $word {}
+        impl Words for $word {
+            const NAME: &'static str = stringify!($word);
+        }
         #[cfg(not(loom))]
         const _: () = assert!(size_of::<$word>() % 4 == 0 && align_of::<$word>() == 4);
     )+ };
@@ -115,10 +130,19 @@ words!(Condvar, Event, EventCount, Lock, Meeting, Obituary, Permit, Place, RLock
 
 impl sealed::Sealed for () {}
 /// Nothing to share.
-impl Words for () {}
+impl Words for () {
+    const NAME: &'static str = "()";
+}
 
 impl<W: Words, const N: usize> sealed::Sealed for [W; N] {}
-impl<W: Words, const N: usize> Words for [W; N] {}
+impl<W: Words, const N: usize> Words for [W; N] {
+    const NAME: &'static str = W::NAME;
+}
+
+impl<A: Words, B: Words> sealed::Sealed for Both<A, B> {}
+impl<A: Words, B: Words> Words for Both<A, B> {
+    const NAME: &'static str = B::NAME;
+}
 
 #[cfg(all(test, not(loom)))]
 mod tests {

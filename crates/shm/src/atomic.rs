@@ -2,25 +2,29 @@
 //!
 //! Invariant: the number is touched with atomic instructions of its own width only, from its first byte on, in every
 //! process that has it.
+//!
+//! # Safety
+//! What makes this type `Shared` is said at its shape.
+#![allow(unsafe_code, reason = "is laid out in shared memory")]
 
 mod value;
 
 use std::fmt;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::error::{Refusal, ShmError};
-use crate::object::{Access, Object};
+use crate::error::ShmError;
+use crate::space::{self, Shape, Shared, Space};
 
 pub use value::{AtomicBits, AtomicNumber, AtomicValue};
 
 /// A number or a bool in shared memory, changed by atomic instructions: no locks, no waiting, nothing to recover.
 ///
 /// *Shared* handle: `Clone`, and sending it duplicates; all clones and receivers see the same value. `Send` and `Sync`.
-/// Each has a page of memory, a descriptor and a mapping of its own: for very many, use one segment with an array.
+/// Each has a page of memory, a descriptor and a mapping of its own; many share those as an array, or as fields of a
+/// struct that is [`Shared`].
 ///
 /// For integers up to 64 bits, f32, f64 and bool ([`AtomicValue`]). A load acquires, a store releases, everything else
 /// does both; nothing is sequentially consistent, so two atomics that are changed by different processes may be seen to
@@ -43,7 +47,7 @@ pub use value::{AtomicBits, AtomicNumber, AtomicValue};
 /// # Ok::<(), procession_shm::ShmError>(())
 /// ```
 pub struct Atomic<T: AtomicValue> {
-    object: Arc<Object>,
+    space: Space,
     value: PhantomData<fn(T) -> T>,
 }
 
@@ -53,9 +57,7 @@ impl<T: AtomicValue> Atomic<T> {
     /// # Errors
     /// [`ShmError::OutOfMemory`]; [`ShmError::Os`] without descriptors.
     pub fn new(value: T) -> Result<Self, ShmError> {
-        let atomic = Self::of(Object::create("procession-atomic", T::FINGERPRINT, T::SIZE)?);
-        atomic.store(value);
-        Ok(atomic)
+        Self::create(value)
     }
 
     /// The value.
@@ -101,21 +103,28 @@ impl<T: AtomicValue> Atomic<T> {
         value::fetch_update(self.cell(), change)
     }
 
-    fn of(object: Arc<Object>) -> Self {
-        Self { object, value: PhantomData }
-    }
-
-    fn adopted(object: Arc<Object>) -> Result<Self, ShmError> {
-        // The fingerprint says what it should be, and the sender may lie.
-        if object.len() != T::SIZE {
-            let (found, expected) = (object.len() as u64, T::SIZE as u64);
-            return Err(Refusal::Length { found, expected }.into());
-        }
-        Ok(Self::of(object))
-    }
-
     fn cell(&self) -> &T::Cell {
-        T::cell(&self.object)
+        T::cell(&self.space)
+    }
+}
+
+// SAFETY: the shape is that of a `Cell` of this type, and nothing but its cell is touched.
+unsafe impl<T: AtomicValue> Shared for Atomic<T> {
+    type Init = T;
+    const SHAPE: Shape = Shape::of("procession-atomic", T::SIZE, T::SIZE, T::FINGERPRINT);
+
+    fn make(space: Space, value: T) -> Result<Self, ShmError> {
+        let atomic = Self::find(space)?;
+        atomic.store(value);
+        Ok(atomic)
+    }
+
+    fn find(space: Space) -> Result<Self, ShmError> {
+        Ok(Self { space, value: PhantomData })
+    }
+
+    fn space(&self) -> &Space {
+        &self.space
     }
 }
 
@@ -162,7 +171,7 @@ impl<T: AtomicBits> Atomic<T> {
 /// Another handle of the same value.
 impl<T: AtomicValue> Clone for Atomic<T> {
     fn clone(&self) -> Self {
-        Self::of(Arc::clone(&self.object))
+        Self { space: self.space.clone(), value: PhantomData }
     }
 }
 
@@ -181,25 +190,24 @@ impl<T: AtomicValue> TryFrom<OwnedFd> for Atomic<T> {
     type Error = ShmError;
 
     fn try_from(fd: OwnedFd) -> Result<Self, ShmError> {
-        Object::adopt(fd, T::FINGERPRINT, Access::Write).and_then(Self::adopted)
+        space::from_descriptor(fd, None)
     }
 }
 
 impl<T: AtomicValue> AsFd for Atomic<T> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.object.as_fd()
+        self.space.object().as_fd()
     }
 }
 
 impl<T: AtomicValue> Serialize for Atomic<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.object.serialize(serializer)
+        space::serialize(self, serializer)
     }
 }
 
 impl<'de, T: AtomicValue> Deserialize<'de> for Atomic<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let object = Object::deserialize(deserializer, T::FINGERPRINT, Access::Write)?;
-        Self::adopted(object).map_err(serde::de::Error::custom)
+        space::deserialize(deserializer)
     }
 }

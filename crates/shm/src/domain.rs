@@ -8,7 +8,7 @@ mod error;
 mod handle;
 mod header;
 mod member;
-mod options;
+pub(crate) mod options;
 mod owners;
 mod registry;
 mod report;
@@ -27,7 +27,7 @@ use procession_sys::life::Registration;
 
 pub use error::{DomainError, JoinError};
 pub use options::{OBITUARY, TICK};
-pub use report::{Dead, Diagnostics, Occupancy};
+pub use report::{Diagnostics, Occupancy, Participant};
 
 use table::Table;
 
@@ -165,8 +165,13 @@ impl Domain {
         member::registration(&self.0)
     }
 
+    /// Who has the id, dead or alive, or had it if its slot was not given to somebody else yet.
+    pub fn participant(&self, id: Id) -> Option<Participant> {
+        self.0.participant(id)
+    }
+
     /// Who had the id, if that thread is dead and its slot not given to somebody else yet.
-    pub fn dead_owner(&self, id: Id) -> Option<Dead> {
+    pub fn dead_owner(&self, id: Id) -> Option<Participant> {
         self.0.dead_owner(id)
     }
 

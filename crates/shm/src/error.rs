@@ -9,6 +9,7 @@ use procession_sys::OsError;
 use procession_sys::memory::Unsealed;
 
 use crate::Fingerprint;
+use crate::domain::DomainError;
 
 /// Why something with shared memory failed.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub enum ShmError {
     Refused(Refusal),
     /// The descriptor did not come with the message.
     Handle(HandleError),
+    /// There is no domain to be had, by which users of the memory would know of each other's death.
+    Domain(DomainError),
     /// The operating system's error: most often that there are no descriptors left.
     Os(OsError),
 }
@@ -64,6 +67,8 @@ pub enum Refusal {
         /// What was expected.
         expected: Fingerprint,
     },
+    /// The domain of its users did not come with it, and this process does not know it.
+    Domain,
     /// It is longer or shorter than it should be.
     Length {
         /// How many bytes it has, its header not counted.
@@ -160,6 +165,12 @@ impl From<OsError> for ShmError {
     }
 }
 
+impl From<DomainError> for ShmError {
+    fn from(error: DomainError) -> Self {
+        Self::Domain(error)
+    }
+}
+
 impl From<Refusal> for ShmError {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
@@ -176,6 +187,7 @@ impl Display for ShmError {
             Self::ReadOnly => f.write_str("the shared memory was closed to new writers"),
             Self::Refused(refusal) => write!(f, "the shared memory is refused: {refusal}"),
             Self::Handle(error) => write!(f, "receiving shared memory: {error}"),
+            Self::Domain(error) => error.fmt(f),
             Self::Os(error) => error.fmt(f),
         }
     }
@@ -195,6 +207,7 @@ impl Display for Refusal {
             Self::Type { found, expected } => {
                 write!(f, "it holds a type with fingerprint {found}, expected was {expected}")
             }
+            Self::Domain => f.write_str("the domain of its users is not known here"),
             Self::Length { found, expected } => {
                 write!(f, "it holds {found} bytes, expected were {expected}")
             }
@@ -208,6 +221,7 @@ impl Error for ShmError {
             Self::OutOfMemory(error) | Self::Os(error) => Some(error),
             Self::Refused(refusal) => Some(refusal),
             Self::Handle(error) => Some(error),
+            Self::Domain(error) => Some(error),
             Self::OutOfBounds { .. } | Self::ReadOnly => None,
         }
     }

@@ -53,6 +53,7 @@
 #![deny(unsafe_code)]
 
 mod atomic;
+pub mod cell;
 pub mod domain;
 mod error;
 mod fingerprint;
@@ -65,16 +66,21 @@ mod object;
 pub mod plain;
 mod record;
 mod segment;
+pub mod space;
+pub mod wait;
 
 #[doc(hidden)]
 pub use plain::__private;
 
 pub use atomic::{Atomic, AtomicBits, AtomicNumber, AtomicValue};
+pub use cell::{Cell, Locked};
 pub use error::{NameError, Refusal, ShmError};
 pub use fingerprint::Fingerprint;
 pub use flag::Flag;
 pub use foreign::ForeignSegment;
 pub use named::{NamedSegment, sweep};
 pub use plain::Plain;
-pub use procession_macros::Plain;
+pub use procession_macros::{Plain, Shared};
 pub use segment::{ReadSegment, Segment};
+pub use space::{Shape, Shared, Space};
+pub use wait::{Party, Wait};

@@ -9,8 +9,10 @@ use std::sync::Arc;
 
 use procession_codec::handles::{self, Carried};
 use procession_sys::memory::{Mapping, Memfd};
+use procession_sys::named::{self, FileId};
 use serde::{Deserialize, Deserializer, Serializer, de, ser};
 
+use crate::domain::{Domain, DomainId};
 use crate::error::{Refusal, ShmError};
 use crate::fingerprint::Fingerprint;
 use crate::header::{self, Header};
@@ -22,6 +24,9 @@ pub(crate) struct Object {
     mapping: Mapping,
     access: Access,
     len: usize,
+    fingerprint: Fingerprint,
+    /// Of those who use it, where it matters who lives.
+    domain: Option<Domain>,
 }
 
 /// What a handle may do with its memory.
@@ -35,26 +40,55 @@ pub(crate) enum Access {
 impl Object {
     /// New memory with `len` zero bytes of data.
     pub(crate) fn create(label: &str, fingerprint: Fingerprint, len: usize) -> Result<Arc<Self>, ShmError> {
+        Self::create_in(None, label, fingerprint, len)
+    }
+
+    /// The same, for users whose deaths matter.
+    pub(crate) fn create_in(
+        domain: Option<Domain>,
+        label: &str,
+        fingerprint: Fingerprint,
+        len: usize,
+    ) -> Result<Arc<Self>, ShmError> {
         // A sum beyond any memory is refused like one just below it.
         let whole = (len as u64).saturating_add(header::LEN as u64);
         let memory = Memfd::sealable(label, whole)?;
         let mapping = Mapping::shared(&memory)?;
-        mapping.write(0, &Header { fingerprint, len: len as u64 }.encode());
-        Ok(Arc::new(Self { memory, mapping, access: Access::Write, len }))
+        let id = domain.as_ref().map(|domain| domain.id().to_words());
+        mapping.write(0, &Header { fingerprint, len: len as u64, domain: id }.encode());
+        Ok(Arc::new(Self { memory, mapping, access: Access::Write, len, fingerprint, domain }))
     }
 
     /// New memory with these bytes, which nobody can ever change.
     pub(crate) fn frozen(label: &str, fingerprint: Fingerprint, bytes: &[u8]) -> Result<Arc<Self>, ShmError> {
-        let header = Header { fingerprint, len: bytes.len() as u64 }.encode();
+        let header = Header { fingerprint, len: bytes.len() as u64, domain: None }.encode();
         let memory = Memfd::from_parts(label, &[&header, bytes])?;
         let mapping = Mapping::read_only(&memory)?;
-        Ok(Arc::new(Self { memory, mapping, access: Access::Read, len: bytes.len() }))
+        Ok(Arc::new(Self {
+            memory,
+            mapping,
+            access: Access::Read,
+            len: bytes.len(),
+            fingerprint,
+            domain: None,
+        }))
     }
 
     /// Memory that came from elsewhere, after all checks.
     pub(crate) fn adopt(
         fd: OwnedFd,
         fingerprint: Fingerprint,
+        access: Access,
+    ) -> Result<Arc<Self>, ShmError> {
+        Self::adopt_in(None, fd, Some(fingerprint), access)
+    }
+
+    /// The same with the domain that came with it. Without a fingerprint it may hold anything: the caller knows what
+    /// to expect where in it.
+    pub(crate) fn adopt_in(
+        domain: Option<Domain>,
+        fd: OwnedFd,
+        fingerprint: Option<Fingerprint>,
         access: Access,
     ) -> Result<Arc<Self>, ShmError> {
         let memory = Memfd::adopt(fd)?;
@@ -67,8 +101,9 @@ impl Object {
             Access::Read if memory.is_open_to_writers()? => return Err(Refusal::MayBeWritten.into()),
             Access::Read => Mapping::read_only(&memory)?,
         };
-        let len = check(&mapping, fingerprint)?;
-        Ok(Arc::new(Self { memory, mapping, access, len }))
+        let (header, len) = check(&mapping, fingerprint)?;
+        let domain = domain_of(header, domain)?;
+        Ok(Arc::new(Self { memory, mapping, access, len, fingerprint: header.fingerprint, domain }))
     }
 
     /// The same memory for readers only, after closing it to further writers.
@@ -76,7 +111,29 @@ impl Object {
         self.memory.close_to_writers()?;
         let memory = self.memory.try_clone()?;
         let mapping = Mapping::read_only(&memory)?;
-        Ok(Arc::new(Self { memory, mapping, access: Access::Read, len: self.len }))
+        Ok(Arc::new(Self {
+            memory,
+            mapping,
+            access: Access::Read,
+            len: self.len,
+            fingerprint: self.fingerprint,
+            domain: None,
+        }))
+    }
+
+    /// The domain of its users.
+    pub(crate) fn domain(&self) -> Option<&Domain> {
+        self.domain.as_ref()
+    }
+
+    /// Device and inode: what tells this memory from all other.
+    pub(crate) fn file(&self) -> Result<FileId, ShmError> {
+        Ok(named::id(self.memory.as_fd())?)
+    }
+
+    /// What it holds as a whole.
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
     }
 
     /// How many bytes of data there are.
@@ -104,23 +161,28 @@ impl Object {
         self.mapping.as_slice().map(|all| &all[header::LEN..][..self.len])
     }
 
-    /// The address of `size` bytes at the beginning of the data, mapped for writing while `self` lives, and aligned to
-    /// `align`.
+    /// The address of the data, mapped for writing while `self` lives, and aligned to [`header::LEN`].
     ///
     /// # Panics
-    /// If there are fewer, if they may not be written, or if no data is aligned so much.
-    pub(crate) fn first(&self, size: usize, align: usize) -> *mut u8 {
-        assert!(size <= self.len && align <= header::LEN && self.access == Access::Write);
+    /// If the memory may only be read.
+    pub(crate) fn data(&self) -> *mut u8 {
+        assert!(self.access == Access::Write, "this memory may only be read");
         self.mapping.as_ptr().wrapping_add(header::LEN)
     }
 
     /// Puts the object into the message that is being encoded.
     pub(crate) fn serialize<S: Serializer>(self: &Arc<Self>, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.access == Access::Write && !self.memory.is_open_to_writers().map_err(ser::Error::custom)? {
-            return Err(ser::Error::custom(ShmError::ReadOnly));
-        }
+        self.must_be_open().map_err(ser::Error::custom)?;
         let index = handles::put(Arc::clone(self) as _).map_err(ser::Error::custom)?;
         serializer.serialize_u32(index)
+    }
+
+    /// A handle that writes is of no use to a receiver who cannot.
+    pub(crate) fn must_be_open(&self) -> Result<(), ShmError> {
+        match self.access {
+            Access::Write if !self.memory.is_open_to_writers()? => Err(ShmError::ReadOnly),
+            _ => Ok(()),
+        }
     }
 
     /// Takes an object out of the message that is being decoded.
@@ -144,21 +206,28 @@ impl Object {
 }
 
 /// Checks everything that a header says against what is there, and answers the length of the data.
-fn check(mapping: &Mapping, expected: Fingerprint) -> Result<usize, Refusal> {
+fn check(mapping: &Mapping, expected: Option<Fingerprint>) -> Result<(Header, usize), Refusal> {
     if mapping.len() < header::LEN {
         return Err(Refusal::Foreign);
     }
     let mut bytes = [0; header::LEN];
     mapping.read(0, &mut bytes);
     let header = Header::decode(&bytes)?;
-    if header.fingerprint != expected {
+    if let Some(expected) = expected.filter(|expected| *expected != header.fingerprint) {
         return Err(Refusal::Type { found: header.fingerprint, expected });
     }
     let len = mapping.len() - header::LEN;
     if header.len != len as u64 {
         return Err(Refusal::Length { found: len as u64, expected: header.len });
     }
-    Ok(len)
+    Ok((header, len))
+}
+
+/// The domain that the header names: the one that came, or one that this process knows.
+fn domain_of(header: Header, came: Option<Domain>) -> Result<Option<Domain>, Refusal> {
+    let Some(id) = header.domain.map(DomainId::from_words) else { return Ok(None) };
+    let is_it = |domain: &Domain| domain.id() == id;
+    came.filter(is_it).or_else(|| Domain::known(id)).map(Some).ok_or(Refusal::Domain)
 }
 
 impl Carried for Object {

@@ -156,6 +156,8 @@ macro_rules! __plain {
 /// What the expansion of the derive calls. Fields are pairs of offset and size.
 #[doc(hidden)]
 pub mod __private {
+    pub use serde;
+
     /// Fails to evaluate unless another field, or the end of the struct, follows the field `at` without a gap.
     #[track_caller]
     pub const fn no_gap_after(at: usize, fields: &[(usize, usize)], size: usize, text: &str) {

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use procession_raw::{Id, NoSlot, Owners};
-use procession_shm::domain::{Dead, Domain, JoinError, OBITUARY, TICK};
+use procession_shm::domain::{Domain, JoinError, OBITUARY, Participant, TICK};
 use procession_sys::caps;
 use procession_sys::identity::ProcessIdentity;
 use procession_sys::life::{LifeSlot, Registration, SLOT_SIZE, UNREGISTERED};
@@ -116,7 +116,7 @@ fn a_full_table_is_an_error_and_a_death_makes_room() {
 
         first.kill();
         while !domain.is_dead(a) {}
-        let dead: Dead = domain.dead_owner(a).unwrap();
+        let dead: Participant = domain.dead_owner(a).unwrap();
         assert_eq!(dead.pid, first.pid());
         assert_eq!(dead.namespace, ProcessIdentity::current().unwrap().namespace);
         assert!(dead.tid > dead.pid && dead.started > 0);

@@ -16,3 +16,15 @@
 //! It uses no POSIX condition variable in shared memory, because killing a waiter can block its signaller for
 //! good.
 #![forbid(unsafe_code)]
+
+mod barrier;
+mod condvar;
+mod error;
+mod event;
+mod lock;
+mod mutex;
+mod once;
+mod rlock;
+mod rwlock;
+mod semaphore;
+mod signals;

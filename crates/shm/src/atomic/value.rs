@@ -4,9 +4,9 @@
 //! Invariant: what another process may have stored is a value: a bool is whatever is not 0.
 //!
 //! # Safety
-//! [`Object::first`] answers an address that stays mapped for writing while the object is borrowed, with enough bytes
-//! after it and well aligned. Nothing in this process makes an ordinary reference to those bytes: the handles of this
-//! type of object touch them only through the cell.
+//! A space stays mapped for writing while it is borrowed; that of an atomic was checked, when the atomic was made or
+//! found, to have enough bytes and to be aligned. Nothing in this process makes an ordinary reference to those bytes:
+//! handles of this shape touch them only through the cell.
 #![allow(unsafe_code, reason = "makes atomics of mapped memory")]
 
 use std::sync::atomic::{
@@ -16,7 +16,7 @@ use std::sync::atomic::{
 };
 
 use crate::fingerprint::Fingerprint;
-use crate::object::Object;
+use crate::space::Space;
 
 /// Types of which an [`Atomic`](crate::Atomic) can be: integers up to 64 bits, f32, f64, bool.
 #[diagnostic::on_unimplemented(
@@ -34,7 +34,7 @@ pub trait AtomicBits: AtomicValue + sealed::Bits {}
 pub(crate) mod sealed {
     //! The operations, which are not for users: they say `Atomic`.
 
-    use super::{Fingerprint, Object};
+    use super::{Fingerprint, Space};
 
     /// How a value lies in its cell.
     pub trait Word: Copy + Send + Sync + 'static {
@@ -42,8 +42,8 @@ pub(crate) mod sealed {
         type Cell;
         const SIZE: usize = size_of::<Self::Cell>();
         const FINGERPRINT: Fingerprint;
-        #[expect(private_interfaces, reason = "nobody else has an object")]
-        fn cell(object: &Object) -> &Self::Cell;
+        /// The cell at the beginning of a space that has its shape.
+        fn cell(space: &Space) -> &Self::Cell;
         fn load(cell: &Self::Cell) -> Self;
         fn store(cell: &Self::Cell, value: Self);
         fn swap(cell: &Self::Cell, value: Self) -> Self;
@@ -99,12 +99,10 @@ macro_rules! word {
                 )
             };
 
-            #[expect(private_interfaces, reason = "nobody else has an object")]
-            fn cell(object: &Object) -> &$cell {
-                let place = object.first(size_of::<$cell>(), align_of::<$cell>());
-                // SAFETY: `first` says that the place is mapped for writing while `object` is borrowed, large enough
-                // and aligned; this process touches it with atomics only.
-                unsafe { $cell::from_ptr(place.cast()) }
+            fn cell(space: &Space) -> &$cell {
+                // SAFETY: the space was checked for this shape, so it is large enough and aligned; it is mapped for
+                // writing while it is borrowed; this process touches it with atomics only.
+                unsafe { $cell::from_ptr(space.data().cast()) }
             }
 
             fn load(cell: &$cell) -> Self {

@@ -20,7 +20,7 @@ struct Options {
 }
 
 /// See [`Domain::tick`](super::Domain::tick).
-pub(super) fn tick() -> Duration {
+pub(crate) fn tick() -> Duration {
     options().tick
 }
 

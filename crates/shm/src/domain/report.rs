@@ -8,11 +8,12 @@ use std::time::Duration;
 use procession_sys::caps::{self, Capability};
 use procession_sys::fork::{self, Detection};
 use procession_sys::life::SlotOwner;
+use serde::{Deserialize, Serialize};
 
-/// A participant that has died.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// A thread that takes part in a domain, or did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct Dead {
+pub struct Participant {
     /// The number of its process, in its own pid namespace.
     pub pid: u32,
     /// The number of the thread, in its own pid namespace.
@@ -23,13 +24,21 @@ pub struct Dead {
     pub started: u64,
 }
 
-impl From<SlotOwner> for Dead {
+impl Participant {
+    /// The number of its process, in its own pid namespace.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+}
+
+impl From<SlotOwner> for Participant {
     fn from(owner: SlotOwner) -> Self {
         Self { pid: owner.pid, tid: owner.tid, namespace: owner.namespace, started: owner.thread_started }
     }
 }
 
-impl fmt::Display for Dead {
+impl fmt::Display for Participant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "thread {} of process {} (pid namespace {})", self.tid, self.pid, self.namespace)
     }

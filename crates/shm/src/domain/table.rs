@@ -12,7 +12,7 @@ use procession_sys::life::{self, LifeSlot, Membership, SlotOwner, Slots, is_aliv
 use procession_sys::memory::{Mapping, Memfd};
 
 use super::header::{self, Header, SLOTS_AT};
-use super::{Dead, Occupancy};
+use super::{Occupancy, Participant};
 
 /// Set in the id word beside the id, so that no id looks like none.
 const USED: u32 = 1 << 29;
@@ -139,16 +139,18 @@ impl Table {
     }
 
     /// Who had the id, if the thread is dead and nobody has its slot yet.
-    pub(super) fn dead_owner(&self, id: Id) -> Option<Dead> {
-        if !self.is_dead(id) {
-            return None;
-        }
+    pub(super) fn dead_owner(&self, id: Id) -> Option<Participant> {
+        if self.is_dead(id) { self.participant(id) } else { None }
+    }
+
+    /// Who has the id, or had it if nobody has its slot yet.
+    pub(super) fn participant(&self, id: Id) -> Option<Participant> {
         let slot = self.slot_of(id)?;
         let here = || slot.id().load(Ordering::Acquire) == in_use(id);
         let before = here();
         let owner = slot.owner();
         // Fields of the next owner are written after the id is gone.
-        (before && here()).then(|| Dead::from(owner))
+        (before && here()).then(|| Participant::from(owner))
     }
 
     /// The slots that were ever taken.

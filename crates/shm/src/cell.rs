@@ -1,0 +1,219 @@
+//! Words of a protocol with the data that they protect, and guards that lead to the data.
+//!
+//! Invariants: the words are touched by their own methods only; the data is touched through a guard, which there is only
+//! while its thread holds the lock. Held by `tests/cell.rs`.
+//!
+//! # Safety
+//! - [`Words`] is sealed in `procession_raw`: its types are made of 32-bit atomics only, any bytes are a value of them,
+//!   and zeros are idle. So a reference to words in shared memory is sound whatever other processes store there.
+//! - The lock word names the thread that holds it, which changes only when that thread lets go or is dead. So at most
+//!   one thread has a reference to the data, unless a process breaks the protocol on purpose. A guard stays in its thread
+//!   (it is not `Send`), and in its process (a forked child gives nothing back).
+//! - Who leaks a guard and lets the reference outlive its thread breaks this: the thread's death frees the lock.
+#![allow(unsafe_code, reason = "leads from a held lock to the data it protects")]
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+use std::thread;
+
+use procession_raw::{Exclusive, Held, Id, LockError, Protected, Words};
+use procession_sys::fork::{Epoch, epoch};
+use procession_sys::futex::SharedPark;
+
+use crate::domain::Domain;
+use crate::error::{Refusal, ShmError};
+use crate::space::{Shape, Shared, Space};
+use crate::wait::{Party, Wait};
+use crate::{Fingerprint, Plain};
+
+/// The words of a protocol, and the data that they protect, in shared memory: what locks and signals are built from.
+///
+/// *Shared* handle: `Clone`, and travels as a part of what is built from it. Made from the data; the words begin idle.
+///
+/// # If a peer dies
+/// The data stays as it left it; what the words then say is up to their protocol.
+pub struct Cell<W: Words, T: Plain = ()> {
+    space: Space,
+    kind: PhantomData<fn(W, T) -> (W, T)>,
+}
+
+impl<W: Words, T: Plain> Cell<W, T> {
+    const VALUE_AT: usize = size_of::<W>().next_multiple_of(align_of::<T>());
+
+    /// The words.
+    #[inline]
+    pub fn words(&self) -> &W {
+        // SAFETY: the space was checked for this shape, which begins with the words, and is mapped while it is borrowed;
+        // words are atomics, of which all bytes are values.
+        unsafe { &*self.space.data().cast() }
+    }
+
+    /// The domain of those who use it.
+    #[inline]
+    pub fn domain(&self) -> &Domain {
+        self.space.domain().expect("the shape asks for a domain")
+    }
+
+    /// The calling thread, to wait for something here.
+    #[inline]
+    pub fn party(&self) -> Party<'_> {
+        Party::new(&self.space)
+    }
+
+    /// A copy of the data, which may be torn if somebody has a guard: for data that does not change.
+    pub fn peek(&self) -> T {
+        // SAFETY: the place lies in the space, which is mapped; it is read as bytes, of which any are a `T`.
+        unsafe { self.value().read_volatile() }
+    }
+
+    #[inline]
+    fn value(&self) -> *mut T {
+        self.space.data().wrapping_add(Self::VALUE_AT).cast()
+    }
+}
+
+impl<W: Exclusive, T: Plain> Cell<W, T> {
+    /// Takes the lock, and says what its holders before left.
+    ///
+    /// Blocks until the limit.
+    ///
+    /// # Errors
+    /// As [`procession_raw::Lock::lock`].
+    #[inline]
+    pub fn lock(&self, wait: Wait) -> Result<(Locked<'_, W, T>, Protected), LockError> {
+        let Held { me, state } = self.words().lock(&SharedPark, &self.party(), &wait)?;
+        Ok((Locked::new(self, me), state))
+    }
+}
+
+// SAFETY: `make` and `find` touch nothing at all but the data; the fingerprint has both types in it.
+unsafe impl<W: Words, T: Plain> Shared for Cell<W, T> {
+    type Init = T;
+
+    /// A cache line of its own, so that two locks side by side do not slow each other.
+    const SHAPE: Shape = {
+        let fingerprint = Fingerprint::new(W::NAME, size_of::<W>(), align_of::<W>());
+        let fingerprint = fingerprint.field("value", Self::VALUE_AT, T::FINGERPRINT);
+        assert!(align_of::<T>() <= 64, "nothing in shared memory is aligned to more than 64 bytes");
+        Shape::of("procession-cell", Self::VALUE_AT + size_of::<T>(), 64, fingerprint).in_domain()
+    };
+
+    fn make(space: Space, value: T) -> Result<Self, ShmError> {
+        let cell = Self::find(space)?;
+        // SAFETY: the place lies in the space, and nobody else has it yet.
+        unsafe { cell.value().write(value) };
+        Ok(cell)
+    }
+
+    fn find(space: Space) -> Result<Self, ShmError> {
+        if space.domain().is_none() {
+            return Err(Refusal::Domain.into());
+        }
+        Ok(Self { space, kind: PhantomData })
+    }
+
+    fn space(&self) -> &Space {
+        &self.space
+    }
+}
+
+impl<W: Words, T: Plain> Clone for Cell<W, T> {
+    fn clone(&self) -> Self {
+        Self { space: self.space.clone(), kind: PhantomData }
+    }
+}
+
+impl<W: Words, T: Plain> fmt::Debug for Cell<W, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cell").field("space", &self.space).finish_non_exhaustive()
+    }
+}
+
+/// The data of a [`Cell`], while the calling thread holds its lock. Dropping it unlocks, and poisons if the thread began
+/// to panic meanwhile. Stays in its thread.
+#[must_use = "the lock is given back at once if the guard is not kept"]
+pub struct Locked<'a, W: Exclusive, T: Plain> {
+    cell: &'a Cell<W, T>,
+    me: Id,
+    /// A forked child has a copy of this, and holds nothing.
+    epoch: Epoch,
+    was_panicking: bool,
+    not_send: PhantomData<*mut T>,
+}
+
+// SAFETY: through a shared reference to the guard there are only shared references to the data.
+unsafe impl<W: Exclusive, T: Plain> Sync for Locked<'_, W, T> {}
+
+impl<'a, W: Exclusive, T: Plain> Locked<'a, W, T> {
+    #[inline]
+    fn new(cell: &'a Cell<W, T>, me: Id) -> Self {
+        Self { cell, me, epoch: epoch(), was_panicking: thread::panicking(), not_send: PhantomData }
+    }
+
+    /// What it is the guard of.
+    pub fn cell(&self) -> &'a Cell<W, T> {
+        self.cell
+    }
+
+    /// The thread that holds the lock: this one.
+    pub fn me(&self) -> Id {
+        self.me
+    }
+
+    /// Says that the data is as it should be: later holders are told nothing.
+    pub fn mark_consistent(&self) {
+        self.cell.words().mark_consistent(self.me).expect("a guard holds its lock");
+    }
+
+    /// Gives the lock back, does something, and takes the lock again, however long that takes.
+    ///
+    /// # Errors
+    /// As [`procession_raw::Lock::lock`]; the lock is then not held.
+    #[expect(clippy::type_complexity, reason = "an answer and a guard with its state")]
+    pub fn unlocked<R>(self, what: impl FnOnce() -> R) -> (R, Result<(Self, Protected), LockError>) {
+        let cell = self.cell;
+        drop(self);
+        let answer = what();
+        (answer, cell.lock(Wait(procession_sys::Deadline::NEVER)))
+    }
+}
+
+impl<W: Exclusive, T: Plain> Deref for Locked<'_, W, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: this thread holds the lock, so nobody writes; the space is mapped and has room for a `T`, aligned.
+        unsafe { &*self.cell.value() }
+    }
+}
+
+impl<W: Exclusive, T: Plain> DerefMut for Locked<'_, W, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: this thread holds the lock, so nobody else reads or writes; else as in `deref`.
+        unsafe { &mut *self.cell.value() }
+    }
+}
+
+impl<W: Exclusive, T: Plain> Drop for Locked<'_, W, T> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.epoch != epoch() {
+            return;
+        }
+        let words = self.cell.words();
+        if !self.was_panicking && thread::panicking() {
+            let _ = words.poison(self.me);
+        }
+        // It fails only if somebody has stored over the word.
+        let _ = words.unlock(&SharedPark, self.me);
+    }
+}
+
+impl<W: Exclusive, T: Plain + fmt::Debug> fmt::Debug for Locked<'_, W, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
