@@ -9,7 +9,8 @@
 //! # What works today
 //! - [`Segment`]: bytes in anonymous memory, as a handle that travels in messages; [`ReadSegment`]: the same for those
 //!   who can only read.
-//! - [`NamedSegment`]: a segment that processes find by a name, for those that no message connects; [`sweep`].
+//! - [`Nameable`]: a name, by which processes that no message connects find a segment or anything that is [`Shared`];
+//!   [`sweep`].
 //! - [`ForeignSegment`]: named memory of other programs, such as Python's `multiprocessing.shared_memory`.
 //! - [`Atomic`]: one number or bool that several processes change at once.
 //! - [`Plain`], the mark of types that may live there, with its derive; [`Flag`], a bool of which every byte is a
@@ -78,7 +79,7 @@ pub use error::{NameError, Refusal, ShmError};
 pub use fingerprint::Fingerprint;
 pub use flag::Flag;
 pub use foreign::ForeignSegment;
-pub use named::{NamedSegment, sweep};
+pub use named::{Nameable, Named, NamedSegment, sweep};
 pub use plain::Plain;
 pub use procession_macros::{Plain, Shared};
 pub use segment::{ReadSegment, Segment};

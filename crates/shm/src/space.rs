@@ -159,6 +159,11 @@ impl Space {
         self.object.file()
     }
 
+    /// Whether something of this shape is all that is in the object.
+    pub(crate) fn is_whole(&self, shape: Shape) -> bool {
+        self.offset == 0 && self.object.fingerprint() == shape.fingerprint
+    }
+
     pub(crate) fn object(&self) -> &Arc<Object> {
         &self.object
     }
@@ -266,11 +271,11 @@ struct Sent {
 pub fn serialize<T: Shared, S: Serializer>(this: &T, serializer: S) -> Result<S::Ok, S::Error> {
     let Space { object, offset } = this.space();
     object.must_be_open().map_err(ser::Error::custom)?;
-    let part = *offset != 0 || object.fingerprint() != T::SHAPE.fingerprint;
+    let is_part = !this.space().is_whole(T::SHAPE);
     let sent = Sent {
         object: handles::put(Arc::clone(object) as _).map_err(ser::Error::custom)?,
         domain: object.domain().cloned(),
-        part: part.then_some((*offset as u64, T::SHAPE.fingerprint.get())),
+        part: is_part.then_some((*offset as u64, T::SHAPE.fingerprint.get())),
     };
     sent.serialize(serializer)
 }
