@@ -23,7 +23,8 @@ use procession_sys::futex::SharedPark;
 
 use crate::domain::Domain;
 use crate::error::{Refusal, ShmError};
-use crate::space::{Shape, Shared, Space};
+use crate::shape::Shape;
+use crate::space::{Shared, Space};
 use crate::wait::{Party, Wait};
 use crate::{Fingerprint, Plain};
 
@@ -35,7 +36,7 @@ use crate::{Fingerprint, Plain};
 /// The data stays as it left it; what the words then say is up to their protocol.
 pub struct Cell<W: Words, T: Plain = ()> {
     space: Space,
-    kind: PhantomData<fn(W, T) -> (W, T)>,
+    kind: PhantomData<(W, T)>,
 }
 
 impl<W: Words, T: Plain> Cell<W, T> {
@@ -96,7 +97,7 @@ unsafe impl<W: Words, T: Plain> Shared for Cell<W, T> {
         let fingerprint = Fingerprint::new(W::NAME, size_of::<W>(), align_of::<W>());
         let fingerprint = fingerprint.field("value", Self::VALUE_AT, T::FINGERPRINT);
         assert!(align_of::<T>() <= 64, "nothing in shared memory is aligned to more than 64 bytes");
-        Shape::of("procession-cell", Self::VALUE_AT + size_of::<T>(), 64, fingerprint).in_domain()
+        Shape::of("", Self::VALUE_AT + size_of::<T>(), 64, fingerprint).in_domain()
     };
 
     fn make(space: Space, value: T) -> Result<Self, ShmError> {
@@ -170,7 +171,6 @@ impl<'a, W: Exclusive, T: Plain> Locked<'a, W, T> {
     ///
     /// # Errors
     /// As [`procession_raw::Lock::lock`]; the lock is then not held.
-    #[expect(clippy::type_complexity, reason = "an answer and a guard with its state")]
     pub fn unlocked<R>(self, what: impl FnOnce() -> R) -> (R, Result<(Self, Protected), LockError>) {
         let cell = self.cell;
         drop(self);

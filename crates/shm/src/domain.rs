@@ -4,6 +4,7 @@
 #![doc = ""]
 #![doc = include_str!("domain/README.md")]
 
+pub(crate) mod deadlock;
 mod error;
 mod handle;
 mod header;
@@ -13,6 +14,7 @@ mod owners;
 mod registry;
 mod report;
 mod table;
+pub(crate) mod waits;
 
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -25,9 +27,11 @@ use procession_sys::futex;
 use procession_sys::identity::ProcessIdentity;
 use procession_sys::life::Registration;
 
+pub use deadlock::{DEADLOCK, DeadlockReport, report_deadlocks};
 pub use error::{DomainError, JoinError};
 pub use options::{OBITUARY, TICK};
 pub use report::{Diagnostics, Occupancy, Participant};
+pub use waits::Waiter;
 
 use table::Table;
 

@@ -67,6 +67,7 @@ mod object;
 pub mod plain;
 mod record;
 mod segment;
+mod shape;
 pub mod space;
 pub mod wait;
 
@@ -83,5 +84,6 @@ pub use named::{Nameable, Named, NamedSegment, sweep};
 pub use plain::Plain;
 pub use procession_macros::{Plain, Shared};
 pub use segment::{ReadSegment, Segment};
-pub use space::{Shape, Shared, Space};
+pub use shape::Shape;
+pub use space::{Shared, Space};
 pub use wait::{Party, Wait};
