@@ -142,6 +142,11 @@ impl Domain {
         registry::known(id).map(Self)
     }
 
+    /// The domains that this process has attached, its tree's and others. For who tells a death to all of them.
+    pub fn attached() -> Vec<Self> {
+        registry::attached().into_iter().map(Self).collect()
+    }
+
     /// Its name, for the headers of the objects in it.
     pub fn id(&self) -> DomainId {
         self.0.header.id
