@@ -10,6 +10,12 @@
 //! the places where a kill costs a tick. `PROCESSION_LONG` makes the bounds larger.
 #![allow(clippy::print_stdout, reason = "how many states there were is for whoever reads the test's output")]
 
+#[path = "kill_model/condvar.rs"]
+mod condvar;
+#[path = "kill_model/event.rs"]
+mod event;
+#[path = "kill_model/event_count.rs"]
+mod event_count;
 #[path = "kill_model/lock.rs"]
 mod lock;
 #[path = "kill_model/machine.rs"]

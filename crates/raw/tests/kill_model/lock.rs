@@ -100,7 +100,11 @@ pub(crate) enum Broken {
 
 /// The lock as part of a model.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Steps(pub(crate) Broken);
+pub(crate) struct Steps {
+    pub(crate) broken: Broken,
+    /// Whether a limit of the process is one of `lock`.
+    pub(crate) has_limit: bool,
+}
 
 impl Steps {
     /// Goes on with `lock` or `unlock`, and then with `next`.
@@ -108,6 +112,10 @@ impl Steps {
         cpu.set(RETURN, next);
         cpu.set(SEEN, OWNED | cpu.me as u8);
         cpu.go(function);
+    }
+
+    fn is_late(self, cpu: &Cpu<'_>) -> bool {
+        self.has_limit && cpu.is_late()
     }
 
     fn owner(cpu: &Cpu<'_>) -> u8 {
@@ -126,7 +134,7 @@ impl Steps {
     pub(crate) fn step(self, cpu: &mut Cpu<'_>) {
         let mine = OWNED | cpu.me as u8;
         let seen = cpu.get(SEEN);
-        let kept = if cpu.get(SLEPT) != 0 && self.0 != Broken::ForgetsTheOthers { WAITERS } else { 0 };
+        let kept = if cpu.get(SLEPT) != 0 && self.broken != Broken::ForgetsTheOthers { WAITERS } else { 0 };
         match cpu.pc() {
             LOCK => match cpu.exchange(WORD, 0, mine) {
                 Ok(()) => Self::back(cpu, CONSISTENT),
@@ -144,7 +152,7 @@ impl Steps {
             },
             IS_DEAD => self.is_dead(cpu),
             TAKE_DEAD => {
-                let poison = if self.0 == Broken::NoPoison { 0 } else { POISON };
+                let poison = if self.broken == Broken::NoPoison { 0 } else { POISON };
                 match cpu.exchange(WORD, seen, mine | WAITERS | poison) {
                     Ok(()) => Self::back(cpu, OWNER_DIED),
                     Err(_) => cpu.go(LOAD),
@@ -158,7 +166,7 @@ impl Steps {
                 let is_alive = cpu.watch(Self::owner(cpu));
                 cpu.go(if is_alive { SLEEP } else { LOAD });
             }
-            SLEEP if cpu.is_late() => Self::back(cpu, TIMED_OUT),
+            SLEEP if self.is_late(cpu) => Self::back(cpu, TIMED_OUT),
             SLEEP => self.sleep(cpu),
             WOKEN => {
                 let is_dead = cpu.is_dead(Self::owner(cpu));
@@ -173,15 +181,15 @@ impl Steps {
     }
 
     fn is_dead(self, cpu: &mut Cpu<'_>) {
-        let is_dead = cpu.is_dead(Self::owner(cpu)) || self.0 == Broken::NoProof;
-        let may_wait = if self.0 == Broken::GivesUpSilently {
-            !cpu.is_late()
+        let is_dead = cpu.is_dead(Self::owner(cpu)) || self.broken == Broken::NoProof;
+        let may_wait = if self.broken == Broken::GivesUpSilently {
+            !self.is_late(cpu)
         } else {
-            cpu.get(SLEPT) != 0 || !cpu.is_late()
+            cpu.get(SLEPT) != 0 || !self.is_late(cpu)
         };
         cpu.go(if is_dead {
             TAKE_DEAD
-        } else if may_wait && cpu.get(SEEN) & WAITERS == 0 && self.0 != Broken::NoAnnouncement {
+        } else if may_wait && cpu.get(SEEN) & WAITERS == 0 && self.broken != Broken::NoAnnouncement {
             ANNOUNCE
         } else {
             WATCH
@@ -190,9 +198,9 @@ impl Steps {
 
     fn sleep(self, cpu: &mut Cpu<'_>) {
         cpu.set(SLEPT, 1);
-        let seen = cpu.get(SEEN) | if self.0 == Broken::NoAnnouncement { 0 } else { WAITERS };
+        let seen = cpu.get(SEEN) | if self.broken == Broken::NoAnnouncement { 0 } else { WAITERS };
         let words = [(WORD, seen), Cpu::life(Self::owner(cpu))];
-        let n = if self.0 == Broken::NoWatch { 1 } else { 2 };
+        let n = if self.broken == Broken::NoWatch { 1 } else { 2 };
         cpu.sleep(words.into_iter().take(n), WOKEN);
     }
 
@@ -211,7 +219,7 @@ impl Steps {
             },
             UNLOCK_STEP => {
                 cpu.store(WORD, free);
-                if self.0 == Broken::StoreThenWake {
+                if self.broken == Broken::StoreThenWake {
                     cpu.go(UNLOCK_WAKE);
                 } else {
                     cpu.in_the_same_step_wake(WORD, 1);
@@ -278,7 +286,7 @@ impl Model for Locks {
                 cpu.and(WORD, !POISON);
                 Steps::call(cpu, UNLOCK, DONE);
             }
-            _ => Steps(self.broken).step(cpu),
+            _ => Steps { broken: self.broken, has_limit: true }.step(cpu),
         }
         if cpu.pc() == DONE {
             let round = cpu.get(ROUND) + 1;
