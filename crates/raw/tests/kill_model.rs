@@ -10,6 +10,8 @@
 //! the places where a kill costs a tick. `PROCESSION_LONG` makes the bounds larger.
 #![allow(clippy::print_stdout, reason = "how many states there were is for whoever reads the test's output")]
 
+#[path = "kill_model/barrier.rs"]
+mod barrier;
 #[path = "kill_model/condvar.rs"]
 mod condvar;
 #[path = "kill_model/event.rs"]
@@ -22,6 +24,10 @@ mod lock;
 mod machine;
 #[path = "kill_model/search.rs"]
 mod search;
+#[path = "kill_model/semaphore.rs"]
+mod semaphore;
+#[path = "kill_model/tokens.rs"]
+mod tokens;
 
 /// Whether the bounds are the large ones.
 fn is_long() -> bool {

@@ -161,7 +161,11 @@ impl Events {
                 }
             },
             SET_STEP => {
-                if self.broken == Broken::PlainStore { cpu.store(WORD, SET_FLAG) } else { _ = cpu.or(WORD, SET_FLAG) }
+                if self.broken == Broken::PlainStore {
+                    cpu.store(WORD, SET_FLAG)
+                } else {
+                    _ = cpu.or(WORD, SET_FLAG)
+                }
                 self.note_set(cpu);
                 match self.broken {
                     Broken::SetThenWake | Broken::PlainStore => return cpu.go(SET_WAKE),

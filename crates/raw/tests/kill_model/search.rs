@@ -127,16 +127,16 @@ pub(crate) fn search(model: &dyn Model, bounds: Bounds) -> Report {
     Report { line, end, trace: at.map(|at| graph.trace(at)).unwrap_or_default(), fatal }
 }
 
-/// More states than any model is meant to have: about 4 GB.
-const TOO_MANY: usize = 30_000_000;
+/// More states than any model is meant to have: about 3 GB.
+const TOO_MANY: usize = 20_000_000;
 const NOBODY: u32 = u32::MAX;
 
 #[derive(Clone, Copy)]
 enum Action {
-    Step(usize),
-    Kill(usize),
-    Tick(usize),
-    Late(usize),
+    Step(u8),
+    Kill(u8),
+    Tick(u8),
+    Late(u8),
     Ring,
 }
 
@@ -194,24 +194,24 @@ impl<'a> Graph<'a> {
         for p in (0..PROCESSES).filter(|&p| !state.is_over(p)) {
             if state.kills() > 0 {
                 state.kill(p, !self.bounds.ticks, &mut out);
-                self.reach(at, Action::Kill(p), &mut out)?;
+                self.reach(at, Action::Kill(p as u8), &mut out)?;
             }
             if self.model.has_limit(p) && !state.is_late(p) {
                 let mut late = state;
                 late.set_late(p);
                 late.rouse(p);
                 out.push(late);
-                self.reach(at, Action::Late(p), &mut out)?;
+                self.reach(at, Action::Late(p as u8), &mut out)?;
             }
             if !state.is_asleep(p) {
                 let failed = self.step(state, p, &mut out);
-                self.reach(at, Action::Step(p), &mut out)?;
+                self.reach(at, Action::Step(p as u8), &mut out)?;
                 failed.map_or(Ok(()), Err)?;
             } else if self.bounds.ticks {
                 let mut awake = state;
                 awake.rouse(p);
                 out.push(awake);
-                self.reach(at, Action::Tick(p), &mut out)?;
+                self.reach(at, Action::Tick(p as u8), &mut out)?;
             }
         }
         if let Some(word) = self.model.obituary().filter(|_| state.rings() > 0) {
@@ -331,9 +331,9 @@ impl<'a> Graph<'a> {
             let (from, action) = self.parents[at as usize];
             let before = self.states[from as usize];
             let line = match action {
-                Action::Step(p) => format!("{p}: {}", self.place(before.pc(p))),
-                Action::Kill(p) if before.is_asleep(p) => format!("{p} is killed asleep"),
-                Action::Kill(p) => format!("{p} is killed before {}", self.place(before.pc(p))),
+                Action::Step(p) => format!("{p}: {}", self.place(before.pc(p.into()))),
+                Action::Kill(p) if before.is_asleep(p.into()) => format!("{p} is killed asleep"),
+                Action::Kill(p) => format!("{p} is killed before {}", self.place(before.pc(p.into()))),
                 Action::Tick(p) => format!("{p}: tick"),
                 Action::Late(p) => format!("{p}: its limit passes"),
                 Action::Ring => "the obituary rings".to_owned(),
