@@ -6,6 +6,7 @@
 //!
 //! * [`Lock`]: a word that says who holds it, so that a dead holder is followed by somebody who knows of the death;
 //! * [`RLock`]: the same with a depth, for a holder that takes it again;
+//! * [`RwLock`]: many who read or one who writes;
 //! * [`Event`]: a flag to wait for, which a quick set and clear lets nobody miss;
 //! * [`Condvar`]: waiting for a change under a lock; [`Obituary`]: the news that somebody died meanwhile;
 //! * [`Semaphore`]: permits that know their holders, so that those of the dead come back; [`Tokens`]: a counter whose
@@ -32,6 +33,7 @@ mod obituary;
 mod owners;
 mod park;
 mod rlock;
+mod rwlock;
 mod semaphore;
 mod tokens;
 mod words;
@@ -48,6 +50,7 @@ pub use obituary::Obituary;
 pub use owners::{Id, NoSlot, Owners};
 pub use park::{Park, Waited};
 pub use rlock::RLock;
+pub use rwlock::RwLock;
 pub use semaphore::{AcquireError, Acquired, Permit, Semaphore};
 pub use tokens::{Tokens, TooMany};
 pub use words::{Both, Exclusive, Words};
