@@ -4,10 +4,11 @@ use std::cell::Cell;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
-use procession_raw::{Id, Limit, NoSlot, Owners};
+use procession_raw::{Id, Limit, NoSlot, Obituary, Owners};
 use procession_sys::Deadline;
 use procession_sys::clock::uptime;
 
+use crate::cell;
 use crate::domain::waits::Awaited;
 use crate::domain::{Domain, deadlock, options};
 use crate::space::Space;
@@ -58,6 +59,12 @@ impl<'a> Party<'a> {
     pub fn new(space: &'a Space) -> Self {
         let domain = space.domain().expect("who waits has a domain");
         Self { domain, space, asleep: Cell::new(None) }
+    }
+
+    /// The news of deaths in the domain, for waits that cannot name the thread whose death would matter.
+    #[must_use]
+    pub fn obituary(&self) -> &'a Obituary {
+        cell::obituary(self.domain.obituary())
     }
 
     /// Says that this thread is about to sleep until `whom` lets go.
