@@ -38,7 +38,7 @@ const BYTES: usize = FIRST + PROCESSES * PROCESS;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct State([u8; BYTES]);
 
-const _: () = assert!(BYTES % 8 == 0);
+const _: () = assert!(BYTES.is_multiple_of(8));
 
 impl State {
     /// So many processes, which all begin at `pc`; the others are done.

@@ -75,13 +75,13 @@ impl Report {
 
     /// For broken twins: a property is violated.
     #[track_caller]
-    pub(crate) fn is_violated(self, property: &'static str) {
+    pub(crate) fn violates(self, property: &'static str) {
         assert_eq!(self.end, End::Violated(property), "{}\n{}", self.line, self.trace);
     }
 
     /// For broken twins: somebody sleeps for ever although nobody died.
     #[track_caller]
-    pub(crate) fn is_stuck(self) {
+    pub(crate) fn gets_stuck(self) {
         assert_eq!(self.end, End::Stuck, "{}\n{}", self.line, self.trace);
     }
 
