@@ -119,11 +119,11 @@ impl Barriers {
             ENROLL => {
                 let record = event_count::enroll(cpu, QUEUE);
                 cpu.set(RECORD, record);
-                let is_late = matches!(self.twin, Twin::LooksThenEnrolls);
-                cpu.go(if self.twin == Twin::LooksThenWatches { LOOK } else { WATCH });
-                if is_late || self.twin == Twin::NoWatch {
-                    cpu.go(if is_late { SLEEP } else { LOOK });
-                }
+                cpu.go(match self.twin {
+                    Twin::LooksThenEnrolls => SLEEP,
+                    Twin::LooksThenWatches | Twin::NoWatch => LOOK,
+                    _ => WATCH,
+                });
             }
             WATCH => {
                 let party = cpu.get(AT);
