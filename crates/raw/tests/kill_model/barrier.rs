@@ -13,10 +13,12 @@
 //! generation ended is noted beside the words when the first party returns from it.
 
 use crate::event_count;
-use crate::is_long;
 use crate::lock;
 use crate::machine::{Cpu, State};
-use crate::search::{Bounds, Model, Report, search};
+use crate::search::Model;
+
+#[path = "cases/barrier.rs"]
+mod cases;
 
 const BROKEN: u8 = 1;
 const RESET: u8 = 1 << 1;
@@ -117,11 +119,11 @@ impl Barriers {
             ENROLL => {
                 let record = event_count::enroll(cpu, QUEUE);
                 cpu.set(RECORD, record);
-                let is_late = matches!(self.twin, Twin::LooksThenEnrolls);
-                cpu.go(if self.twin == Twin::LooksThenWatches { LOOK } else { WATCH });
-                if is_late || self.twin == Twin::NoWatch {
-                    cpu.go(if is_late { SLEEP } else { LOOK });
-                }
+                cpu.go(match self.twin {
+                    Twin::LooksThenEnrolls => SLEEP,
+                    Twin::LooksThenWatches | Twin::NoWatch => LOOK,
+                    _ => WATCH,
+                });
             }
             WATCH => {
                 let party = cpu.get(AT);
@@ -345,109 +347,4 @@ impl Model for Barriers {
             _ => event_count::place(pc),
         }
     }
-}
-
-const fn barriers(parties: usize, rounds: u8) -> Barriers {
-    Barriers { parties, rounds, limits: 0, abort: false, twin: Twin::Nothing }
-}
-
-fn run(barriers: Barriers, kills: u8, ticks: bool) -> Report {
-    search(&barriers, Bounds { kills, ticks })
-}
-
-#[test]
-fn three_parties_one_kill() {
-    run(barriers(3, 2), 1, true).holds();
-    run(Barriers { limits: 1, ..barriers(3, 1) }, 1, true).holds();
-}
-
-#[test]
-fn more_parties_and_more_kills_if_long() {
-    if is_long() {
-        run(barriers(3, 3), 2, true).holds();
-        run(barriers(4, 1), 1, true).holds();
-    }
-}
-
-#[test]
-fn two_parties_two_kills() {
-    run(barriers(2, 3), 2, true).holds();
-}
-
-#[test]
-fn one_of_two_gives_up_and_another_aborts() {
-    run(Barriers { limits: 1, ..barriers(2, 2) }, 1, true).holds();
-    run(Barriers { abort: true, ..barriers(2, 2) }, 1, true).holds();
-}
-
-#[test]
-fn without_ticks_nobody_dies() {
-    run(barriers(3, 1), 0, false).holds();
-    run(barriers(2, 3), 0, false).holds();
-    run(Barriers { limits: 1, ..barriers(2, 2) }, 0, false).holds();
-    run(Barriers { abort: true, ..barriers(2, 1) }, 0, false).holds();
-}
-
-#[test]
-fn without_ticks_two_kills() {
-    run(barriers(2, 3), 2, false).holds();
-    run(barriers(3, 1), 2, false).holds();
-}
-
-#[test]
-fn without_ticks_the_aborter_is_killed() {
-    run(Barriers { abort: true, ..barriers(2, 1) }, 1, false)
-        .needs_the_tick_after_kills_at(&["notify all: the look", "notify all: the step"]);
-}
-
-fn twin(twin: Twin, parties: usize) -> Barriers {
-    Barriers { twin, ..barriers(parties, 1) }
-}
-
-#[test]
-fn broken_only_the_last_ends_is_found() {
-    // No tick helps: the last one has arrived, and is not missing.
-    run(twin(Twin::OnlyTheLastEnds, 2), 1, true).is_stuck();
-}
-
-#[test]
-fn broken_looking_before_watching_is_found() {
-    run(twin(Twin::LooksThenWatches, 2), 1, false).needs_the_tick_after_a_kill_at("wait: arriving");
-}
-
-#[test]
-fn broken_looking_before_enrolling_is_found() {
-    run(twin(Twin::LooksThenEnrolls, 2), 0, false).is_stuck();
-}
-
-#[test]
-fn broken_arrival_before_death_is_found() {
-    run(twin(Twin::ArrivalBeforeDeath, 2), 1, true)
-        .is_violated("broken though everybody who died had arrived");
-}
-
-#[test]
-fn broken_plain_store_is_found() {
-    let twin = Barriers { limits: 1, ..twin(Twin::PlainStore, 2) };
-    run(twin, 0, true).is_violated("some met and some did not");
-}
-
-#[test]
-fn broken_no_watch_is_found() {
-    run(twin(Twin::NoWatch, 2), 1, false).needs_the_tick_after_a_kill_at("wait: arriving");
-}
-
-#[test]
-fn broken_no_pass_on_is_found() {
-    run(twin(Twin::NoPassOn, 3), 1, false).needs_the_tick_after_a_kill_at("notify all: the look");
-}
-
-#[test]
-fn broken_no_look_is_found() {
-    run(twin(Twin::NoLook, 2), 0, true).is_violated("a meeting without all parties");
-}
-
-#[test]
-fn broken_lowering_silently_is_found() {
-    run(twin(Twin::Count(event_count::Broken::LowersSilently), 2), 0, false).is_stuck();
 }

@@ -9,9 +9,11 @@
 //! A waiter may sleep for ever if the flag was not set at any moment of its call. Whether it was is noted beside the
 //! words, at the instant at which the flag is raised.
 
-use crate::is_long;
 use crate::machine::{Cpu, PROCESSES, State};
-use crate::search::{Bounds, Model, Report, search};
+use crate::search::Model;
+
+#[path = "cases/event.rs"]
+mod cases;
 
 const SET_FLAG: u8 = 1;
 const SLEEPERS: u8 = 2;
@@ -162,9 +164,9 @@ impl Events {
             },
             SET_STEP => {
                 if self.broken == Broken::PlainStore {
-                    cpu.store(WORD, SET_FLAG)
+                    cpu.store(WORD, SET_FLAG);
                 } else {
-                    _ = cpu.or(WORD, SET_FLAG)
+                    _ = cpu.or(WORD, SET_FLAG);
                 }
                 self.note_set(cpu);
                 match self.broken {
@@ -241,68 +243,4 @@ impl Model for Events {
             _ => "?",
         }
     }
-}
-
-const fn events(waiters: usize, setters: usize, clear: usize) -> Events {
-    Events { waiters, setters, clear, waits: 2, limits: false, broken: Broken::Nothing }
-}
-
-fn run(events: Events, kills: u8, ticks: bool) -> Report {
-    search(&events, Bounds { kills, ticks })
-}
-
-#[test]
-fn two_waiters_two_setters_two_kills() {
-    let waits = if is_long() { 3 } else { 2 };
-    run(Events { waits, ..events(2, 2, 2) }, 2, true).holds();
-}
-
-#[test]
-fn waiters_that_give_up() {
-    run(Events { limits: true, ..events(2, 2, 1) }, 1, true).holds();
-}
-
-#[test]
-fn without_ticks_any_kills() {
-    // Whoever is killed where: whoever waits when the flag is set goes on at once.
-    run(events(2, 2, 2), 0, false).holds();
-    run(events(2, 2, 2), 2, false).holds();
-    run(events(3, 1, 1), 2, false).holds();
-    run(events(1, 3, 3), 2, false).holds();
-}
-
-#[test]
-fn broken_set_then_wake_is_found() {
-    let twin = Events { broken: Broken::SetThenWake, ..events(2, 1, 0) };
-    run(twin, 1, false).needs_the_tick_after_kills_at(&["set: the wake"]);
-    run(twin, 1, true).holds();
-}
-
-#[test]
-fn broken_plain_store_is_found() {
-    // It takes back the generation of a clear: a later wait takes that for a set, or a sleeper misses one.
-    let twin = Events { broken: Broken::PlainStore, ..events(1, 3, 2) };
-    run(twin, 0, true).is_stuck();
-}
-
-#[test]
-fn broken_no_wake_is_found() {
-    run(Events { broken: Broken::NoWake, ..events(1, 1, 0) }, 0, false).is_stuck();
-}
-
-#[test]
-fn broken_no_announcement_is_found() {
-    run(Events { broken: Broken::NoAnnouncement, ..events(1, 1, 0) }, 0, false).is_stuck();
-}
-
-#[test]
-fn broken_no_generation_is_found() {
-    // No tick helps: the flag is clear again when the waiter looks.
-    run(Events { broken: Broken::NoGeneration, ..events(1, 1, 1) }, 0, true).is_stuck();
-}
-
-#[test]
-fn broken_taking_any_wake_is_found() {
-    let twin = Events { broken: Broken::TakesAnyWake, ..events(1, 1, 1) };
-    run(twin, 0, true).is_violated("a wait ended though the flag was never set");
 }

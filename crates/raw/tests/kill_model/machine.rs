@@ -26,6 +26,10 @@ const ALIVE: u8 = 1;
 const WATCHED: u8 = 3;
 const MARKED: u8 = 0;
 
+/// Beside the words that a process sleeps on.
+const TURNS_BACK: u32 = 1 << WORDS;
+const _: () = assert!(WORDS < 24);
+
 /// Bytes of a process: program counter, the words it sleeps on (two bytes and one), whether its limit has passed, where
 /// it died, registers.
 const PROCESS: usize = 6 + REGISTERS;
@@ -38,7 +42,7 @@ const BYTES: usize = FIRST + PROCESSES * PROCESS;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct State([u8; BYTES]);
 
-const _: () = assert!(BYTES % 8 == 0);
+const _: () = assert!(BYTES.is_multiple_of(8));
 
 impl State {
     /// So many processes, which all begin at `pc`; the others are done.
@@ -119,6 +123,11 @@ impl State {
 
     pub(crate) fn set_rings(&mut self, rings: u8) {
         self.0[RINGS] = rings;
+    }
+
+    /// Whether the process is about to find out that it need not sleep.
+    pub(crate) fn turns_back(&self, p: usize) -> bool {
+        self.sleeps_on(p) & TURNS_BACK != 0
     }
 
     fn sleeps_on(&self, p: usize) -> u32 {
@@ -296,14 +305,15 @@ impl<'a> Cpu<'a> {
         n.min(u8::try_from(self.state.sleepers(word).count()).unwrap())
     }
 
-    /// `Park::wait_any`: afterwards the process is at `next`, after a sleep or at once.
+    /// `Park::wait_any`: afterwards the process is at `next`, after a sleep or at once. If the first words are as
+    /// expected and a later one is not, the kernel takes it out of their queues again, in which it may be woken.
     pub(crate) fn sleep(&mut self, words: impl Iterator<Item = (usize, u8)> + Clone, next: u8) {
         self.accesses += 1;
         self.go(next);
-        if words.clone().all(|(word, expected)| self.state.word(word) == expected) {
-            let mask = words.fold(0, |mask, (word, _)| mask | 1 << word);
-            self.state.set_sleep(self.me, mask);
-        }
+        let is_as_expected = |&(word, expected): &(usize, u8)| self.state.word(word) == expected;
+        let turns_back = !words.clone().all(|word| is_as_expected(&word));
+        let mask = words.take_while(is_as_expected).fold(0, |mask, (word, _)| mask | 1 << word);
+        self.state.set_sleep(self.me, if turns_back && mask != 0 { mask | TURNS_BACK } else { mask });
     }
 
     /// `Owners::is_dead`.

@@ -75,13 +75,13 @@ impl Report {
 
     /// For broken twins: a property is violated.
     #[track_caller]
-    pub(crate) fn is_violated(self, property: &'static str) {
+    pub(crate) fn violates(self, property: &'static str) {
         assert_eq!(self.end, End::Violated(property), "{}\n{}", self.line, self.trace);
     }
 
     /// For broken twins: somebody sleeps for ever although nobody died.
     #[track_caller]
-    pub(crate) fn is_stuck(self) {
+    pub(crate) fn gets_stuck(self) {
         assert_eq!(self.end, End::Stuck, "{}\n{}", self.line, self.trace);
     }
 
@@ -207,7 +207,7 @@ impl<'a> Graph<'a> {
                 let failed = self.step(state, p, &mut out);
                 self.reach(at, Action::Step(p as u8), &mut out)?;
                 failed.map_or(Ok(()), Err)?;
-            } else if self.bounds.ticks {
+            } else if self.bounds.ticks || state.turns_back(p) {
                 let mut awake = state;
                 awake.rouse(p);
                 out.push(awake);
@@ -307,7 +307,11 @@ impl<'a> Graph<'a> {
     }
 
     fn is_end(&self, state: &State) -> bool {
-        (0..PROCESSES).all(|p| state.is_over(p) || state.is_asleep(p) && self.model.may_rest(state, p))
+        (0..PROCESSES).all(|p| state.is_over(p) || self.rests(state, p))
+    }
+
+    fn rests(&self, state: &State, p: usize) -> bool {
+        state.is_asleep(p) && !state.turns_back(p) && self.model.may_rest(state, p)
     }
 
     fn deaths(&self, at: u32) -> impl Iterator<Item = &'static str> {
@@ -334,6 +338,7 @@ impl<'a> Graph<'a> {
                 Action::Step(p) => format!("{p}: {}", self.place(before.pc(p.into()))),
                 Action::Kill(p) if before.is_asleep(p.into()) => format!("{p} is killed asleep"),
                 Action::Kill(p) => format!("{p} is killed before {}", self.place(before.pc(p.into()))),
+                Action::Tick(p) if before.turns_back(p.into()) => format!("{p}: does not sleep"),
                 Action::Tick(p) => format!("{p}: tick"),
                 Action::Late(p) => format!("{p}: its limit passes"),
                 Action::Ring => "the obituary rings".to_owned(),

@@ -9,9 +9,11 @@
 //!
 //! Some give tokens, others take one each; whoever takes may sleep for ever if there is none.
 
-use crate::is_long;
 use crate::machine::{Cpu, State};
-use crate::search::{Bounds, Model, Report, search};
+use crate::search::Model;
+
+#[path = "cases/tokens.rs"]
+mod cases;
 
 const SLEEPERS: u8 = 1;
 const TOKEN: u8 = 2;
@@ -209,59 +211,4 @@ impl Model for Givers {
             _ => "?",
         }
     }
-}
-
-const fn givers(takers: usize, givers: usize, rounds: u8) -> Givers {
-    Givers { takers, givers, rounds, up_to: false, broken: Broken::Nothing }
-}
-
-fn run(givers: Givers, kills: u8, ticks: bool) -> Report {
-    search(&givers, Bounds { kills, ticks })
-}
-
-#[test]
-fn takers_and_givers_two_kills() {
-    let (takers, n) = if is_long() { (2, 2) } else { (2, 1) };
-    for up_to in [false, true] {
-        run(Givers { up_to, ..givers(takers, n, 2) }, 2, true).holds();
-    }
-}
-
-#[test]
-fn without_ticks_nobody_dies() {
-    for up_to in [false, true] {
-        run(Givers { up_to, ..givers(2, 2, if is_long() { 2 } else { 1 }) }, 0, false).holds();
-        run(Givers { up_to, ..givers(3, 1, 2) }, 0, false).holds();
-        run(Givers { up_to, ..givers(1, 2, 2) }, 0, false).holds();
-    }
-}
-
-#[test]
-fn without_ticks_one_taker_and_one_kill() {
-    // A taker that comes before the flag is lowered and sleeps after it is not seen by the givers that follow.
-    run(givers(1, 2, 2), 1, false).needs_the_tick_after_kills_at(&["lowering: the wake"]);
-    let up_to = Givers { up_to: true, ..givers(1, 2, 2) };
-    run(up_to, 1, false).needs_the_tick_after_kills_at(&["release: the wake", "lowering: the wake"]);
-}
-
-#[test]
-fn without_ticks_two_takers_and_one_kill() {
-    run(givers(2, 1, 1), 1, false)
-        .needs_the_tick_after_kills_at(&["acquire: the look", "acquire: the exchange"]);
-}
-
-#[test]
-fn broken_no_announcement_is_found() {
-    run(Givers { broken: Broken::NoAnnouncement, ..givers(1, 1, 1) }, 0, false).is_stuck();
-}
-
-#[test]
-fn broken_lowering_silently_is_found() {
-    run(Givers { broken: Broken::LowersSilently, ..givers(2, 1, 2) }, 0, false).is_stuck();
-}
-
-#[test]
-fn broken_plain_store_is_found() {
-    run(Givers { broken: Broken::PlainStore, ..givers(2, 1, 2) }, 0, true)
-        .is_violated("tokens are not those that were given and not taken");
 }
