@@ -15,11 +15,16 @@
 //! | misses it, and with it the median and the other quartile | meets it | inconclusive |
 //! | misses it | misses it: no pair of the run met the bar | missed |
 //!
+//! Fewer than [`ENOUGH`] pairs are inconclusive whatever they say.
+//!
 //! A rule for noisy machines, and a lenient one: a quarter of the pairs within the bar is enough, one lucky pair is not.
 //! Met at the quartile but not at the median is therefore said in the line. Quartiles lie between two ratios in
 //! proportion. Held by the tests here.
 
 use std::fmt;
+
+/// The fewest pairs that a verdict may rest on.
+pub const ENOUGH: usize = 9;
 
 /// What the ratio of ours to the floor should be.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -92,6 +97,9 @@ impl Judged {
 
     /// What the ratios say about the bar.
     pub fn verdict(&self) -> Verdict {
+        if self.ratios.0.len() < ENOUGH {
+            return Verdict::Inconclusive;
+        }
         let (good, best) = match self.bar {
             Bar::AtMost(_) => (0.25, 0.0),
             Bar::AtLeast(_) => (0.75, 1.0),
@@ -226,22 +234,39 @@ mod tests {
         assert_eq!(Sorted::new(vec![7.0]).quantile(0.75), 7.0);
     }
 
+    // Of nine in order, the lower quartile is the third and the upper one the seventh.
     #[test]
     fn at_most_is_judged_by_the_lower_quartile_and_the_lowest() {
-        let verdict = |ratios: &[f64]| judged(Bar::AtMost(1.15), ratios).verdict();
-        assert_eq!(verdict(&[1.0, 1.1, 1.1, 1.1, 1.2]), Verdict::Met);
-        assert_eq!(verdict(&[1.3, 1.15, 1.4, 1.1, 1.2]), Verdict::Met, "at the bar is within it");
-        assert_eq!(verdict(&[1.3, 1.16, 1.4, 1.1, 1.2]), Verdict::Inconclusive);
-        assert_eq!(verdict(&[1.3, 1.16, 1.4, 1.2, 1.2]), Verdict::Missed);
+        let verdict = |low: [f64; 4]| {
+            let [a, b, c, d] = low;
+            judged(Bar::AtMost(1.15), &[1.4, d, 1.3, b, 1.5, c, 1.3, a, 1.9]).verdict()
+        };
+        assert_eq!(verdict([1.0, 1.1, 1.1, 1.1]), Verdict::Met);
+        assert_eq!(verdict([1.0, 1.1, 1.15, 1.2]), Verdict::Met, "at the bar is within it");
+        assert_eq!(verdict([1.0, 1.1, 1.16, 1.2]), Verdict::Inconclusive);
+        assert_eq!(verdict([1.15, 1.16, 1.16, 1.2]), Verdict::Inconclusive);
+        assert_eq!(verdict([1.16, 1.16, 1.16, 1.2]), Verdict::Missed);
     }
 
     #[test]
     fn at_least_is_judged_by_the_upper_quartile_and_the_highest() {
-        let verdict = |ratios: &[f64]| judged(Bar::AtLeast(0.8), ratios).verdict();
-        assert_eq!(verdict(&[0.9, 0.9, 0.9, 0.9, 0.7]), Verdict::Met);
-        assert_eq!(verdict(&[0.5, 0.8, 0.5, 0.9, 0.7]), Verdict::Met);
-        assert_eq!(verdict(&[0.5, 0.79, 0.5, 0.9, 0.7]), Verdict::Inconclusive);
-        assert_eq!(verdict(&[0.5, 0.79, 0.5, 0.6, 0.7]), Verdict::Missed);
+        let verdict = |high: [f64; 4]| {
+            let [a, b, c, d] = high;
+            judged(Bar::AtLeast(0.8), &[0.4, d, 0.3, b, 0.5, c, 0.3, a, 0.1]).verdict()
+        };
+        assert_eq!(verdict([0.9, 0.9, 0.9, 0.9]), Verdict::Met);
+        assert_eq!(verdict([0.9, 0.9, 0.8, 0.7]), Verdict::Met, "at the bar is within it");
+        assert_eq!(verdict([0.9, 0.9, 0.79, 0.7]), Verdict::Inconclusive);
+        assert_eq!(verdict([0.8, 0.79, 0.79, 0.7]), Verdict::Inconclusive);
+        assert_eq!(verdict([0.79, 0.79, 0.79, 0.7]), Verdict::Missed);
+    }
+
+    #[test]
+    fn few_pairs_are_inconclusive() {
+        for (ratio, verdict) in [(1.0, Verdict::Met), (2.0, Verdict::Missed)] {
+            assert_eq!(judged(Bar::AtMost(1.1), &[ratio; ENOUGH - 1]).verdict(), Verdict::Inconclusive);
+            assert_eq!(judged(Bar::AtMost(1.1), &[ratio; ENOUGH]).verdict(), verdict);
+        }
     }
 
     #[test]
@@ -262,11 +287,11 @@ mod tests {
 
     #[test]
     fn a_line_says_all_of_it() {
-        let line = judged(Bar::AtMost(1.15), &[1.0, 1.1, 1.2, 1.3, 1.4]).to_string();
+        let line = judged(Bar::AtMost(1.15), &[1.0, 1.1, 1.1, 1.2, 1.25, 1.3, 1.3, 1.4, 1.4]).to_string();
         let words: Vec<_> = line.split_whitespace().collect();
-        assert_eq!(words[..9], ["a", "bar", "24.0", "ns", "20.0", "ns", "1.200", "1.100", "to"]);
+        assert_eq!(words[..9], ["a", "bar", "25.0", "ns", "20.0", "ns", "1.250", "1.100", "to"]);
         assert_eq!(words[9..].join(" "), "1.300 <= 1.15 met, not at the median");
-        assert!(judged(Bar::AtLeast(2.0), &[1.0]).to_string().ends_with(">= 2     MISSED"));
+        assert!(judged(Bar::AtLeast(2.0), &[1.0; 9]).to_string().ends_with(">= 2     MISSED"));
         assert_eq!(Judged::heads().split_whitespace().count(), 6);
     }
 
