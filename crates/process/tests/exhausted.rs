@@ -1,8 +1,8 @@
 //! Starting children when descriptors run out: an error with the system's reason, and nothing left behind.
 //!
 //! # Safety
-//! `setrlimit` gets a pointer to a local variable.
-#![allow(unsafe_code, reason = "lowers this process's own limit of descriptors")]
+//! `getrlimit` and `setrlimit` get pointers to a local variable.
+#![allow(unsafe_code, reason = "lowers this process's own limits")]
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -15,15 +15,19 @@ use procession_sys::image::ImageId;
 use procession_sys::limits;
 use procession_testkit::{Role, counted, role};
 
+/// Sets the soft limit of a resource; answers the one before.
+fn set_soft(resource: libc::__rlimit_resource_t, soft: u64) -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointer is to a local variable.
+    assert_eq!(unsafe { libc::getrlimit(resource, &raw mut limit) }, 0);
+    let before = std::mem::replace(&mut limit.rlim_cur, soft);
+    // SAFETY: the pointer is to a local variable.
+    assert_eq!(unsafe { libc::setrlimit(resource, &raw const limit) }, 0);
+    before
+}
+
 /// Leaves this process exactly `n` descriptors that it can still open, runs `body`, and gives back the rest.
 fn with_descriptors_left<R>(n: u64, body: impl FnOnce() -> R) -> R {
-    let set = |soft: u64| {
-        let hard = limits::get().descriptors.hard.unwrap_or(libc::RLIM_INFINITY);
-        let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
-        // SAFETY: the pointer is to a local variable.
-        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }, 0);
-    };
-    let before = limits::get().descriptors.soft.unwrap_or(libc::RLIM_INFINITY);
     // The lowest number that is free is the first that would be used: everything below is open.
     let next = loop {
         let one = File::open("/dev/null").expect("there are descriptors");
@@ -32,9 +36,9 @@ fn with_descriptors_left<R>(n: u64, body: impl FnOnce() -> R) -> R {
             break u64::try_from(number).expect("a descriptor");
         }
     };
-    set(next + n);
+    let before = set_soft(libc::RLIMIT_NOFILE, next + n);
     let answer = body();
-    set(before);
+    set_soft(libc::RLIMIT_NOFILE, before);
     answer
 }
 
@@ -84,17 +88,10 @@ fn where_no_domain_can_be_made_children_run_without() {
         drop(Role::new("starter").spawn().wait_with_output(Duration::from_secs(60)).expect_success());
         return;
     }
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the pointer is to a local variable.
-    assert_eq!(unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &raw mut limit) }, 0);
-    let before = std::mem::replace(&mut limit.rlim_cur, 4096);
-    // SAFETY: the pointer is to a local variable.
-    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit) }, 0);
+    let before = set_soft(libc::RLIMIT_FSIZE, 4096);
     let refused = spawn(|()| Domain::current().map(drop).is_err(), ()).unwrap().join().unwrap();
     assert!(refused, "the child has none and can make none");
-    limit.rlim_cur = before;
-    // SAFETY: the pointer is to a local variable.
-    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit) }, 0);
+    set_soft(libc::RLIMIT_FSIZE, before);
     assert_eq!(domain_of_a_child(), Domain::current().unwrap().id().to_words());
 }
 
