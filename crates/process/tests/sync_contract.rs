@@ -48,5 +48,8 @@ impl Method for Processes {
 mod contract {
     mod sync {
         crate::suite::mutex::contract!(spawn, crate::Processes;);
+        crate::suite::lock::contract!(spawn, crate::Processes;);
+        crate::suite::rlock::contract!(spawn, crate::Processes;);
+        crate::suite::condvar::contract!(spawn, crate::Processes;);
     }
 }
