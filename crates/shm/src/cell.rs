@@ -15,9 +15,10 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
-use std::thread;
+use std::sync::atomic::AtomicU32;
+use std::{ptr, thread};
 
-use procession_raw::{Exclusive, Held, Id, LockError, Protected, Words};
+use procession_raw::{Exclusive, Held, Id, LockError, Obituary, Protected, Words};
 use procession_sys::fork::{Epoch, epoch};
 use procession_sys::futex::SharedPark;
 
@@ -130,6 +131,13 @@ impl<W: Words, T: Plain> fmt::Debug for Cell<W, T> {
     }
 }
 
+/// The obituary of a domain, as waits want to know it.
+pub(crate) fn obituary(word: &AtomicU32) -> &Obituary {
+    const { assert!(size_of::<Obituary>() == size_of::<AtomicU32>()) };
+    // SAFETY: an obituary is one 32-bit atomic (a `Words`), of which all bytes are values; borrowed as long as the word.
+    unsafe { &*ptr::from_ref(word).cast() }
+}
+
 /// The data of a [`Cell`], while the calling thread holds its lock. Dropping it unlocks, and poisons if the thread began
 /// to panic meanwhile. Stays in its thread.
 #[must_use = "the lock is given back at once if the guard is not kept"]
@@ -163,7 +171,8 @@ impl<'a, W: Exclusive, T: Plain> Locked<'a, W, T> {
 
     /// Says that the data is as it should be: later holders are told nothing.
     pub fn mark_consistent(&self) {
-        self.cell.words().mark_consistent(self.me).expect("a guard holds its lock");
+        // It fails only if somebody has stored over the word.
+        let _ = self.cell.words().mark_consistent(self.me);
     }
 
     /// Gives the lock back, does something, and takes the lock again, however long that takes.

@@ -3,9 +3,10 @@
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
-use procession_raw::{Id, Limit, NoSlot, Owners};
+use procession_raw::{Id, Limit, NoSlot, Obituary, Owners};
 use procession_sys::Deadline;
 
+use crate::cell;
 use crate::domain::{Domain, options};
 use crate::space::Space;
 
@@ -38,6 +39,12 @@ impl<'a> Party<'a> {
     #[must_use]
     pub fn new(space: &'a Space) -> Self {
         Self { domain: space.domain().expect("who waits has a domain") }
+    }
+
+    /// The news of deaths in the domain, for waits that cannot name the thread whose death would matter.
+    #[must_use]
+    pub fn obituary(&self) -> &'a Obituary {
+        cell::obituary(self.domain.obituary())
     }
 }
 
