@@ -142,7 +142,8 @@ impl Domain {
         registry::known(id).map(Self)
     }
 
-    /// The domains that this process has attached, its tree's and others. For who tells a death to all of them.
+    /// All domains that this process has now: its tree's, and others that it made or attached and still has handles of.
+    /// For who tells a death to each of them. Does not wait.
     pub fn attached() -> Vec<Self> {
         registry::attached().into_iter().map(Self).collect()
     }
