@@ -13,6 +13,7 @@
 //!   [`sweep`].
 //! - [`ForeignSegment`]: named memory of other programs, such as Python's `multiprocessing.shared_memory`.
 //! - [`Atomic`]: one number or bool that several processes change at once.
+//! - [`Value`]: a plain value with a lock, always whole, whoever is killed while writing it.
 //! - [`Plain`], the mark of types that may live there, with its derive; [`Flag`], a bool of which every byte is a
 //!   value; [`plain`], between such values and bytes; [`Fingerprint`], what a type looks like in memory.
 //!
@@ -46,7 +47,7 @@
 //! - [`domain`]: the table of participants, in which the death of a thread is proved. Nothing above uses it yet.
 //!
 //! # Not there yet
-//! Values and arrays with locks. Meanwhile, atomics and pipes give order to what happens in a segment.
+//! Arrays with locks. Meanwhile, atomics and pipes give order to what happens in a segment.
 //!
 //! # What it does not do
 //! It does not count references in shared memory: the kernel frees a segment with its last user. It stores no
@@ -64,10 +65,13 @@ mod header;
 mod name;
 mod named;
 mod object;
+mod place;
 pub mod plain;
 mod record;
 mod segment;
 pub mod space;
+mod twin;
+mod value;
 pub mod wait;
 
 #[doc(hidden)]
@@ -84,4 +88,5 @@ pub use plain::Plain;
 pub use procession_macros::{Plain, Shared};
 pub use segment::{ReadSegment, Segment};
 pub use space::{Shape, Shared, Space};
+pub use value::{Value, ValueError, ValueGuard};
 pub use wait::{Party, Wait};
