@@ -14,6 +14,7 @@
 //! - [`ForeignSegment`]: named memory of other programs, such as Python's `multiprocessing.shared_memory`.
 //! - [`Atomic`]: one number or bool that several processes change at once.
 //! - [`Value`]: a plain value with a lock, always whole, whoever is killed while writing it.
+//! - [`Encoded`]: the same for any value that serde can write; [`List`]: slots of mixed type, as Python's `ShareableList`.
 //! - [`Plain`], the mark of types that may live there, with its derive; [`Flag`], a bool of which every byte is a
 //!   value; [`plain`], between such values and bytes; [`Fingerprint`], what a type looks like in memory.
 //!
@@ -57,11 +58,13 @@
 mod atomic;
 pub mod cell;
 pub mod domain;
+mod encoded;
 mod error;
 mod fingerprint;
 mod flag;
 mod foreign;
 mod header;
+mod list;
 mod name;
 mod named;
 mod object;
@@ -73,16 +76,19 @@ pub mod space;
 mod twin;
 mod value;
 pub mod wait;
+mod whole;
 
 #[doc(hidden)]
 pub use plain::__private;
 
 pub use atomic::{Atomic, AtomicBits, AtomicNumber, AtomicValue};
 pub use cell::{Cell, Locked};
+pub use encoded::{Encoded, EncodedError};
 pub use error::{NameError, Refusal, ShmError};
 pub use fingerprint::Fingerprint;
 pub use flag::Flag;
 pub use foreign::ForeignSegment;
+pub use list::{Item, List, ListError};
 pub use named::{Nameable, Named, NamedSegment, sweep};
 pub use plain::Plain;
 pub use procession_macros::{Plain, Shared};
