@@ -44,5 +44,8 @@ impl Method for Threads {
 mod contract {
     mod sync {
         crate::suite::mutex::contract!(none, crate::Threads;);
+        crate::suite::lock::contract!(none, crate::Threads;);
+        crate::suite::rlock::contract!(none, crate::Threads;);
+        crate::suite::condvar::contract!(none, crate::Threads;);
     }
 }

@@ -5,7 +5,10 @@
 //! tests: `suite::mutex::contract!(none, crate::Threads; extra::case …);` in `mod contract { mod sync { … } }`.
 #![allow(dead_code, reason = "each program uses what it needs")]
 
+pub(crate) mod condvar;
+pub(crate) mod lock;
 pub(crate) mod mutex;
+pub(crate) mod rlock;
 
 use std::thread;
 use std::time::Duration;
