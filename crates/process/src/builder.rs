@@ -12,10 +12,10 @@ use procession_sys::message::{Outgoing, SendError};
 use procession_sys::signal::Signal;
 use procession_sys::{Deadline, OsError, limits, socket};
 
-use crate::child;
 use crate::error::{SpawnError, Who};
 use crate::process::{Process, Shared};
 use crate::wire::{self, Body, Start};
+use crate::{child, domain};
 
 /// How long a child may take until it reports, unless set otherwise.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
@@ -98,6 +98,7 @@ impl Builder {
         let ((), handles) = handles::collect(|| Postcard::encode_into(&argument, &mut bytes))
             .map_err(SpawnError::Argument)?;
         let (body, memory) = Body::pack(bytes)?;
+        let domain = domain::to_give()?;
         let started = hook::start(child::enter)?;
         let (sentinel, theirs) = match sentinel(&started) {
             Ok(ends) => ends.unzip(),
@@ -108,6 +109,7 @@ impl Builder {
             name: name.clone(),
             function: child::token(task),
             ignore_interrupt: self.ignore_interrupt,
+            domain: domain.is_some(),
             sentinel: sentinel.is_some(),
             argument: body,
         };
@@ -117,6 +119,7 @@ impl Builder {
         let process = Process::new(Arc::clone(&shared));
         let descriptors: Vec<_> = handles
             .descriptors()
+            .chain(domain.as_ref().map(AsFd::as_fd))
             .chain(theirs.as_ref().map(AsFd::as_fd))
             .chain(memory.as_ref().map(AsFd::as_fd))
             .collect();

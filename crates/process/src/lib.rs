@@ -28,6 +28,7 @@
 
 mod builder;
 mod child;
+mod domain;
 mod error;
 mod failure;
 mod macros;

@@ -67,6 +67,8 @@ pub enum LockError {
     TimedOut(Id),
     /// The calling thread has no place in the domain.
     NoSlot,
+    /// The calling thread took an [`RLock`](crate::RLock) 2³² times, or somebody stored that there.
+    TooDeep,
 }
 
 /// The thread named does not hold the lock.
@@ -157,6 +159,12 @@ impl Lock {
         state(self.word.load(Ordering::Relaxed))
     }
 
+    /// Who holds the lock, and in which state the data is, by one look in the one order of all such looks.
+    pub(crate) fn look(&self) -> (Option<Id>, Protected) {
+        let word = self.word.load(Ordering::SeqCst);
+        (holder(word), state(word))
+    }
+
     fn check(&self, me: Id) -> Result<(), NotHeld> {
         if self.holder() == Some(me) { Ok(()) } else { Err(NotHeld) }
     }
@@ -231,6 +239,7 @@ impl fmt::Display for LockError {
             Self::Deadlock => "taking a lock that this thread holds already",
             Self::TimedOut(_) => "taking a lock: the time is up and another thread holds it",
             Self::NoSlot => "taking a lock: this thread has no place in the domain",
+            Self::TooDeep => "taking a lock: this thread has taken it too often",
         })
     }
 }

@@ -30,11 +30,8 @@ impl RLock {
 
     /// Takes the lock, at once if the calling thread holds it.
     ///
-    /// Who comes back finds [`Protected::Poisoned`](crate::Protected::Poisoned) as long as nobody mended. Else as
-    /// [`Lock::lock`].
-    ///
-    /// # Panics
-    /// If the calling thread came back 2³² times.
+    /// Who comes back finds [`Protected::Poisoned`](crate::Protected::Poisoned) as long as nobody mended, and
+    /// [`LockError::TooDeep`] for the 2³²th time. Else as [`Lock::lock`].
     pub fn lock(
         &self,
         park: &impl Park,
@@ -99,7 +96,7 @@ impl RLock {
     fn again(&self, owners: &impl Owners) -> Result<Held, LockError> {
         let me = owners.me().map_err(|_| LockError::NoSlot)?;
         let depth = self.depth.load(Ordering::Relaxed);
-        let deeper = depth.checked_add(1).expect("an RLock is taken fewer than 2^32 times at once");
+        let deeper = depth.checked_add(1).ok_or(LockError::TooDeep)?;
         self.depth.store(deeper, Ordering::Relaxed);
         Ok(Held { me, state: self.lock.state() })
     }
@@ -150,6 +147,18 @@ mod tests {
         };
         let runs = [None, Some(0)].map(run);
         assert!(runs.iter().all(|&n| n > 100), "{runs:?}");
+    }
+
+    #[test]
+    fn a_depth_without_room_above_it_is_an_error() {
+        let mut d = Director::new(RLock::new());
+        let n = d.spawn(|w: &W| {
+            let me = enter(w).me;
+            w.shared.depth.store(u32::MAX, Ordering::Relaxed);
+            assert_eq!(w.shared.lock(w, w, &Forever), Err(LockError::TooDeep));
+            assert_eq!(w.shared.unlock_all(w, me), Ok(u32::MAX));
+        });
+        d.run_on(n);
     }
 
     #[test]

@@ -15,15 +15,17 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
-use std::thread;
+use std::sync::atomic::AtomicU32;
+use std::{ptr, thread};
 
-use procession_raw::{Exclusive, Held, Id, LockError, Protected, Words};
+use procession_raw::{Exclusive, Held, Id, LockError, Obituary, Protected, Words};
 use procession_sys::fork::{Epoch, epoch};
 use procession_sys::futex::SharedPark;
 
 use crate::domain::Domain;
 use crate::error::{Refusal, ShmError};
-use crate::space::{Shape, Shared, Space};
+use crate::shape::Shape;
+use crate::space::{Shared, Space};
 use crate::wait::{Party, Wait};
 use crate::{Fingerprint, Plain};
 
@@ -35,7 +37,7 @@ use crate::{Fingerprint, Plain};
 /// The data stays as it left it; what the words then say is up to their protocol.
 pub struct Cell<W: Words, T: Plain = ()> {
     space: Space,
-    kind: PhantomData<fn(W, T) -> (W, T)>,
+    kind: PhantomData<(W, T)>,
 }
 
 impl<W: Words, T: Plain> Cell<W, T> {
@@ -96,7 +98,7 @@ unsafe impl<W: Words, T: Plain> Shared for Cell<W, T> {
         let fingerprint = Fingerprint::new(W::NAME, size_of::<W>(), align_of::<W>());
         let fingerprint = fingerprint.field("value", Self::VALUE_AT, T::FINGERPRINT);
         assert!(align_of::<T>() <= 64, "nothing in shared memory is aligned to more than 64 bytes");
-        Shape::of("procession-cell", Self::VALUE_AT + size_of::<T>(), 64, fingerprint).in_domain()
+        Shape::of("", Self::VALUE_AT + size_of::<T>(), 64, fingerprint).in_domain()
     };
 
     fn make(space: Space, value: T) -> Result<Self, ShmError> {
@@ -128,6 +130,13 @@ impl<W: Words, T: Plain> fmt::Debug for Cell<W, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cell").field("space", &self.space).finish_non_exhaustive()
     }
+}
+
+/// The obituary of a domain, as waits want to know it.
+pub(crate) fn obituary(word: &AtomicU32) -> &Obituary {
+    const { assert!(size_of::<Obituary>() == size_of::<AtomicU32>()) };
+    // SAFETY: an obituary is one 32-bit atomic (a `Words`), of which all bytes are values; borrowed as long as the word.
+    unsafe { &*ptr::from_ref(word).cast() }
 }
 
 /// The data of a [`Cell`], while the calling thread holds its lock. Dropping it unlocks, and poisons if the thread began
@@ -163,14 +172,14 @@ impl<'a, W: Exclusive, T: Plain> Locked<'a, W, T> {
 
     /// Says that the data is as it should be: later holders are told nothing.
     pub fn mark_consistent(&self) {
-        self.cell.words().mark_consistent(self.me).expect("a guard holds its lock");
+        // It fails only if somebody has stored over the word.
+        let _ = self.cell.words().mark_consistent(self.me);
     }
 
     /// Gives the lock back, does something, and takes the lock again, however long that takes.
     ///
     /// # Errors
     /// As [`procession_raw::Lock::lock`]; the lock is then not held.
-    #[expect(clippy::type_complexity, reason = "an answer and a guard with its state")]
     pub fn unlocked<R>(self, what: impl FnOnce() -> R) -> (R, Result<(Self, Protected), LockError>) {
         let cell = self.cell;
         drop(self);

@@ -4,6 +4,7 @@
 #![doc = ""]
 #![doc = include_str!("domain/README.md")]
 
+pub(crate) mod deadlock;
 mod error;
 mod handle;
 mod header;
@@ -13,6 +14,7 @@ mod owners;
 mod registry;
 mod report;
 mod table;
+pub(crate) mod waits;
 
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -25,9 +27,11 @@ use procession_sys::futex;
 use procession_sys::identity::ProcessIdentity;
 use procession_sys::life::Registration;
 
+pub use deadlock::{DEADLOCK, DeadlockReport, report_deadlocks};
 pub use error::{DomainError, JoinError};
 pub use options::{OBITUARY, TICK};
 pub use report::{Diagnostics, Occupancy, Participant};
+pub use waits::Waiter;
 
 use table::Table;
 
@@ -136,6 +140,11 @@ impl Domain {
     /// The domain with this id, if this process has it attached.
     pub fn known(id: DomainId) -> Option<Self> {
         registry::known(id).map(Self)
+    }
+
+    /// The domains that this process has attached, its tree's and others. For who tells a death to all of them.
+    pub fn attached() -> Vec<Self> {
+        registry::attached().into_iter().map(Self).collect()
     }
 
     /// Its name, for the headers of the objects in it.

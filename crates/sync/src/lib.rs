@@ -28,3 +28,9 @@ mod rlock;
 mod rwlock;
 mod semaphore;
 mod signals;
+
+pub use condvar::{Condvar, TimedWait, WaitGuard, WaitTimeoutResult};
+pub use error::{Dead, Failed, Guard, LockError, OrRepair, OwnerDied, Participant, Poisoned};
+pub use lock::{Lock, LockGuard};
+pub use mutex::{LockFailed, Mutex, MutexGuard};
+pub use rlock::{RLock, RLockGuard};
