@@ -13,6 +13,8 @@
 //!   [`sweep`].
 //! - [`ForeignSegment`]: named memory of other programs, such as Python's `multiprocessing.shared_memory`.
 //! - [`Atomic`]: one number or bool that several processes change at once.
+//! - [`Value`]: a plain value with a lock, always whole, whoever is killed while writing it.
+//! - [`Encoded`]: the same for any value that serde can write; [`List`]: slots of mixed type, as Python's `ShareableList`.
 //! - [`Plain`], the mark of types that may live there, with its derive; [`Flag`], a bool of which every byte is a
 //!   value; [`plain`], between such values and bytes; [`Fingerprint`], what a type looks like in memory.
 //!
@@ -46,7 +48,7 @@
 //! - [`domain`]: the table of participants, in which the death of a thread is proved. Nothing above uses it yet.
 //!
 //! # Not there yet
-//! Values and arrays with locks. Meanwhile, atomics and pipes give order to what happens in a segment.
+//! Arrays with locks. Meanwhile, atomics and pipes give order to what happens in a segment.
 //!
 //! # What it does not do
 //! It does not count references in shared memory: the kernel frees a segment with its last user. It stores no
@@ -56,34 +58,43 @@
 mod atomic;
 pub mod cell;
 pub mod domain;
+mod encoded;
 mod error;
 mod fingerprint;
 mod flag;
 mod foreign;
 mod header;
+mod list;
 mod name;
 mod named;
 mod object;
+mod place;
 pub mod plain;
 mod record;
 mod segment;
 mod shape;
 pub mod space;
+mod twin;
+mod value;
 pub mod wait;
+mod whole;
 
 #[doc(hidden)]
 pub use plain::__private;
 
 pub use atomic::{Atomic, AtomicBits, AtomicNumber, AtomicValue};
 pub use cell::{Cell, Locked};
+pub use encoded::{Encoded, EncodedError};
 pub use error::{NameError, Refusal, ShmError};
 pub use fingerprint::Fingerprint;
 pub use flag::Flag;
 pub use foreign::ForeignSegment;
+pub use list::{Item, List, ListError};
 pub use named::{Nameable, Named, NamedSegment, sweep};
 pub use plain::Plain;
 pub use procession_macros::{Plain, Shared};
 pub use segment::{ReadSegment, Segment};
 pub use shape::Shape;
 pub use space::{Shared, Space};
+pub use value::{Value, ValueError, ValueGuard};
 pub use wait::{Party, Wait};
