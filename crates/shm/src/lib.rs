@@ -52,6 +52,7 @@
 //! pointers, and no type with invalid bit patterns.
 #![deny(unsafe_code)]
 
+mod array;
 mod atomic;
 pub mod cell;
 pub mod domain;
@@ -72,6 +73,7 @@ pub mod wait;
 #[doc(hidden)]
 pub use plain::__private;
 
+pub use array::{Array, ArrayError, ArrayRead, ArrayWrite, Part, Parts};
 pub use atomic::{Atomic, AtomicBits, AtomicNumber, AtomicValue};
 pub use cell::{Cell, Locked};
 pub use error::{NameError, Refusal, ShmError};
