@@ -7,6 +7,7 @@
 //! * [`Lock`]: a word that says who holds it, so that a dead holder is followed by somebody who knows of the death;
 //! * [`RLock`]: the same with a depth, for a holder that takes it again;
 //! * [`RwLock`]: many who read or one who writes;
+//! * [`Once`]: what one thread does while the others wait, and the next one if it dies;
 //! * [`Event`]: a flag to wait for, which a quick set and clear lets nobody miss;
 //! * [`Condvar`]: waiting for a change under a lock; [`Obituary`]: the news that somebody died meanwhile;
 //! * [`Semaphore`]: permits that know their holders, so that those of the dead come back; [`Tokens`]: a counter whose
@@ -30,6 +31,7 @@ mod event_count;
 mod limit;
 mod lock;
 mod obituary;
+mod once;
 mod owners;
 mod park;
 mod rlock;
@@ -47,6 +49,7 @@ pub use event_count::EventCount;
 pub use limit::{Forever, Limit};
 pub use lock::{Held, Lock, LockError, NotHeld, Protected};
 pub use obituary::Obituary;
+pub use once::{Begin, Once};
 pub use owners::{Id, NoSlot, Owners};
 pub use park::{Park, Waited};
 pub use rlock::RLock;

@@ -338,7 +338,7 @@ impl<const N: usize> RwLock<N> {
 /// Where the word of a thread is: neighbouring slots lie in different cache lines.
 fn index<const N: usize>(id: Id) -> usize {
     let slot = id.slot() as usize;
-    let lines = if N % LINE == 0 { N / LINE } else { 1 };
+    let lines = if N.is_multiple_of(LINE) { N / LINE } else { 1 };
     if slot < N { slot % lines * LINE + slot / lines } else { N }
 }
 

@@ -6,8 +6,8 @@
 //! traits are sealed, so only this file says which types these are; the types assert their layout where they are defined.
 
 use crate::{
-    Condvar, Event, EventCount, Held, Id, Limit, Lock, LockError, Meeting, NotHeld, Obituary, Owners, Park,
-    Permit, Place, Protected, RLock, RwLock, Tokens,
+    Condvar, Event, EventCount, Held, Id, Limit, Lock, LockError, Meeting, NotHeld, Obituary, Once, Owners,
+    Park, Permit, Place, Protected, RLock, RwLock, Tokens,
 };
 
 /// A type of this crate that lives in shared memory, where anybody may write it at any time.
@@ -153,7 +153,7 @@ macro_rules! words {
     )+ };
 }
 
-words!(Condvar, Event, EventCount, Lock, Meeting, Obituary, Permit, Place, RLock, Tokens);
+words!(Condvar, Event, EventCount, Lock, Meeting, Obituary, Once, Permit, Place, RLock, Tokens);
 
 impl<const N: usize> sealed::Sealed for RwLock<N> {}
 impl<const N: usize> Words for RwLock<N> {
