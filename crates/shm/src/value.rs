@@ -23,7 +23,8 @@ use crate::Fingerprint;
 use crate::error::ShmError;
 use crate::place::Place;
 use crate::plain::{self, Plain};
-use crate::space::{self, Shape, Shared, Space};
+use crate::shape::Shape;
+use crate::space::{self, Shared, Space};
 use crate::twin::{self, Twin};
 use crate::wait::Wait;
 
