@@ -71,7 +71,8 @@ impl<R> Peer<R> {
 pub(crate) struct Victim {
     pub(crate) stage: Atomic<u32>,
     pub(crate) pid: u32,
-    pub(crate) die: Box<dyn FnOnce(&Atomic<u32>)>,
+    /// Kills it if told so, and waits until it is gone.
+    pub(crate) finish: Box<dyn FnOnce(&Atomic<u32>, bool)>,
 }
 
 impl Victim {
@@ -83,8 +84,13 @@ impl Victim {
 
     /// Kills it, and waits until it is gone; says what the number of its process was.
     pub(crate) fn die(self) -> u32 {
-        (self.die)(&self.stage);
+        (self.finish)(&self.stage, true);
         self.pid
+    }
+
+    /// Waits for the end of one that was spared: it ends by itself.
+    pub(crate) fn end(self) {
+        (self.finish)(&self.stage, false);
     }
 }
 
