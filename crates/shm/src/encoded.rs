@@ -24,6 +24,7 @@ use procession_codec::{Codec, Message, Postcard, handles};
 use procession_sys::Deadline;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::Fingerprint;
 use crate::domain::Domain;
 use crate::error::{NameError, Refusal, ShmError};
 use crate::named::sealed::Parts;
@@ -31,7 +32,7 @@ use crate::place::{Hold, Place, WORD};
 use crate::space::Space;
 use crate::twin::{self, Twin};
 use crate::wait::Wait;
-use crate::{Fingerprint, whole};
+use crate::whole::{self, Kind};
 
 pub use error::EncodedError;
 
@@ -85,7 +86,7 @@ impl<T: Message, C: Codec> Encoded<T, C> {
         }
         // A sum beyond any memory is refused like one just below it.
         let len = capacity.saturating_mul(2).saturating_add(Place::len(N_WORDS_EMPTY));
-        let this = Self::find(whole::create("procession-encoded", Self::fingerprint(), len)?)?;
+        let this = Self::find(whole::create(Self::kind(), len)?)?;
         store(this.twin().first(), &encoded);
         Ok(this)
     }
@@ -241,9 +242,10 @@ impl<T: Message, C: Codec> Encoded<T, C> {
         Twin::new(self.place.words())
     }
 
-    fn fingerprint() -> Fingerprint {
+    fn kind() -> Kind {
         let codec = Fingerprint::new(C::NAME, 0, WORD);
-        Fingerprint::new("Encoded", 0, WORD).field(type_name::<T>(), 0, codec)
+        let fingerprint = Fingerprint::new("Encoded", 0, WORD).field(type_name::<T>(), 0, codec);
+        Kind { name: "procession-encoded", fingerprint }
     }
 
     /// What another process has made: its length says how much room there is.
@@ -300,7 +302,7 @@ impl<T: Message, C: Codec> TryFrom<OwnedFd> for Encoded<T, C> {
 
 impl<T: Message, C: Codec> AsFd for Encoded<T, C> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.place.space().object().as_fd()
+        self.place.space().as_fd()
     }
 }
 
@@ -310,7 +312,7 @@ impl<T: Message, C: Codec> Parts for Encoded<T, C> {
     }
 
     fn from_parts(memory: OwnedFd, domain: Option<Domain>) -> Result<Self, ShmError> {
-        Self::find(whole::adopt(memory, domain, Self::fingerprint())?)
+        Self::find(whole::adopt(memory, domain, Self::kind())?)
     }
 }
 
@@ -322,6 +324,6 @@ impl<T: Message, C: Codec> Serialize for Encoded<T, C> {
 
 impl<'de, T: Message, C: Codec> Deserialize<'de> for Encoded<T, C> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        whole::deserialize(deserializer, Self::fingerprint(), Self::find)
+        whole::deserialize(deserializer, Self::kind(), Self::find)
     }
 }

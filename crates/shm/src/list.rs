@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 use procession_sys::Deadline;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::Fingerprint;
 use crate::domain::Domain;
 use crate::error::{NameError, Refusal, ShmError};
 use crate::named::sealed::Parts;
@@ -32,7 +33,7 @@ use crate::place::{Place, WORD};
 use crate::space::Space;
 use crate::twin::{self, Twin};
 use crate::wait::Wait;
-use crate::{Fingerprint, whole};
+use crate::whole::{self, Kind};
 
 pub use error::ListError;
 pub use item::Item;
@@ -76,7 +77,7 @@ pub struct List {
     slots: Arc<[Range<usize>]>,
 }
 
-const FINGERPRINT: Fingerprint = Fingerprint::new("List", 0, WORD);
+const KIND: Kind = Kind { name: "procession-list", fingerprint: Fingerprint::new("List", 0, WORD) };
 
 impl List {
     /// Makes a list of these items. Each slot has room for what was in it at first: see the type.
@@ -113,7 +114,7 @@ impl List {
     ) -> Result<Self, ListError> {
         let n_words = n_words.saturating_add(n_slots).saturating_add(1);
         let len = n_words.saturating_add(1).saturating_mul(WORD);
-        let place = Place::new(whole::create("procession-list", FINGERPRINT, len)?, n_words)?;
+        let place = Place::new(whole::create(KIND, len)?, n_words)?;
         let (number, table) = place.words().split_first().expect("there is a word for the number of slots");
         number.store(n_slots as u64, Relaxed);
         for (word, capacity) in table.iter().zip(capacities) {
@@ -301,7 +302,7 @@ impl TryFrom<OwnedFd> for List {
 
 impl AsFd for List {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.place.space().object().as_fd()
+        self.place.space().as_fd()
     }
 }
 
@@ -311,7 +312,7 @@ impl Parts for List {
     }
 
     fn from_parts(memory: OwnedFd, domain: Option<Domain>) -> Result<Self, ShmError> {
-        Self::find(whole::adopt(memory, domain, FINGERPRINT)?)
+        Self::find(whole::adopt(memory, domain, KIND)?)
     }
 }
 
@@ -323,6 +324,6 @@ impl Serialize for List {
 
 impl<'de> Deserialize<'de> for List {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        whole::deserialize(deserializer, FINGERPRINT, Self::find)
+        whole::deserialize(deserializer, KIND, Self::find)
     }
 }

@@ -23,7 +23,8 @@ use crate::Fingerprint;
 use crate::error::ShmError;
 use crate::place::Place;
 use crate::plain::{self, Plain};
-use crate::space::{self, Shape, Shared, Space};
+use crate::shape::Shape;
+use crate::space::{self, Shared, Space};
 use crate::twin::{self, Twin};
 use crate::wait::Wait;
 
@@ -367,7 +368,7 @@ impl<T: Plain> TryFrom<OwnedFd> for Value<T> {
 
 impl<T: Plain> AsFd for Value<T> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.place.space().object().as_fd()
+        self.place.space().as_fd()
     }
 }
 

@@ -14,19 +14,25 @@ use crate::error::ShmError;
 use crate::object::{Access, Object};
 use crate::space::Space;
 
+/// What such an object is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kind {
+    /// For people, in `/proc` and in reports of waits.
+    pub(crate) name: &'static str,
+    pub(crate) fingerprint: Fingerprint,
+}
+
 /// Memory of its own, all zero, for users whose deaths matter.
-pub(crate) fn create(label: &str, fingerprint: Fingerprint, len: usize) -> Result<Space, ShmError> {
+pub(crate) fn create(kind: Kind, len: usize) -> Result<Space, ShmError> {
+    let Kind { name, fingerprint } = kind;
     let domain = Domain::current()?;
-    Ok(Space::whole(Object::create_in(Some(domain), label, fingerprint, len)?))
+    Ok(Space::whole(Object::create_in(Some(domain), name, fingerprint, len)?, name))
 }
 
 /// What came by other ways than a message.
-pub(crate) fn adopt(
-    fd: OwnedFd,
-    domain: Option<Domain>,
-    fingerprint: Fingerprint,
-) -> Result<Space, ShmError> {
-    Ok(Space::whole(Object::adopt_in(domain, fd, Some(fingerprint), Access::Write)?))
+pub(crate) fn adopt(fd: OwnedFd, domain: Option<Domain>, kind: Kind) -> Result<Space, ShmError> {
+    let object = Object::adopt_in(domain, fd, Some(kind.fingerprint), Access::Write)?;
+    Ok(Space::whole(object, kind.name))
 }
 
 /// How it looks in a message.
@@ -47,10 +53,10 @@ pub(crate) fn serialize<S: Serializer>(space: &Space, serializer: S) -> Result<S
 /// Takes it out of the message that is being decoded, and makes a handle of it.
 pub(crate) fn deserialize<'de, T, D: Deserializer<'de>>(
     deserializer: D,
-    fingerprint: Fingerprint,
+    kind: Kind,
     find: impl FnOnce(Space) -> Result<T, ShmError>,
 ) -> Result<T, D::Error> {
     let Sent { object, domain } = Sent::deserialize(deserializer)?;
     let fd = handles::take(object).map_err(ShmError::Handle);
-    fd.and_then(|fd| adopt(fd, domain, fingerprint)).and_then(find).map_err(de::Error::custom)
+    fd.and_then(|fd| adopt(fd, domain, kind)).and_then(find).map_err(de::Error::custom)
 }
