@@ -245,7 +245,7 @@ impl<T: Message, C: Codec> Encoded<T, C> {
     fn kind() -> Kind {
         let codec = Fingerprint::new(C::NAME, 0, WORD);
         let fingerprint = Fingerprint::new("Encoded", 0, WORD).field(type_name::<T>(), 0, codec);
-        Kind { name: "Encoded", fingerprint }
+        Kind { name: "procession-encoded", fingerprint }
     }
 
     /// What another process has made: its length says how much room there is.
@@ -302,7 +302,7 @@ impl<T: Message, C: Codec> TryFrom<OwnedFd> for Encoded<T, C> {
 
 impl<T: Message, C: Codec> AsFd for Encoded<T, C> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.place.space().object().as_fd()
+        self.place.space().as_fd()
     }
 }
 

@@ -77,7 +77,7 @@ pub struct List {
     slots: Arc<[Range<usize>]>,
 }
 
-const KIND: Kind = Kind { name: "List", fingerprint: Fingerprint::new("List", 0, WORD) };
+const KIND: Kind = Kind { name: "procession-list", fingerprint: Fingerprint::new("List", 0, WORD) };
 
 impl List {
     /// Makes a list of these items. Each slot has room for what was in it at first: see the type.
@@ -302,7 +302,7 @@ impl TryFrom<OwnedFd> for List {
 
 impl AsFd for List {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.place.space().object().as_fd()
+        self.place.space().as_fd()
     }
 }
 

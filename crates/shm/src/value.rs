@@ -368,7 +368,7 @@ impl<T: Plain> TryFrom<OwnedFd> for Value<T> {
 
 impl<T: Plain> AsFd for Value<T> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.place.space().object().as_fd()
+        self.place.space().as_fd()
     }
 }
 

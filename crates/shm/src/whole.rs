@@ -17,14 +17,15 @@ use crate::space::Space;
 /// What such an object is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Kind {
+    /// For people, in `/proc` and in reports of waits.
     pub(crate) name: &'static str,
     pub(crate) fingerprint: Fingerprint,
 }
 
 /// Memory of its own, all zero, for users whose deaths matter.
 pub(crate) fn create(kind: Kind, len: usize) -> Result<Space, ShmError> {
-    let domain = Domain::current()?;
     let Kind { name, fingerprint } = kind;
+    let domain = Domain::current()?;
     Ok(Space::whole(Object::create_in(Some(domain), name, fingerprint, len)?, name))
 }
 
