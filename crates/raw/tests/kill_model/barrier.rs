@@ -122,7 +122,7 @@ const fn arrival(state: u8) -> u8 {
 }
 
 const fn guest(state: u8) -> u8 {
-    GUEST | state / GENERATION
+    GUEST | (state / GENERATION)
 }
 
 const fn next(state: u8) -> u8 {
