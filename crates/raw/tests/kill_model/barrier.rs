@@ -2,15 +2,18 @@
 //!
 //! | places | function |
 //! |---|---|
-//! | `WAIT`, `ARRIVE`, `LOOK`, `ALL`, `SLEEP` | `Barrier::wait` |
+//! | `WAIT`, `ARRIVE` | `Barrier::wait` |
+//! | `WAIT`, `PLACE`, `PLACE_STATE`, `PLACE_TAKE` | `Barrier::wait_as_guest`, with `Place::arrive_as_guest` |
+//! | `LOOK`, `FULL`, `FULL_ARRIVED`, `ALL`, `SLEEP` | `Barrier::until_ended`, with `is_full` and `has_met` |
 //! | `ENROLL`, `WATCH` | `Barrier::watch` |
 //! | `DEAD`, `ARRIVED` | `Barrier::missing` |
 //! | `PASS`, `PASS_ON` | `Barrier::pass_on` |
 //! | `END`, and `ALL` of the event count | `Barrier::end` |
 //! | `ABORT` | `Barrier::abort` |
 //!
-//! All parties are attached from the beginning, and there is no reset: who finds the barrier broken goes away. How each
-//! generation ended is noted beside the words when the first party returns from it.
+//! The parties are attached from the beginning, so that the words that say so are read in the step that needs them. The
+//! other places are for guests. There is no reset: who finds the barrier broken goes away. How each generation ended and
+//! how many met in it is noted beside the words.
 
 use crate::event_count;
 use crate::lock;
@@ -19,6 +22,8 @@ use crate::search::Model;
 
 #[path = "cases/barrier.rs"]
 mod cases;
+#[path = "barrier_guests.rs"]
+mod guests;
 
 const BROKEN: u8 = 1;
 const RESET: u8 = 1 << 1;
@@ -26,14 +31,19 @@ const GENERATION: u8 = 1 << 2;
 
 const STATE: usize = 0;
 const QUEUE: usize = 1;
-const ARRIVALS: usize = 2;
-/// Notes: how each generation ended.
+/// Of attached parties, when they arrived; of other places, the word `party`.
+const PLACES: usize = 2;
+/// Notes: how each generation ended, and how many met in it.
 const ENDS: usize = 6;
 const MET: u8 = 1;
 const UNMET: u8 = 2;
+const ONE_MET: u8 = 4;
+
+const GUEST: u8 = 1 << 7;
 
 /// Registers: the state in which the wait began, the record, whom the sleeper watches (bits), the party that the pass
-/// has come to, what the exchange of the state is for, whether the call has slept, the round.
+/// has come to, what the exchange of the state is for, whether the call has slept, the round, whether a guest has arrived,
+/// and the word of a place as it was read.
 const BEGAN: usize = 0;
 const RECORD: usize = 1;
 const LIVES: usize = 2;
@@ -41,6 +51,8 @@ const AT: usize = 3;
 const ENDING: usize = event_count::FREE;
 const SLEPT: usize = ENDING + 1;
 const ROUND: usize = ENDING + 2;
+const HERE: usize = ENDING + 3;
+const SEEN: usize = ENDING + 4;
 
 const BY_MEETING: u8 = 1;
 const BY_DEATH: u8 = 2;
@@ -62,6 +74,11 @@ const END: u8 = WAIT + 11;
 const ABORT: u8 = WAIT + 12;
 /// No place of its own: what comes next.
 const ENDED: u8 = WAIT + 13;
+const PLACE: u8 = WAIT + 14;
+const PLACE_STATE: u8 = WAIT + 15;
+const PLACE_TAKE: u8 = WAIT + 16;
+const FULL: u8 = WAIT + 17;
+const FULL_ARRIVED: u8 = WAIT + 18;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Twin {
@@ -82,12 +99,17 @@ enum Twin {
     NoPassOn,
     /// A party takes the arrivals of others for granted.
     NoLook,
+    /// A guest takes a place by a store.
+    GuestStores,
     Count(event_count::Broken),
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Barriers {
     parties: usize,
+    /// Places besides those of the parties, and who comes for them.
+    free: usize,
+    guests: usize,
     rounds: u8,
     limits: usize,
     /// Whether there is somebody besides the parties, who aborts.
@@ -99,21 +121,48 @@ const fn arrival(state: u8) -> u8 {
     state & !(BROKEN | RESET) | 1
 }
 
+const fn guest(state: u8) -> u8 {
+    GUEST | (state / GENERATION)
+}
+
 const fn next(state: u8) -> u8 {
     (state & !(BROKEN | RESET)).wrapping_add(GENERATION)
 }
 
 impl Barriers {
+    fn places(&self) -> usize {
+        self.parties + self.free
+    }
+
+    fn begin(&self, cpu: &mut Cpu<'_>) {
+        self.again(cpu);
+        for register in [BEGAN, SLEPT, HERE] {
+            cpu.set(register, 0);
+        }
+        cpu.go(WAIT);
+    }
+
+    fn look_for_all(&self, cpu: &mut Cpu<'_>) {
+        cpu.set(AT, 0);
+        let never = self.twin == Twin::OnlyTheLastEnds && cpu.get(SLEPT) != 0;
+        cpu.go(if never { DEAD } else { ALL });
+    }
+
     fn wait(&self, cpu: &mut Cpu<'_>) {
         let began = cpu.get(BEGAN);
         match cpu.pc() {
             WAIT => {
                 let state = cpu.load(STATE);
                 cpu.set(BEGAN, state);
-                if state & BROKEN == 0 { cpu.go(ARRIVE) } else { self.back(cpu, UNMET) }
+                if state & BROKEN != 0 {
+                    return self.back(cpu, UNMET);
+                }
+                let is_guest = self.is_guest(cpu.me);
+                cpu.set(AT, if is_guest { self.parties as u8 } else { 0 });
+                cpu.go(if is_guest { PLACE } else { ARRIVE });
             }
             ARRIVE => {
-                cpu.store(ARRIVALS + cpu.me, arrival(began));
+                cpu.store(PLACES + cpu.me, arrival(began));
                 self.again(cpu);
             }
             ENROLL => {
@@ -139,7 +188,7 @@ impl Barriers {
                 if now == began {
                     self.looks(cpu);
                 } else {
-                    self.back(cpu, if now & !BROKEN == next(began) { MET } else { UNMET });
+                    self.back(cpu, if now == began | BROKEN { UNMET } else { MET });
                 }
             }
             SLEEP => self.sleep(cpu),
@@ -177,10 +226,13 @@ impl Barriers {
     }
 
     fn looks(&self, cpu: &mut Cpu<'_>) {
-        let never = self.twin == Twin::OnlyTheLastEnds && cpu.get(SLEPT) != 0;
-        cpu.go(if never { DEAD } else { ALL });
         if self.twin == Twin::NoLook {
             self.end_by(cpu, BY_MEETING);
+        } else if self.looks_for_a_place(cpu) {
+            cpu.set(AT, self.parties as u8);
+            cpu.go(FULL);
+        } else {
+            self.look_for_all(cpu);
         }
     }
 
@@ -189,8 +241,9 @@ impl Barriers {
         let first = self.twin == Twin::ArrivalBeforeDeath;
         match cpu.pc() {
             ALL => {
-                let has_arrived = cpu.load(ARRIVALS + usize::from(party)) == mine;
-                if has_arrived && usize::from(party) + 1 == self.parties {
+                let word = cpu.load(PLACES + usize::from(party));
+                let has_arrived = self.has_arrived(party.into(), word, cpu.get(BEGAN));
+                if has_arrived && usize::from(party) + 1 == self.places() {
                     self.end_by(cpu, BY_MEETING);
                 } else if has_arrived {
                     cpu.set(AT, party + 1);
@@ -204,7 +257,7 @@ impl Barriers {
                 (true, false) => cpu.go(ARRIVED),
                 (false, _) => self.pass(cpu, if first { ARRIVED } else { DEAD }, SLEEP),
             },
-            ARRIVED => match (cpu.load(ARRIVALS + usize::from(party)) == mine, first) {
+            ARRIVED => match (cpu.load(PLACES + usize::from(party)) == mine, first) {
                 (false, true) => cpu.go(DEAD),
                 (false, false) => self.end_by(cpu, BY_DEATH),
                 (true, _) => self.pass(cpu, if first { ARRIVED } else { DEAD }, SLEEP),
@@ -260,8 +313,7 @@ impl Barriers {
             _ => self.again(cpu),
         }
         if is_ours && ending == BY_DEATH {
-            let is_missing =
-                |p: usize| cpu.state.is_dead(p) && cpu.state.word(ARRIVALS + p) != arrival(began);
+            let is_missing = |p: usize| cpu.state.is_dead(p) && cpu.state.word(PLACES + p) != arrival(began);
             let is_right = (0..self.parties).any(is_missing);
             cpu.check(is_right, "broken though everybody who died had arrived");
         }
@@ -269,22 +321,30 @@ impl Barriers {
 
     /// The call returns.
     fn back(&self, cpu: &mut Cpu<'_>, end: u8) {
+        if end == MET && self.looks_for_a_place(cpu) {
+            // It was the meeting of others.
+            return self.begin(cpu);
+        }
         let began = cpu.get(BEGAN);
         let note = ENDS + usize::from(began / GENERATION);
+        assert!(note < ENDS + 12);
         let before = cpu.state.word(note);
-        cpu.check(before == 0 || before == end, "some met and some did not");
-        cpu.state.note(note, end);
-        let have_arrived = (0..self.parties).all(|p| cpu.state.word(ARRIVALS + p) >= arrival(began));
+        cpu.check(before == 0 || before % ONE_MET == end, "some met and some did not");
+        let met = if end == MET { before / ONE_MET + 1 } else { 0 };
+        cpu.state.note(note, end + met * ONE_MET);
+        cpu.check(usize::from(met) <= self.places(), "more met than there are places");
+        let arrived = |place: usize| {
+            let word = cpu.state.word(PLACES + place);
+            if place < self.parties { word >= arrival(began) } else { word >= guest(began) }
+        };
+        let have_arrived = (0..self.places()).all(arrived);
         cpu.check(end == UNMET || have_arrived, "a meeting without all parties");
         let round = cpu.get(ROUND) + 1;
         if end == UNMET || round == self.rounds {
             return cpu.done();
         }
-        self.again(cpu);
-        cpu.set(BEGAN, 0);
-        cpu.set(SLEPT, 0);
+        self.begin(cpu);
         cpu.set(ROUND, round);
-        cpu.go(WAIT);
     }
 }
 
@@ -294,9 +354,10 @@ impl Model for Barriers {
     }
 
     fn begin(&self) -> State {
-        let mut state = State::new(self.parties + usize::from(self.abort), WAIT);
+        let n = self.parties + self.guests;
+        let mut state = State::new(n + usize::from(self.abort), WAIT);
         if self.abort {
-            state.set_pc(self.parties, ABORT);
+            state.set_pc(n, ABORT);
         }
         state
     }
@@ -310,6 +371,7 @@ impl Model for Barriers {
                 if state & BROKEN == 0 { self.end_by(cpu, BY_ABORT) } else { cpu.done() }
             }
             WAIT..END => self.wait(cpu),
+            PLACE..=FULL_ARRIVED => self.guest(cpu),
             _ => {
                 let count =
                     if let Twin::Count(broken) = self.twin { broken } else { event_count::Broken::Nothing };
@@ -326,8 +388,18 @@ impl Model for Barriers {
         }
     }
 
+    fn may_rest(&self, state: &State, p: usize) -> bool {
+        let began = state.register(p, BEGAN);
+        let is_missing = |p: usize| state.is_dead(p) && state.word(PLACES + p) != arrival(began);
+        let has_place = |place: usize| self.has_arrived(place, state.word(PLACES + place), began);
+        let may_sleep =
+            !self.is_guest(p) || state.register(p, HERE) != 0 || (self.parties..self.places()).all(has_place);
+        let goes_on = self.have_arrived(state, began) || (0..self.parties).any(is_missing);
+        self.guests > 0 && state.word(STATE) == began && may_sleep && !goes_on
+    }
+
     fn has_limit(&self, p: usize) -> bool {
-        (self.parties - self.limits..self.parties).contains(&p)
+        self.limits > 0 && (self.parties - self.limits..self.parties).contains(&p)
     }
 
     fn place(&self, pc: u8) -> &'static str {
@@ -342,6 +414,10 @@ impl Model for Barriers {
             ARRIVED => "wait: looking for the missing",
             SLEEP => "wait: going to sleep",
             PASS | PASS_ON => "wait: passing the obituary on",
+            PLACE => "guest: looking at a place",
+            PLACE_STATE => "guest: looking at the state",
+            PLACE_TAKE => "guest: taking a place",
+            FULL | FULL_ARRIVED => "guest: looking whether all places are taken",
             END => "the exchange of the state",
             ABORT => "abort: reading the state",
             _ => event_count::place(pc),

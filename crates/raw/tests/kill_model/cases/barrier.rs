@@ -5,7 +5,7 @@ use crate::is_long;
 use crate::search::{Bounds, Report, search};
 
 const fn barriers(parties: usize, rounds: u8) -> Barriers {
-    Barriers { parties, rounds, limits: 0, abort: false, twin: Twin::Nothing }
+    Barriers { parties, free: 0, guests: 0, rounds, limits: 0, abort: false, twin: Twin::Nothing }
 }
 
 fn run(barriers: Barriers, kills: u8, ticks: bool) -> Report {
@@ -55,6 +55,47 @@ fn without_ticks_two_kills() {
 fn without_ticks_the_aborter_is_killed() {
     run(Barriers { abort: true, ..barriers(2, 1) }, 1, false)
         .needs_the_tick_after_kills_at(&["notify all: the look", "notify all: the step"]);
+}
+
+const fn with_guests(parties: usize, free: usize, guests: usize) -> Barriers {
+    Barriers { free, guests, ..barriers(parties, 1) }
+}
+
+#[test]
+fn guests_one_kill() {
+    run(with_guests(1, 1, 1), 1, true).holds();
+    run(with_guests(1, 1, 2), 1, true).holds();
+    run(with_guests(1, 2, 2), 1, true).holds();
+    run(with_guests(2, 1, 1), 1, true).holds();
+    run(Barriers { rounds: 2, ..with_guests(1, 1, 1) }, 1, true).holds();
+}
+
+#[test]
+fn without_ticks_guests_and_nobody_dies() {
+    run(with_guests(1, 1, 2), 0, false).holds();
+    run(with_guests(1, 2, 2), 0, false).holds();
+    run(with_guests(2, 1, 1), 0, false).holds();
+    run(Barriers { rounds: 2, ..with_guests(1, 1, 1) }, 0, false).holds();
+}
+
+#[test]
+fn without_ticks_a_guest_is_killed() {
+    // The guest, last to arrive, until it woke the others: nobody watches it.
+    run(with_guests(2, 1, 1), 1, false).needs_the_tick_after_kills_at(&[
+        "wait: recording the count",
+        "wait: watching a party",
+        "wait: looking at the state",
+        "wait: looking whether all have arrived",
+        "the exchange of the state",
+        "notify all: the look",
+        "notify all: the step",
+    ]);
+}
+
+#[test]
+fn broken_guest_that_stores_is_found() {
+    run(Barriers { twin: Twin::GuestStores, ..with_guests(1, 1, 2) }, 0, true)
+        .violates("more met than there are places");
 }
 
 fn twin(twin: Twin, parties: usize) -> Barriers {
