@@ -73,6 +73,11 @@ mod tests {
     }
 
     #[test]
+    fn a_full_ring_makes_its_sender_wait() {
+        counted(crate::ring::tests::a_full_ring_makes_its_sender_wait::<Hybrid>);
+    }
+
+    #[test]
     fn who_sleeps_is_woken_there_and_back() {
         counted(|| {
             let mut peer = crate::ring::echo::<Hybrid>(4096, Placement::Anywhere);

@@ -231,17 +231,32 @@ impl<W: Wait> Peer<W> {
 pub(crate) mod tests {
     use super::*;
 
-    /// Messages of all lengths, many times around a small ring, each with contents of its own.
+    /// Of all lengths, each with contents of its own.
+    fn message(n: usize) -> Vec<u8> {
+        (0..n * 37 % 1900).map(|at| (at + n) as u8).collect()
+    }
+
+    /// Many times around a small ring.
     pub(crate) fn messages_arrive_whole_and_in_order<W: Wait>() {
         let mut peer = echo::<W>(4096, Placement::Anywhere);
-        let message = |n: usize| (0..n * 37 % 1900).map(|at| (at + n) as u8).collect::<Vec<_>>();
         for n in 0..500 {
             peer.to.send(&message(n));
-            // Two on the way now and then, so that the sender finds the ring full.
             if n % 2 == 1 {
                 assert!(peer.from.recv(|bytes| bytes == message(n - 1)), "message {}", n - 1);
                 assert!(peer.from.recv(|bytes| bytes == message(n)), "message {n}");
             }
         }
+    }
+
+    /// The ring is full before the receiver is there.
+    pub(crate) fn a_full_ring_makes_its_sender_wait<W: Wait>() {
+        const N: usize = 500;
+        let mut peer = peer::<W>(4096, Placement::Anywhere, |mut to, mut from| {
+            let right = (0..N).filter(|n| from.recv(|bytes| bytes == message(*n))).count();
+            to.send(&right.to_ne_bytes());
+            from.recv(|_| ());
+        });
+        (0..N).for_each(|n| peer.to.send(&message(n)));
+        assert!(peer.from.recv(|bytes| bytes == N.to_ne_bytes()));
     }
 }

@@ -32,4 +32,9 @@ mod tests {
     fn messages_arrive_whole_and_in_order() {
         counted(crate::ring::tests::messages_arrive_whole_and_in_order::<Spin>);
     }
+
+    #[test]
+    fn a_full_ring_makes_its_sender_wait() {
+        counted(crate::ring::tests::a_full_ring_makes_its_sender_wait::<Spin>);
+    }
 }

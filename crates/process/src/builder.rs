@@ -28,7 +28,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(10);
 ///
 /// The child sees the caller's environment, directory, limits and stdio of this moment, and no other descriptors.
 ///
-/// Errors: the argument does not encode, or no process could be started. See [`Builder`] for settings.
+/// Errors: the argument does not encode, or no process could be started; the first child of a tree also needs half a
+/// mebibyte for what the tree [shares](crate). See [`Builder`] for settings.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -80,7 +81,8 @@ impl Builder {
     }
 
     /// How long the child may take from its start until it reports (default 10 s). One that takes longer is killed by
-    /// whoever waits for it, who gets [`JoinError::NoHandshake`](crate::JoinError::NoHandshake).
+    /// whoever waits for it, who gets [`JoinError::NoHandshake`](crate::JoinError::NoHandshake), or in the background if it
+    /// was [detached](Process::detach).
     pub fn start_timeout(mut self, timeout: Duration) -> Self {
         self.start_timeout = timeout;
         self

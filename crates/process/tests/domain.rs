@@ -1,6 +1,6 @@
 //! The first child's domain, and the obituary: who learns of a child's death wakes who sleeps on it, before the death is
-//! reported. Each test is played in processes that have no domain yet: with all that the kernel gives, without pidfds, and
-//! where it does not mark the dead.
+//! reported. Each test is played in processes that have no domain yet: with all that the kernel gives, without pidfds,
+//! and where it does not mark the dead.
 
 use std::os::fd::AsFd;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};

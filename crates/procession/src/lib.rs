@@ -44,10 +44,11 @@ pub use procession_codec as codec;
 pub use procession_pipe as pipe;
 pub use procession_pool as pool;
 pub use procession_process as process;
+pub use procession_sync as sync;
 
 /// Shared memory: see the crate's own page.
 pub mod shm {
-    pub use procession_macros::PlainInUmbrella as Plain;
+    pub use procession_macros::{PlainInUmbrella as Plain, SharedInUmbrella as Shared};
     pub use procession_shm::*;
 }
 

@@ -22,7 +22,8 @@ use procession_raw::{Exclusive, Held, Id, LockError, Obituary, Protected, Words}
 use procession_sys::fork::{Epoch, epoch};
 use procession_sys::futex::SharedPark;
 
-use crate::domain::Domain;
+use crate::domain::waits::waiters_for;
+use crate::domain::{Domain, Participant};
 use crate::error::{Refusal, ShmError};
 use crate::shape::Shape;
 use crate::space::{Shared, Space};
@@ -61,6 +62,12 @@ impl<W: Words, T: Plain> Cell<W, T> {
     #[inline]
     pub fn party(&self) -> Party<'_> {
         Party::new(&self.space)
+    }
+
+    /// Who sleeps until somebody lets go of this, as far as they have said so: for diagnosis. Looks at all slots of the
+    /// domain.
+    pub fn waiters(&self) -> Vec<Participant> {
+        waiters_for(&self.space)
     }
 
     /// A copy of the data, which may be torn if somebody has a guard: for data that does not change.

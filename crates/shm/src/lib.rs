@@ -55,6 +55,7 @@
 //! pointers, and no type with invalid bit patterns.
 #![deny(unsafe_code)]
 
+mod array;
 mod atomic;
 pub mod cell;
 pub mod domain;
@@ -82,6 +83,7 @@ mod whole;
 #[doc(hidden)]
 pub use plain::__private;
 
+pub use array::{Array, ArrayError, ArrayRead, ArrayWrite, Part, Parts};
 pub use atomic::{Atomic, AtomicBits, AtomicNumber, AtomicValue};
 pub use cell::{Cell, Locked};
 pub use encoded::{Encoded, EncodedError};

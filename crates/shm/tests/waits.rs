@@ -118,6 +118,7 @@ fn who_has_what_it_waited_for_waits_no_more() {
             let all = waiters(&domain, 3);
             let me = domain.participant(guard.me()).unwrap();
             assert!(all.iter().all(|waiter| waiter.holder == Some(me) && waiter.who != me));
+            assert_eq!((table.left.0.waiters().len(), table.right.0.waiters().len()), (3, 0));
             drop(guard);
             threads.into_iter().for_each(|thread| thread.join().unwrap());
             assert!(domain.waiters().is_empty());

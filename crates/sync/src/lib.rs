@@ -29,8 +29,13 @@ mod rwlock;
 mod semaphore;
 mod signals;
 
+pub use barrier::{Attached, Barrier, BarrierBroken, BarrierWaitResult, Broken};
 pub use condvar::{Condvar, TimedWait, WaitGuard, WaitTimeoutResult};
 pub use error::{Dead, Failed, Guard, LockError, OrRepair, OwnerDied, Participant, Poisoned};
+pub use event::Event;
 pub use lock::{Lock, LockGuard};
 pub use mutex::{LockFailed, Mutex, MutexGuard};
+pub use procession_raw::{AcquireError, AttachError, NotHeld, TooMany};
 pub use rlock::{RLock, RLockGuard};
+pub use semaphore::{BoundedSemaphore, Permit, Semaphore};
+pub use signals::SignalSemaphore;

@@ -29,11 +29,13 @@ impl Method for Threads {
         let stage = Atomic::new(0).unwrap();
         let theirs = stage.clone();
         let thread = thread::spawn(move || task((argument, theirs)));
-        let die = |stage: &Atomic<u32>| {
-            stage.store(DIE);
+        let finish = |stage: &Atomic<u32>, kill: bool| {
+            if kill {
+                stage.store(DIE);
+            }
             thread.join().unwrap();
         };
-        Victim { stage, pid: std::process::id(), die: Box::new(die) }
+        Victim { stage, pid: std::process::id(), finish: Box::new(finish) }
     }
 
     fn wait_for_death(stage: &Atomic<u32>) {
@@ -47,5 +49,10 @@ mod contract {
         crate::suite::lock::contract!(none, crate::Threads;);
         crate::suite::rlock::contract!(none, crate::Threads;);
         crate::suite::condvar::contract!(none, crate::Threads;);
+        crate::suite::event::contract!(none, crate::Threads;);
+        crate::suite::semaphore::contract!(none, crate::Threads;);
+        crate::suite::signals::contract!(none, crate::Threads;);
+        crate::suite::barrier::contract!(none, crate::Threads;);
+        crate::suite::together::contract!(none, crate::Threads;);
     }
 }

@@ -6,13 +6,14 @@
 use core::time::Duration;
 
 use super::*;
-use crate::Forever;
 use crate::world::{Director, State, World, at_every_step, explore};
+use crate::{Forever, Lock};
 
 /// What is done is to make both equal 1.
 #[derive(Default)]
 struct Shared {
     once: Once,
+    other: Lock,
     begun: AtomicU32,
     ended: AtomicU32,
 }
@@ -30,7 +31,7 @@ fn clear(w: &W, state: Protected) {
 }
 
 fn finish(w: &W) {
-    let Shared { once, begun, ended } = &w.shared;
+    let Shared { once, begun, ended, .. } = &w.shared;
     if let Begin::Run(Held { me, state }) = once.begin(w, w, &Forever).unwrap() {
         clear(w, state);
         begun.store(1, Ordering::Relaxed);
@@ -109,6 +110,42 @@ fn an_heir_killed_at_every_step_has_an_heir() {
         lives
     });
     assert!(kills > 5, "{kills}");
+}
+
+#[test]
+fn an_heir_that_did_not_sleep_wakes_those_whom_nobody_told() {
+    let mut d = director(&[finish, finish, finish]);
+    d.run(0, 4);
+    assert_eq!([1, 2].map(|n| d.run_on(n)), [State::Asleep; 2]);
+    // The second was to tell the third.
+    d.kill(0);
+    d.kill(1);
+    let heir = d.spawn(finish);
+    assert_eq!((d.run_on(heir), d.state(2)), (State::Done, State::Paused));
+    settle(&mut d, 0);
+}
+
+#[test]
+fn who_was_woken_by_a_death_tells_those_who_wait_for_something_else() {
+    let mut d = director(&[|w: &W| {
+        let Shared { once, other, .. } = &w.shared;
+        let Ok(Begin::Run(held)) = once.begin(w, w, &Forever) else { panic!("it is ours") };
+        assert_eq!(other.lock(w, w, &Forever), Ok(held));
+        // Until it dies.
+        assert!(other.lock(w, w, &Forever).is_err());
+    }]);
+    while d.world.shared.other.holder().is_none() {
+        d.run(0, 1);
+    }
+    // The kernel wakes the first.
+    let first = d.spawn(finish);
+    let second = d.spawn(|w: &W| {
+        assert_ne!(w.shared.other.lock(w, w, &Forever).unwrap().state, Protected::Consistent);
+    });
+    assert_eq!([first, second].map(|n| d.run_on(n)), [State::Asleep; 2]);
+    d.kill(0);
+    assert_eq!([first, second].map(|n| d.state(n)), [State::Paused, State::Asleep]);
+    settle(&mut d, 0);
 }
 
 struct Now;

@@ -24,6 +24,7 @@ use procession_sys::memory::Mapping;
 
 use super::header::waits_at;
 use super::{Domain, Participant};
+use crate::space::Space;
 
 /// Bytes of a record: a cache line.
 pub(super) const SIZE: usize = 64;
@@ -93,6 +94,14 @@ impl Domain {
     pub fn waiters(&self) -> Vec<Waiter> {
         self.0.numbers().filter_map(|slot| Record::of(self, slot)?.read(self, slot)).collect()
     }
+}
+
+/// Who waits for what lives in this space: of all that wait, those who wait for that place.
+pub(crate) fn waiters_for(space: &Space) -> Vec<Participant> {
+    let Some(domain) = space.domain() else { return Vec::new() };
+    let Ok(file) = space.file() else { return Vec::new() };
+    let place = (file.inode, space.offset() as u64);
+    domain.waiters().into_iter().filter(|waiter| waiter.place == place).map(|waiter| waiter.who).collect()
 }
 
 /// The record of a slot.

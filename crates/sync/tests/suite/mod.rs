@@ -5,10 +5,16 @@
 //! tests: `suite::mutex::contract!(none, crate::Threads; extra::case …);` in `mod contract { mod sync { … } }`.
 #![allow(dead_code, reason = "each program uses what it needs")]
 
+pub(crate) mod barrier;
+pub(crate) mod barrier;
 pub(crate) mod condvar;
+pub(crate) mod event;
 pub(crate) mod lock;
 pub(crate) mod mutex;
 pub(crate) mod rlock;
+pub(crate) mod semaphore;
+pub(crate) mod signals;
+pub(crate) mod together;
 
 use std::thread;
 use std::time::Duration;
@@ -65,7 +71,8 @@ impl<R> Peer<R> {
 pub(crate) struct Victim {
     pub(crate) stage: Atomic<u32>,
     pub(crate) pid: u32,
-    pub(crate) die: Box<dyn FnOnce(&Atomic<u32>)>,
+    /// Kills it if told so, and waits until it is gone.
+    pub(crate) finish: Box<dyn FnOnce(&Atomic<u32>, bool)>,
 }
 
 impl Victim {
@@ -77,8 +84,13 @@ impl Victim {
 
     /// Kills it, and waits until it is gone; says what the number of its process was.
     pub(crate) fn die(self) -> u32 {
-        (self.die)(&self.stage);
+        (self.finish)(&self.stage, true);
         self.pid
+    }
+
+    /// Waits for the end of one that was spared: it ends by itself.
+    pub(crate) fn end(self) {
+        (self.finish)(&self.stage, false);
     }
 }
 
