@@ -6,8 +6,8 @@
 //! traits are sealed, so only this file says which types these are; the types assert their layout where they are defined.
 
 use crate::{
-    Condvar, Event, EventCount, Held, Id, Limit, Lock, LockError, Meeting, NotHeld, Obituary, Owners, Park,
-    Permit, Place, Protected, RLock, Tokens,
+    Condvar, Event, EventCount, Held, Id, Limit, Lock, LockError, Meeting, NotHeld, Obituary, Once, Owners,
+    Park, Permit, Place, Protected, RLock, RwLock, Tokens,
 };
 
 /// A type of this crate that lives in shared memory, where anybody may write it at any time.
@@ -111,6 +111,33 @@ impl Exclusive for Lock {
     }
 }
 
+/// The lock to write.
+impl<const N: usize> Exclusive for RwLock<N> {
+    fn lock(&self, park: &impl Park, owners: &impl Owners, limit: &impl Limit) -> Result<Held, LockError> {
+        self.write(park, owners, limit)
+    }
+
+    fn unlock(&self, park: &impl Park, me: Id) -> Result<(), NotHeld> {
+        self.unlock_write(park, me)
+    }
+
+    fn mark_consistent(&self, me: Id) -> Result<(), NotHeld> {
+        self.mark_consistent(me)
+    }
+
+    fn poison(&self, me: Id) -> Result<(), NotHeld> {
+        self.poison(me)
+    }
+
+    fn holder(&self) -> Option<Id> {
+        self.writer()
+    }
+
+    fn state(&self) -> Protected {
+        self.state()
+    }
+}
+
 mod sealed {
     pub trait Sealed {}
 }
@@ -126,7 +153,10 @@ macro_rules! words {
     )+ };
 }
 
-words!(Condvar, Event, EventCount, Lock, Meeting, Obituary, Permit, Place, RLock, Tokens);
+words!(Condvar, Event, EventCount, Lock, Meeting, Obituary, Once, Permit, Place, RLock, Tokens);
+
+impl<const N: usize> sealed::Sealed for RwLock<N> {}
+impl<const N: usize> Words for RwLock<N> {}
 
 impl sealed::Sealed for () {}
 /// Nothing to share.
@@ -174,5 +204,7 @@ mod tests {
     #[test]
     fn all_that_is_exclusive_keeps_to_one_contract() {
         keeps_to_the_contract::<Lock>();
+        keeps_to_the_contract::<RwLock<8>>();
+        keeps_to_the_contract::<RwLock>();
     }
 }
