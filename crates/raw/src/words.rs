@@ -156,7 +156,9 @@ macro_rules! words {
 words!(Condvar, Event, EventCount, Lock, Meeting, Obituary, Once, Permit, Place, RLock, Tokens);
 
 impl<const N: usize> sealed::Sealed for RwLock<N> {}
-impl<const N: usize> Words for RwLock<N> {}
+impl<const N: usize> Words for RwLock<N> {
+    const NAME: &'static str = "RwLock";
+}
 
 impl sealed::Sealed for () {}
 /// Nothing to share.
