@@ -6,7 +6,6 @@
 #![allow(dead_code, reason = "each program uses what it needs")]
 
 pub(crate) mod barrier;
-pub(crate) mod barrier;
 pub(crate) mod condvar;
 pub(crate) mod event;
 pub(crate) mod lock;
