@@ -30,7 +30,8 @@ impl Parcel {
     /// Hands it to a process; this one then has nothing of it, once that runs.
     pub(crate) fn hand_to(self, role: Role) -> Role {
         let numbers: Vec<_> = self.bytes.iter().map(ToString::to_string).collect();
-        let role = role.env("PARCEL", numbers.join(" ")).env("PARCEL_HOLDS", self.descriptors.len().to_string());
+        let role =
+            role.env("PARCEL", numbers.join(" ")).env("PARCEL_HOLDS", self.descriptors.len().to_string());
         let each = self.descriptors.into_iter().enumerate();
         each.fold(role, |role, (n, fd)| role.hand(&format!("parcel{n}"), fd))
     }
