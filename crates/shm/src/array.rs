@@ -25,7 +25,6 @@ mod part;
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -226,7 +225,7 @@ impl<T: Plain> Clone for Array<T> {
 /// Shows how many items there are, and not the items.
 impl<T: Plain> fmt::Debug for Array<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Array of {} items of {} bytes", self.len, mem::size_of::<T>())
+        write!(f, "Array of {} items of {} bytes", self.len, size_of::<T>())
     }
 }
 
