@@ -90,7 +90,8 @@ impl Tokens {
     /// If `n` is more than [`Tokens::MAX_AT_ONCE`].
     ///
     /// # If a peer dies
-    /// Who is killed in here has given all `n` and woken, or none.
+    /// Who is killed in here has given all `n` and woken as many, or none. If nobody slept, it goes on to say so; killed
+    /// at that, it leaves who lay down in the same moment to the tick.
     pub fn release(&self, park: &impl Park, n: u32) -> Result<(), TooMany> {
         assert!(n <= Self::MAX_AT_ONCE, "too many tokens at once");
         let mut word = self.word.load(Ordering::Relaxed);
