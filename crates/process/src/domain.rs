@@ -29,7 +29,6 @@ use std::sync::OnceLock;
 
 use procession_shm::domain::{Domain, DomainError};
 use procession_sys::OsError;
-use procession_sys::identity::ProcessIdentity;
 
 /// What a child shall be given; `None` where no domain can be made, now or later.
 ///
@@ -58,30 +57,21 @@ pub(crate) fn inherit(given: OwnedFd) -> Result<(), DomainError> {
 }
 
 /// The death of one child, still to be told.
-#[derive(Debug)]
-pub(crate) struct Obituary {
-    /// `None` where `/proc` does not say: then the kernel's marks and the ticks must do.
-    child: Option<ProcessIdentity>,
-    told: OnceLock<()>,
-}
+#[derive(Debug, Default)]
+pub(crate) struct Obituary(OnceLock<()>);
 
 impl Obituary {
-    /// For the child with the number `pid`, which has not been waited for.
+    /// Tells in every domain that this process has, unless that was done, that the child with the number `pid` has
+    /// ended. For who has learned of it.
     ///
-    /// Where the kernel waits for our children (`SIGCHLD` is ignored), the number may be a stranger's by now. That
-    /// tells nobody a lie: a table wants proof of a death.
-    pub(crate) fn of(pid: u32) -> Self {
-        Self { child: ProcessIdentity::of(pid).ok(), told: OnceLock::new() }
-    }
-
-    /// Tells the death in every domain that this process has, unless that was done. For who has learned of it.
+    /// Somebody else may have the number by now. That tells nobody a lie: a table wants proof of a death. A child in
+    /// another pid namespace than ours is not told of: it has another number there.
     ///
-    /// Does not wait, but for another thread that does this now; some microseconds for each domain.
-    pub(crate) fn tell(&self) {
-        self.told.get_or_init(|| {
-            let Some(child) = &self.child else { return };
+    /// Does not wait, but for another thread that does this now; less than a microsecond where few have joined.
+    pub(crate) fn tell(&self, pid: u32) {
+        self.0.get_or_init(|| {
             for domain in Domain::attached() {
-                domain.note_process_death(child);
+                domain.note_child_death(pid);
             }
         });
     }

@@ -83,8 +83,15 @@ impl Shared {
         let now = Instant::now();
         let start_deadline = now.checked_add(start_timeout).unwrap_or(now + Duration::from_secs(86_400));
         let state = State { reports: Reports::new(), outcome: Outcome::Pending };
-        let obituary = Obituary::of(started.child.pid());
-        Self { who, started, obituary, sentinel, start_timeout, start_deadline, state: Mutex::new(state) }
+        Self {
+            who,
+            started,
+            obituary: Obituary::default(),
+            sentinel,
+            start_timeout,
+            start_deadline,
+            state: Mutex::new(state),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -110,7 +117,7 @@ impl Shared {
     /// Who reports that the child has ended has told its death before.
     fn tell(&self, exit: Result<Option<Exit>, OsError>) -> Result<Option<Exit>, OsError> {
         if let Ok(Some(_)) = exit {
-            self.obituary.tell();
+            self.obituary.tell(self.who.pid);
         }
         exit
     }

@@ -23,7 +23,7 @@ use std::time::Duration;
 use procession_raw::{Id, Owners};
 use procession_sys::futex;
 use procession_sys::identity::ProcessIdentity;
-use procession_sys::life::Registration;
+use procession_sys::life::{Registration, SlotOwner};
 
 pub use error::{DomainError, JoinError};
 pub use options::{OBITUARY, TICK};
@@ -203,17 +203,32 @@ impl Domain {
     /// Tells that a process has died, such as a child whose pidfd said so: as [`note_death`](Self::note_death) for each
     /// of its threads. Looks at all slots in use: some microseconds, and some more for each thread of the process.
     pub fn note_process_death(&self, process: &ProcessIdentity) {
+        self.tell_of(|owner| {
+            (owner.pid, owner.process_started, owner.namespace)
+                == (process.pid, process.started, process.namespace)
+        });
+    }
+
+    /// As [`note_process_death`](Self::note_process_death), for who has just taken a child out of the process table, and
+    /// knows its number only: to ask for more at each child's start would cost more than all the rest.
+    ///
+    /// Of somebody else who has the number by now nothing is told while he lives. One who had it earlier, and whose slot
+    /// nobody has taken since, is told of again: sleepers wake for nothing.
+    pub fn note_child_death(&self, pid: u32) {
+        self.tell_of(|owner| owner.pid == pid && owner.namespace == SlotOwner::current().namespace);
+    }
+
+    /// Tells the deaths of those owners that are meant and proved dead.
+    fn tell_of(&self, is_meant: impl Fn(&SlotOwner) -> bool) {
         if !options::obituary() {
             return;
         }
         let mut found = false;
         for number in self.0.numbers() {
-            let owner = self.0.slot(number).owner();
-            let was_theirs = (owner.pid, owner.process_started, owner.namespace)
-                == (process.pid, process.started, process.namespace);
-            if was_theirs && self.0.prove(number) {
+            let slot = self.0.slot(number);
+            if is_meant(&slot.owner()) && self.0.prove(number) {
                 found = true;
-                futex::wake(self.0.word(self.0.slot(number)), u32::MAX);
+                futex::wake(self.0.word(slot), u32::MAX);
             }
         }
         if found {
