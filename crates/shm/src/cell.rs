@@ -147,7 +147,13 @@ pub(crate) fn obituary(word: &AtomicU32) -> &Obituary {
 }
 
 /// The data of a [`Cell`], while the calling thread holds its lock. Dropping it unlocks, and poisons if the thread began
-/// to panic meanwhile. Stays in its thread.
+/// to panic meanwhile. Stays in its thread:
+/// ```compile_fail,E0277
+/// # use procession_shm::{Cell, Shared, Wait};
+/// let cell = Cell::<procession_raw::Lock, u64>::create(1).unwrap();
+/// let (guard, _) = cell.lock(Wait(procession_sys::Deadline::NEVER)).unwrap();
+/// std::thread::scope(|scope| scope.spawn(move || drop(guard)).join().unwrap());
+/// ```
 #[must_use = "the lock is given back at once if the guard is not kept"]
 pub struct Locked<'a, W: Exclusive, T: Plain> {
     cell: &'a Cell<W, T>,
