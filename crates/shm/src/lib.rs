@@ -73,7 +73,7 @@ pub mod wait;
 pub use plain::__private;
 
 pub use atomic::{Atomic, AtomicBits, AtomicNumber, AtomicValue};
-pub use cell::{Cell, Locked};
+pub use cell::{Cell, Locked, ReadLocked};
 pub use error::{NameError, Refusal, ShmError};
 pub use fingerprint::Fingerprint;
 pub use flag::Flag;

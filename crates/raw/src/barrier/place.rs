@@ -106,5 +106,5 @@ const fn arrival(state: u32) -> u32 {
 
 /// What stands in `party`, from a state or an arrival.
 const fn guest(state: u32) -> u32 {
-    GUEST | state / GENERATION
+    GUEST | (state / GENERATION)
 }
