@@ -85,7 +85,7 @@ pub use plain::__private;
 
 pub use array::{Array, ArrayError, ArrayRead, ArrayWrite, Part, Parts};
 pub use atomic::{Atomic, AtomicBits, AtomicNumber, AtomicValue};
-pub use cell::{Cell, Locked};
+pub use cell::{Cell, Locked, ReadLocked};
 pub use encoded::{Encoded, EncodedError};
 pub use error::{NameError, Refusal, ShmError};
 pub use fingerprint::Fingerprint;
