@@ -11,6 +11,7 @@
 //!   who can only read.
 //! - [`NamedSegment`]: a segment that processes find by a name, for those that no message connects; [`sweep`].
 //! - [`ForeignSegment`]: named memory of other programs, such as Python's `multiprocessing.shared_memory`.
+//! - [`Array`]: items that are read and written as a slice, all at once or in [parts](Part) that travel.
 //! - [`Atomic`]: one number or bool that several processes change at once.
 //! - [`Plain`], the mark of types that may live there, with its derive; [`Flag`], a bool of which every byte is a
 //!   value; [`plain`], between such values and bytes; [`Fingerprint`], what a type looks like in memory.
@@ -45,7 +46,7 @@
 //! - [`domain`]: the table of participants, in which the death of a thread is proved. Nothing above uses it yet.
 //!
 //! # Not there yet
-//! Values and arrays with locks. Meanwhile, atomics and pipes give order to what happens in a segment.
+//! Values with locks. Meanwhile, atomics and pipes give order to what happens in a segment.
 //!
 //! # What it does not do
 //! It does not count references in shared memory: the kernel frees a segment with its last user. It stores no
