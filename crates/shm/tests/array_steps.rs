@@ -123,22 +123,22 @@ fn with_a_short_tick(name: &'static str, stride: u64) {
 
 #[test]
 fn splitting() {
-    with_a_short_tick("splits", 97);
+    with_a_short_tick("splits", 1499);
 }
 
 #[test]
 fn writing_everything() {
-    with_a_short_tick("writes", 41);
+    with_a_short_tick("writes", 499);
 }
 
 #[test]
 fn sending() {
-    with_a_short_tick("sends", 307);
+    with_a_short_tick("sends", 997);
 }
 
 #[test]
 fn receiving() {
-    with_a_short_tick("receives", 307);
+    with_a_short_tick("receives", 2999);
 }
 
 #[test]
