@@ -1,7 +1,8 @@
 //! Kill points: a process that takes, holds, gives back, waits or notifies is killed after every instruction.
 //!
 //! Whatever the moment: the survivors get the lock, all of them; what they find is whole, or they are told of the death
-//! and of whose it was. `PROCESSION_LONG` tries every instruction, else a sample of them is tried.
+//! and of whose it was. A sample of the instructions is tried; with
+//! `PROCESSION_LONG` each, or each 13th where system calls and first uses make tens of thousands of them.
 
 mod support;
 
@@ -9,7 +10,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use procession_shm::domain::TICK;
 use procession_shm::{Atomic, Plain, Shared};
@@ -36,7 +37,7 @@ struct Room {
     tickets: Atomic<u32>,
     /// How many survivors wait for a ticket.
     waiting: Atomic<u32>,
-    /// 1 once the victim has the lock that others shall wait for.
+    /// 1 once the victim is where others shall go on, 2 once they did.
     stage: Atomic<u32>,
     /// Process numbers of the victim, and of the survivors.
     victim: Atomic<u32>,
@@ -62,10 +63,21 @@ fn victim(role: &str) {
             change(&room);
             step::end();
         }
+        "waits for its turn" => {
+            room.stage.store(1);
+            while room.stage.load() == 1 {
+                thread::yield_now();
+            }
+            step::here();
+            change(&room);
+            step::end();
+        }
         "unlocks" => {
             let guard = room.mutex.lock().unwrap();
             room.stage.store(1);
-            until_asleep(room.survivors.load(), 2);
+            while n_asleep(room.survivors.load()) < 2 {
+                thread::yield_now();
+            }
             step::here();
             drop(guard);
             step::end();
@@ -109,15 +121,13 @@ fn change(room: &Room) {
     pair.b += 1;
 }
 
-/// Waits until so many threads of a process sleep on a lock, where the kernel has a call for just that.
-fn until_asleep(pid: u32, n: usize) {
+/// How many threads of a process sleep on a lock; where the kernel has no call for just that, enough.
+fn n_asleep(pid: u32) -> usize {
     let waits = |task: &std::fs::DirEntry| {
         std::fs::read_to_string(task.path().join("syscall")).is_ok_and(|call| call.starts_with("449 "))
     };
-    let tasks = || std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
-    while caps::has(Capability::Waitv) && tasks().filter(waits).count() < n {
-        thread::yield_now();
-    }
+    let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return 0 };
+    if caps::has(Capability::Waitv) { tasks.flatten().filter(waits).count() } else { usize::MAX }
 }
 
 /// Takes the lock: what is there is whole, or the victim died with it.
@@ -138,18 +148,18 @@ fn visit(room: &Room) {
 /// What the survivors do meanwhile.
 type Survivor = fn(&Room, &AtomicBool);
 
-/// In the victim's way, and it in theirs.
-fn come_and_go(room: &Room, stop: &AtomicBool) {
-    while !stop.load(SeqCst) {
-        visit(room);
-        if let Ok(guard) = room.mutex.try_lock() {
-            let until = Instant::now() + Duration::from_micros(300);
-            while Instant::now() < until {
-                std::hint::spin_loop();
-            }
-            drop(guard);
-        }
+/// Holds the lock until the victim sleeps for it, then wants it back.
+fn be_in_the_way(room: &Room, stop: &AtomicBool) {
+    while room.stage.load() == 0 && !stop.load(SeqCst) {
+        thread::yield_now();
     }
+    let guard = room.mutex.lock().or_carry_on().unwrap();
+    room.stage.store(2);
+    while n_asleep(room.victim.load()) == 0 && !stop.load(SeqCst) {
+        thread::yield_now();
+    }
+    drop(guard);
+    visit(room);
 }
 
 fn sleep_once(room: &Room, stop: &AtomicBool) {
@@ -185,7 +195,8 @@ fn wait_for_a_ticket(room: &Room, _stop: &AtomicBool) {
 struct Sweep {
     role: &'static str,
     survivors: &'static [Survivor],
-    stride: u64,
+    /// Every how many instructions; and with `PROCESSION_LONG`.
+    strides: [u64; 2],
 }
 
 impl Sweep {
@@ -193,12 +204,13 @@ impl Sweep {
         if !need("ptrace") {
             return;
         }
-        let stride = if std::env::var_os("PROCESSION_LONG").is_some() { 1 } else { self.stride };
+        let stride = self.strides[usize::from(std::env::var_os("PROCESSION_LONG").is_some())];
         let room = room();
         let running = std::cell::RefCell::new(None);
         let start = || {
             running.replace(Some(Survivors::new(&room, self.survivors)));
-            hand(Role::new(self.role), &room).into_command()
+            // Woken, and not by its tick: who is stepped is slow, and would do more at each than the survivors in all.
+            hand(Role::new(self.role).env(TICK, "600000"), &room).into_command()
         };
         let n_points = step::sweep(stride, start, |_, _| {
             running.take().expect("they were started").join(&room);
@@ -220,7 +232,7 @@ struct Survivors {
 
 impl Survivors {
     fn new(room: &Room, bodies: &[Survivor]) -> Self {
-        for word in [&room.tickets, &room.waiting, &room.stage] {
+        for word in [&room.tickets, &room.waiting, &room.stage, &room.victim] {
             word.store(0);
         }
         let stop = Arc::new(AtomicBool::new(false));
@@ -234,6 +246,7 @@ impl Survivors {
     /// Nobody is stuck.
     fn join(self, room: &Room) {
         self.stop.store(true, SeqCst);
+        visit(room);
         // If the victim did not.
         if room.tickets.load() == 0 {
             let guard = room.mutex.lock().or_carry_on().unwrap();
@@ -259,27 +272,31 @@ fn with_a_short_tick(sweep: &Sweep) {
 
 #[test]
 fn a_lock_that_nobody_wants() {
-    with_a_short_tick(&Sweep { role: "locks", survivors: &[], stride: 53 });
+    with_a_short_tick(&Sweep { role: "locks", survivors: &[], strides: [53, 1] });
 }
 
 #[test]
 fn a_lock_that_others_want() {
-    with_a_short_tick(&Sweep { role: "locks", survivors: &[come_and_go, come_and_go], stride: 211 });
+    with_a_short_tick(&Sweep {
+        role: "waits for its turn",
+        survivors: &[be_in_the_way, sleep_once],
+        strides: [1327, 13],
+    });
 }
 
 #[test]
 fn giving_back_what_two_sleep_for() {
-    with_a_short_tick(&Sweep { role: "unlocks", survivors: &[sleep_once, sleep_once], stride: 29 });
+    with_a_short_tick(&Sweep { role: "unlocks", survivors: &[sleep_once, sleep_once], strides: [29, 1] });
 }
 
 #[test]
 fn a_recursive_lock() {
-    with_a_short_tick(&Sweep { role: "comes back", survivors: &[come_and_go_again], stride: 211 });
+    with_a_short_tick(&Sweep { role: "comes back", survivors: &[come_and_go_again], strides: [211, 1] });
 }
 
 #[test]
 fn waiting() {
-    with_a_short_tick(&Sweep { role: "waits", survivors: &[notify], stride: 307 });
+    with_a_short_tick(&Sweep { role: "waits", survivors: &[notify], strides: [709, 13] });
 }
 
 #[test]
@@ -287,7 +304,7 @@ fn notifying() {
     with_a_short_tick(&Sweep {
         role: "notifies",
         survivors: &[wait_for_a_ticket, wait_for_a_ticket],
-        stride: 101,
+        strides: [101, 1],
     });
 }
 
@@ -300,6 +317,7 @@ fn the_victims_do_what_they_say() {
         for (role, survivors) in [
             ("locks", &[][..]),
             ("unlocks", &[sleep_once as Survivor, sleep_once]),
+            ("waits for its turn", &[be_in_the_way, sleep_once]),
             ("comes back", &[]),
             ("waits", &[notify]),
             ("notifies", &[wait_for_a_ticket, wait_for_a_ticket]),
