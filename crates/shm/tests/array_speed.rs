@@ -42,7 +42,8 @@ fn negating_a_million_items() {
             let all = [times[0], times[1], negate(&mut items), times[2], times[3], by_index(&mut *items)];
             best.iter_mut().zip(all).for_each(|(best, time)| *best = time.min(*best));
         }
-        let [plain, part, whole, plain_index, part_index, whole_index] = best.map(|time| time.as_nanos() as f64);
+        let [plain, part, whole, plain_index, part_index, whole_index] =
+            best.map(|time| time.as_nanos() as f64);
         let text = format!(
             "negating {LEN} f64, best of {n}: plain slice {:.0} µs, part {:.3} of that, array {:.3}; \
              by index {:.0} µs, part {:.3}, array {:.3}",
