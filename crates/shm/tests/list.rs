@@ -100,7 +100,7 @@ fn what_is_not_there_is_an_error() {
 
 #[test]
 fn readers_see_whole_items_while_processes_set_them() {
-    const TIMES: usize = 5_000;
+    const TIMES: usize = 20_000;
     if role().is_some() {
         let list: List = got();
         roles::say("writing");
@@ -118,8 +118,8 @@ fn readers_see_whole_items_while_processes_set_them() {
         writers.iter_mut().for_each(|w| assert_eq!(w.hear(LIMIT).as_deref(), Some("writing")));
         while list.get(0).unwrap() != (TIMES as i64 - 1).into() {
             let Item::Text(text) = list.get(1).unwrap() else { panic!("a text") };
-            let first = text.chars().next().unwrap();
-            assert!(text.chars().all(|letter| letter == first), "{text}");
+            // As quick as can be, to be in the middle of a copy most of the time.
+            assert!(text.as_bytes() == vec![text.as_bytes()[0]; text.len()], "{text}");
         }
         for writer in &mut writers {
             assert_eq!(writer.hear(LIMIT).as_deref(), Some("done"));
