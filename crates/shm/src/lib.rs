@@ -53,7 +53,7 @@
 //! pointers, and no type with invalid bit patterns.
 #![deny(unsafe_code)]
 
-mod array;
+pub mod array;
 mod atomic;
 pub mod cell;
 pub mod domain;

@@ -17,8 +17,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use procession_raw::{Held, LockError, Protected};
-use procession_sys::claim;
 use procession_sys::Deadline;
+use procession_sys::claim;
 use procession_sys::futex::SharedPark;
 
 use super::head::{Head, N_LEASES, Name};
