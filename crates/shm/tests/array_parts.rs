@@ -150,6 +150,11 @@ fn a_message_that_is_lost_gives_the_part_back() {
         }
         array.write()[0] += 1;
         assert!(array.is_consistent() && array.left_by().is_none(), "nobody was writing");
+        // Sent on, by who received it and still has its memory mapped.
+        let part: Part<u64> = pack(&one(&array)).unwrap().unpack().unwrap();
+        drop(pack(&part).unwrap());
+        drop(array.try_write().unwrap());
+        assert!(part.is_moved());
         // A message that does not decode is lost, too.
         let parcel = pack(&(one(&array), 7_u8)).unwrap();
         assert!(parcel.unpack::<(Part<u64>, u64, u64)>().is_err());

@@ -55,6 +55,8 @@ const AWAY: u8 = 3;
 /// somewhere when it is sent. It answers [`HandleError::Busy`] until [`settle`](Self::settle), which borrows it for itself
 /// alone. Writing, and reading through an exclusive reference, mark nothing.
 ///
+/// Each `part[i]` looks where the part is, which costs a load: take the slice once, as `iter_mut` does, where that counts.
+///
 /// # If a peer dies
 /// Its process: whoever waits for the array gets the items, and the news. Whoever sent it: a part in a message stays
 /// what it is. Whoever was to receive it, or the message itself: the items go back to the array.
