@@ -81,6 +81,7 @@ impl Object {
             len: bytes.len(),
             fingerprint,
             domain: None,
+            file: OnceLock::new(),
         }))
     }
 
@@ -136,6 +137,7 @@ impl Object {
             len: self.len,
             fingerprint: self.fingerprint,
             domain: None,
+            file: OnceLock::new(),
         }))
     }
 
