@@ -1,8 +1,11 @@
-//! Round trips to an echo: a typed pipe to another process, against bare sockets, streams, pipes, and a thread.
+//! Round trips to an echo: a typed pipe to another process, against bare sockets, streams, pipes, a thread, and
+//! the floor, a ring in shared memory.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use procession_benches::echo::{Channels, Echo, Packets, Pipes, Stream, Typed};
 use procession_codec::Bytes;
+use procession_floor::hybrid_ring::Hybrid;
+use procession_floor::ring::Peer;
 
 fn contender<E: Echo>(
     group: &mut criterion::BenchmarkGroup<'_, criterion::measurement::WallTime>,
@@ -21,6 +24,7 @@ fn round_trip(c: &mut Criterion) {
         contender::<Stream>(&mut group, len);
         contender::<Pipes>(&mut group, len);
         contender::<Channels>(&mut group, len);
+        contender::<Peer<Hybrid>>(&mut group, len);
     }
     group.finish();
 }

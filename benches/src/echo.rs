@@ -7,6 +7,9 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
 use procession_codec::{Bytes, Descriptor};
+use procession_floor::cpu::Placement;
+use procession_floor::hybrid_ring::Hybrid;
+use procession_floor::ring::{self, Peer};
 use procession_pipe::{Duplex, pipe};
 use procession_process::{Process, spawn};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, socketpair};
@@ -202,6 +205,19 @@ impl Drop for Pipes {
     fn drop(&mut self) {
         drop(self.ends.take());
         self.process.take().map(Process::join);
+    }
+}
+
+/// The floor: a ring by hand in shared memory; the other end is in a forked process.
+impl Echo for Peer<Hybrid> {
+    const NAME: &'static str = "floor_hybrid_ring";
+
+    fn new(len: usize) -> Self {
+        ring::echo((4 * len).next_power_of_two().max(1 << 16), Placement::Anywhere)
+    }
+
+    fn round_trip(&mut self, bytes: &Bytes) {
+        Peer::round_trip(self, bytes);
     }
 }
 

@@ -6,7 +6,7 @@
 
 use crate::run::Run;
 use crate::workspace::Workspace;
-use crate::{bench, examples, loom, testing, tidy};
+use crate::{bench, examples, fallbacks, loom, testing, tidy};
 use std::time::{Duration, Instant};
 
 /// Over this the run warns: the project promises to stay below on a machine with two cores.
@@ -58,6 +58,12 @@ const STEPS: &[Step] = &[
         about: "the test command of README.md, doctests included",
         only_long: false,
         run: testing::run,
+    },
+    Step {
+        name: "fallbacks",
+        about: "the contracts again, each time without one mechanism of the kernel",
+        only_long: false,
+        run: fallbacks::run,
     },
     Step {
         name: "loom",

@@ -10,6 +10,8 @@ mod bench;
 mod ci;
 mod demo;
 mod examples;
+mod fallbacks;
+mod libtest;
 mod loom;
 mod readme;
 mod run;

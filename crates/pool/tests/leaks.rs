@@ -2,6 +2,7 @@
 
 use procession_codec::Bytes;
 use procession_pool::{ParProcs, Pool};
+use procession_shm::domain::Domain;
 use procession_testkit::processes::{self, Signal};
 use procession_testkit::{Counted, counted};
 
@@ -12,6 +13,8 @@ fn rounds() -> usize {
 
 #[test]
 fn pools_made_used_and_dropped() {
+    // What the first child makes for the whole tree, and stays.
+    Domain::current().unwrap();
     Counted::new().warm_ups(0).run(|| {
         for round in 0..rounds() {
             let pool = Pool::new(1 + round % 3).unwrap();

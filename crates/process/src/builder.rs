@@ -12,10 +12,10 @@ use procession_sys::message::{Outgoing, SendError};
 use procession_sys::signal::Signal;
 use procession_sys::{Deadline, OsError, limits, socket};
 
-use crate::child;
 use crate::error::{SpawnError, Who};
 use crate::process::{Process, Shared};
 use crate::wire::{self, Body, Start};
+use crate::{child, domain};
 
 /// How long a child may take until it reports, unless set otherwise.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
@@ -28,7 +28,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(10);
 ///
 /// The child sees the caller's environment, directory, limits and stdio of this moment, and no other descriptors.
 ///
-/// Errors: the argument does not encode, or no process could be started. See [`Builder`] for settings.
+/// Errors: the argument does not encode, or no process could be started; the first child of a tree also needs half a
+/// mebibyte for what the tree [shares](crate). See [`Builder`] for settings.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -80,7 +81,8 @@ impl Builder {
     }
 
     /// How long the child may take from its start until it reports (default 10 s). One that takes longer is killed by
-    /// whoever waits for it, who gets [`JoinError::NoHandshake`](crate::JoinError::NoHandshake).
+    /// whoever waits for it, who gets [`JoinError::NoHandshake`](crate::JoinError::NoHandshake), or in the background if it
+    /// was [detached](Process::detach).
     pub fn start_timeout(mut self, timeout: Duration) -> Self {
         self.start_timeout = timeout;
         self
@@ -98,6 +100,7 @@ impl Builder {
         let ((), handles) = handles::collect(|| Postcard::encode_into(&argument, &mut bytes))
             .map_err(SpawnError::Argument)?;
         let (body, memory) = Body::pack(bytes)?;
+        let domain = domain::to_give()?;
         let started = hook::start(child::enter)?;
         let (sentinel, theirs) = match sentinel(&started) {
             Ok(ends) => ends.unzip(),
@@ -108,6 +111,7 @@ impl Builder {
             name: name.clone(),
             function: child::token(task),
             ignore_interrupt: self.ignore_interrupt,
+            domain: domain.is_some(),
             sentinel: sentinel.is_some(),
             argument: body,
         };
@@ -117,6 +121,7 @@ impl Builder {
         let process = Process::new(Arc::clone(&shared));
         let descriptors: Vec<_> = handles
             .descriptors()
+            .chain(domain.as_ref().map(AsFd::as_fd))
             .chain(theirs.as_ref().map(AsFd::as_fd))
             .chain(memory.as_ref().map(AsFd::as_fd))
             .collect();

@@ -22,8 +22,8 @@ use procession_sys::message::{Incoming, Message, RecvError};
 use procession_sys::poll::{self, Interest};
 use procession_sys::signal::{self, Disposition, Signal};
 
-use crate::panics;
 use crate::wire::{self, Body, Channel, Report, Start};
+use crate::{domain, panics};
 
 /// What a task's shim finds and leaves.
 #[derive(Debug)]
@@ -104,6 +104,9 @@ fn run(channel: &Arc<Channel>, parent: Option<&OwnedFd>, message: Message) -> Re
     let token: [u8; 40] = start.function.as_ref().try_into()?;
     let function = FunctionToken::<Exchange>::from_bytes(&token).resolve();
     let function = function.ok_or("its function is not of this program")?;
+    if start.domain {
+        domain::inherit(descriptors.pop().ok_or("the domain is missing")?)?;
+    }
     if start.ignore_interrupt {
         signal::set(Signal::INT, Disposition::Ignore)?;
     }

@@ -19,15 +19,21 @@
 //! Whatever ends the child is a value: see [`JoinError`]. A dropped [`Process`] ends its child; [`Process::detach`]
 //! lets it run on; [`scope`] joins all of its children. Children end when their parent does, however that dies.
 //!
+//! All processes of a tree are in one domain (`procession_shm::domain`), so that shared objects of one are known to all:
+//! a child has it before its argument is decoded. Whoever learns of a child's death, by joining, dropping or in the
+//! background, tells it there before reporting it, and wakes who waits for something that the child held.
+//!
 //! When *not* to use it: for many small tasks (a start costs about a millisecond: use a pool), or where a thread would
 //! do, because nothing may crash and memory is shared anyway.
 //!
 //! Invariants: `main` never runs in a child (`tests/build_kinds.rs` of the umbrella); exactly one outcome per process
-//! (`tests/contract.rs`); no process outlives its parent or its handle (`tests/lifetime.rs`).
+//! (`tests/contract.rs`); no process outlives its parent or its handle (`tests/lifetime.rs`); one domain in a tree, and
+//! deaths are told before they are reported (`tests/domain.rs`).
 #![forbid(unsafe_code)]
 
 mod builder;
 mod child;
+mod domain;
 mod error;
 mod failure;
 mod macros;

@@ -14,6 +14,7 @@ use procession_sys::status::Exit;
 use procession_sys::{Deadline, OsError};
 
 use crate::builder::Builder;
+use crate::domain::Obituary;
 use crate::error::{JoinError, Who};
 use crate::failure::TaskError;
 use crate::outcome::{Handshake, Reports, Value};
@@ -51,6 +52,7 @@ pub struct Process<R = ()> {
 pub(crate) struct Shared {
     who: Who,
     started: Started,
+    obituary: Obituary,
     /// Where the kernel has no pidfds: the read end of a pipe whose write end only the child holds.
     sentinel: Option<OwnedFd>,
     start_timeout: Duration,
@@ -81,7 +83,15 @@ impl Shared {
         let now = Instant::now();
         let start_deadline = now.checked_add(start_timeout).unwrap_or(now + Duration::from_secs(86_400));
         let state = State { reports: Reports::new(), outcome: Outcome::Pending };
-        Self { who, started, sentinel, start_timeout, start_deadline, state: Mutex::new(state) }
+        Self {
+            who,
+            started,
+            obituary: Obituary::default(),
+            sentinel,
+            start_timeout,
+            start_deadline,
+            state: Mutex::new(state),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -89,8 +99,27 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// For its number, its descriptor, and signals. Its end is asked for here, so that it is told.
     pub(crate) fn child(&self) -> &Child {
         &self.started.child
+    }
+
+    /// How it ended, if it has. Never blocks.
+    fn try_wait(&self) -> Result<Option<Exit>, OsError> {
+        self.tell(self.child().try_wait())
+    }
+
+    /// How it ended, unless it is still running at `deadline`, however late its start is.
+    fn wait_for_end(&self, deadline: Deadline) -> Result<Option<Exit>, OsError> {
+        self.tell(self.child().wait(deadline))
+    }
+
+    /// Who reports that the child has ended has told its death before.
+    fn tell(&self, exit: Result<Option<Exit>, OsError>) -> Result<Option<Exit>, OsError> {
+        if let Ok(Some(_)) = exit {
+            self.obituary.tell(self.who.pid);
+        }
+        exit
     }
 
     /// Our end of the child's channel.
@@ -101,17 +130,23 @@ impl Shared {
     /// Waits for the end, no longer than `deadline`; a child that does not report within its start timeout is killed.
     pub(crate) fn wait(&self, deadline: Deadline) -> Result<Option<Exit>, OsError> {
         loop {
-            let awaited = self.state().reports.handshake == Handshake::Awaited;
-            let start = if awaited { Deadline::at(self.start_deadline) } else { Deadline::NEVER };
-            if let Some(exit) = self.child().wait(deadline.min(start))? {
+            let late = self.late_at();
+            if let Some(exit) = self.wait_for_end(deadline.min(late))? {
                 return Ok(Some(exit));
             }
-            if awaited && start.has_passed() {
+            if late.has_passed() {
                 self.give_up_on_a_late_start()?;
             } else if deadline.has_passed() {
                 return Ok(None);
             }
         }
+    }
+
+    /// When the child is to be killed, should it not have reported by then. A report that nobody has looked for yet
+    /// counts as none.
+    pub(crate) fn late_at(&self) -> Deadline {
+        let awaited = self.state().reports.handshake == Handshake::Awaited;
+        if awaited { Deadline::at(self.start_deadline) } else { Deadline::NEVER }
     }
 
     #[cold]
@@ -166,15 +201,15 @@ impl Shared {
     pub(crate) fn end(self: &Arc<Self>) {
         // Nothing to do about an error here: what cannot be ended now is left to the reaper.
         let ended = |exit: Result<Option<Exit>, OsError>| matches!(exit, Ok(Some(_)));
-        if ended(self.child().try_wait()) {
+        if ended(self.try_wait()) {
             return;
         }
         let _ = self.child().signal(Signal::TERM);
-        if ended(self.child().wait(Deadline::after(GRACE))) {
+        if ended(self.wait_for_end(Deadline::after(GRACE))) {
             return;
         }
         let _ = self.child().signal(Signal::KILL);
-        if !ended(self.child().wait(Deadline::after(LAST_WAIT))) {
+        if !ended(self.wait_for_end(Deadline::after(LAST_WAIT))) {
             reaper::adopt(Arc::clone(self));
         }
     }
@@ -214,13 +249,13 @@ impl<R> Process<R> {
 
     /// Whether it has not ended yet. Never blocks.
     pub fn is_alive(&self) -> bool {
-        !matches!(self.shared.child().try_wait(), Ok(Some(_)))
+        !matches!(self.shared.try_wait(), Ok(Some(_)))
     }
 
     /// How it ended, if it has. Never blocks; leaves the value where it is.
     #[doc(alias = "exitcode")]
     pub fn try_wait(&self) -> Result<Option<Exit>, OsError> {
-        self.shared.child().try_wait()
+        self.shared.try_wait()
     }
 
     /// Waits until it has ended, and says how. Any number of threads may wait at once; the value stays to be taken.
@@ -329,7 +364,7 @@ impl<R> Drop for Process<R> {
 
 impl<R> fmt::Debug for Process<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.shared.child().try_wait();
+        let state = self.shared.try_wait();
         f.debug_struct("Process")
             .field("name", &self.name())
             .field("pid", &self.pid())

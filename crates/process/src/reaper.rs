@@ -1,7 +1,8 @@
-//! One background thread that clears detached children out of the process table when they end.
+//! One background thread that clears detached children out of the process table when they end, and ends those that do
+//! not report within their start timeout.
 //!
-//! Started by the first detached child, it sleeps until a child ends or another is detached, and ends when none is
-//! left. It holds what a detached child needs of its parent: the channel whose end of file would mean our death.
+//! Started by the first detached child, it sleeps until a child ends, is late, or another is detached, and ends when
+//! none is left. It holds what a detached child needs of its parent: the channel whose end of file would mean our death.
 
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -57,17 +58,18 @@ impl Reaper {
             let blind = news.is_none() || pidfds.clone().any(|pidfd| pidfd.is_none());
             let waits: Vec<_> =
                 pidfds.flatten().chain(news.map(AsFd::as_fd)).map(|fd| (fd, Interest::Readable)).collect();
-            let deadline = if blind { Deadline::after(LOOK_AGAIN) } else { Deadline::NEVER };
+            let late = children.iter().map(|child| child.late_at()).fold(Deadline::NEVER, Deadline::min);
+            let deadline = if blind { late.min(Deadline::after(LOOK_AGAIN)) } else { late };
             if poll::ready(&waits, deadline).is_err() {
                 thread::park_timeout(LOOK_AGAIN);
             }
         }
     }
 
-    /// Clears who has ended; who is left, or `None` when the thread may end.
+    /// Clears who has ended, kills who is late; who is left, or `None` when the thread may end.
     fn living(&self) -> Option<Vec<Arc<Shared>>> {
         let mut children = self.children.lock().unwrap_or_else(PoisonError::into_inner);
-        children.detached.retain(|child| matches!(child.child().try_wait(), Ok(None)));
+        children.detached.retain(|child| matches!(child.wait(Deadline::now()), Ok(None)));
         children.running = !children.detached.is_empty();
         children.running.then(|| children.detached.clone())
     }

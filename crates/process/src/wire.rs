@@ -21,13 +21,15 @@ pub(crate) const INLINE: usize = 16 << 10;
 /// Longest message, in bytes: a body and what surrounds it.
 pub(crate) const LIMIT: u64 = 128 << 10;
 
-/// What the child shall do. Descriptors: those of the argument, then the sentinel, then the body's.
+/// What the child shall do. Descriptors: those of the argument, then the domain, the sentinel, and the body's.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Start {
     pub(crate) name: String,
     /// A function token.
     pub(crate) function: Bytes,
     pub(crate) ignore_interrupt: bool,
+    /// Whether the [domain](crate::domain) of the tree comes along.
+    pub(crate) domain: bool,
     /// Whether there is a sentinel: a descriptor held open as long as the child lives.
     pub(crate) sentinel: bool,
     pub(crate) argument: Body,

@@ -1,8 +1,8 @@
 //! Starting children when descriptors run out: an error with the system's reason, and nothing left behind.
 //!
 //! # Safety
-//! `setrlimit` gets a pointer to a local variable.
-#![allow(unsafe_code, reason = "lowers this process's own limit of descriptors")]
+//! `getrlimit` and `setrlimit` get pointers to a local variable.
+#![allow(unsafe_code, reason = "lowers this process's own limits")]
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -10,17 +10,24 @@ use std::time::Duration;
 
 use procession_codec::Bytes;
 use procession_process::{SpawnError, spawn};
+use procession_shm::domain::Domain;
+use procession_sys::image::ImageId;
+use procession_sys::limits;
 use procession_testkit::{Role, counted, role};
+
+/// Sets the soft limit of a resource; answers the one before.
+fn set_soft(resource: libc::__rlimit_resource_t, soft: u64) -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointer is to a local variable.
+    assert_eq!(unsafe { libc::getrlimit(resource, &raw mut limit) }, 0);
+    let before = std::mem::replace(&mut limit.rlim_cur, soft);
+    // SAFETY: the pointer is to a local variable.
+    assert_eq!(unsafe { libc::setrlimit(resource, &raw const limit) }, 0);
+    before
+}
 
 /// Leaves this process exactly `n` descriptors that it can still open, runs `body`, and gives back the rest.
 fn with_descriptors_left<R>(n: u64, body: impl FnOnce() -> R) -> R {
-    let set = |soft: u64| {
-        let hard = procession_sys::limits::get().descriptors.hard.unwrap_or(libc::RLIM_INFINITY);
-        let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
-        // SAFETY: the pointer is to a local variable.
-        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }, 0);
-    };
-    let before = procession_sys::limits::get().descriptors.soft.unwrap_or(libc::RLIM_INFINITY);
     // The lowest number that is free is the first that would be used: everything below is open.
     let next = loop {
         let one = File::open("/dev/null").expect("there are descriptors");
@@ -29,9 +36,9 @@ fn with_descriptors_left<R>(n: u64, body: impl FnOnce() -> R) -> R {
             break u64::try_from(number).expect("a descriptor");
         }
     };
-    set(next + n);
+    let before = set_soft(libc::RLIMIT_NOFILE, next + n);
     let answer = body();
-    set(before);
+    set_soft(libc::RLIMIT_NOFILE, before);
     answer
 }
 
@@ -52,6 +59,40 @@ fn without_descriptors_there_is_an_error_and_no_child() {
             assert!((1..16).contains(&n_refused), "{n_refused} of 16 were refused");
         }
     });
+}
+
+/// The domain of the tree is made with the first child: that fails as clearly, and the next attempt makes it.
+#[test]
+fn without_descriptors_the_first_child_is_refused_too() {
+    if role().is_none() {
+        drop(Role::new("starter").spawn().wait_with_output(Duration::from_secs(60)).expect_success());
+        return;
+    }
+    // Both are done once, by the first child.
+    limits::raise_descriptor_limit().unwrap();
+    ImageId::current().unwrap();
+    let n_refused = (0..16).take_while(|left| !starts_with(*left, 1)).count();
+    assert!((1..16).contains(&n_refused), "{n_refused} of 16 were refused");
+    assert_eq!(domain_of_a_child(), Domain::current().unwrap().id().to_words());
+}
+
+/// The domain that a child has.
+fn domain_of_a_child() -> [u64; 2] {
+    spawn(|()| Domain::current().unwrap().id().to_words(), ()).unwrap().join().unwrap()
+}
+
+/// Where files must be short no domain can be made, however often it is tried: children are started without.
+#[test]
+fn where_no_domain_can_be_made_children_run_without() {
+    if role().is_none() {
+        drop(Role::new("starter").spawn().wait_with_output(Duration::from_secs(60)).expect_success());
+        return;
+    }
+    let before = set_soft(libc::RLIMIT_FSIZE, 4096);
+    let refused = spawn(|()| Domain::current().map(drop).is_err(), ()).unwrap().join().unwrap();
+    assert!(refused, "the child has none and can make none");
+    set_soft(libc::RLIMIT_FSIZE, before);
+    assert_eq!(domain_of_a_child(), Domain::current().unwrap().id().to_words());
 }
 
 /// Whether a child with an argument of this length could be started with so many descriptors.

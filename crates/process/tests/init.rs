@@ -8,7 +8,9 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use procession_process::{Exit, JoinError, Process, SpawnError, init, spawn};
+use procession_shm::domain::Domain;
 use procession_testkit::watchdog::Watchdog;
+use procession_testkit::{Identity, processes};
 
 const ROLE: &str = "PROCESSION_TEST_MAIN";
 const LIMIT: Duration = Duration::from_secs(60);
@@ -16,10 +18,12 @@ const LIMIT: Duration = Duration::from_secs(60);
 const ENTERED: u8 = 42;
 
 /// The programs, by the name of what they show.
-const MAINS: [(&str, fn()); 4] = [
+const MAINS: [(&str, fn()); 6] = [
     ("with_init_children_run", with_init),
     ("without_init_the_child_never_starts", never_starts),
     ("without_init_a_waiting_main_is_no_handshake", no_handshake),
+    ("without_init_a_detached_child_that_waits_is_ended", detached_and_late),
+    ("a_child_that_made_a_domain_before_init_keeps_it", late_init),
     ("init_in_a_parent_does_nothing", with_init),
 ];
 
@@ -101,4 +105,33 @@ fn no_handshake() {
     let error = child.join().unwrap_err();
     assert!(matches!(error, JoinError::NoHandshake { after, .. } if after == timeout), "{error:?}");
     assert!(error.to_string().contains("call `procession::init()` first in `main`"), "{error}");
+}
+
+/// Nobody waits for it but the background thread.
+fn detached_and_late() {
+    if entered() {
+        loop {
+            std::thread::park();
+        }
+    }
+    let late = Process::builder().start_timeout(Duration::from_millis(200)).spawn(|()| (), ()).unwrap();
+    let in_time = Process::builder().start_timeout(LIMIT).spawn(|()| (), ()).unwrap();
+    let all = [&late, &in_time].map(|child| Identity::of(child.pid()).expect("it is not waited for"));
+    in_time.detach();
+    late.detach();
+    let ended = all[0].wait_gone(LIMIT);
+    let spared = all[1].is_alive();
+    // It never learned who its parent is, so it would outlive us.
+    all[1].kill(processes::Signal::KILL).expect("it is ours");
+    assert!(ended, "it was neither ended nor waited for");
+    assert!(spared, "its time was not up");
+}
+
+/// `main` makes something shared before it becomes the child.
+fn late_init() {
+    let ours = Domain::current().unwrap().id().to_words();
+    init();
+    let domain = |()| Domain::current().unwrap().id().to_words();
+    let theirs = spawn(domain, ()).unwrap().join().unwrap();
+    assert_ne!(theirs, ours, "it had its own already");
 }

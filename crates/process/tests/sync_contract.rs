@@ -3,11 +3,14 @@
 
 #[path = "sync_contract/forks.rs"]
 mod forks;
+#[path = "sync_contract/signals.rs"]
+mod killed_signals;
 #[path = "../../sync/tests/suite/mod.rs"]
 mod suite;
 
 use std::thread;
 
+use killed_signals::{barrier, event, semaphore, together, tokens};
 use procession_codec::Message;
 use procession_pipe::{Duplex, pipe};
 use procession_process::{JoinError, spawn};
@@ -78,6 +81,34 @@ mod contract {
         crate::suite::condvar::contract!(spawn, crate::Processes;
             killed::with_the_notification_that_was_meant_for_all
             killed::waiting
+        );
+        crate::suite::event::contract!(spawn, crate::Processes;
+            event::killed_asleep
+            event::set_and_cleared_while_asleep
+            event::set_while_stopped
+        );
+        crate::suite::semaphore::contract!(spawn, crate::Processes;
+            semaphore::killed_asleep
+            semaphore::killed_with_the_wake_that_was_meant_for_all
+            semaphore::a_stopped_holder_is_never_robbed
+            semaphore::a_thread_of_a_process_that_lives
+        );
+        crate::suite::signals::contract!(spawn, crate::Processes;
+            tokens::killed_asleep
+            tokens::killed_with_the_wake_that_was_meant_for_all
+        );
+        crate::suite::barrier::contract!(spawn, crate::Processes;
+            barrier::killed_after_it_arrived
+            barrier::a_guest_killed_after_it_arrived
+            barrier::a_stopped_party_is_only_late
+            barrier::left_in_good_order
+        );
+        crate::suite::rwlock::contract!(spawn, crate::Processes;);
+        crate::suite::once::contract!(spawn, crate::Processes;);
+        crate::suite::together::contract!(spawn, crate::Processes;
+            together::in_messages
+            together::in_a_fork
+            together::guards_of_the_parent_hold_nothing_in_the_child
         );
     }
 }

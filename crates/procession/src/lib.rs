@@ -34,7 +34,10 @@
 //! | run a function in a child: [`spawn`](fn@spawn), [`spawn!`], [`scope`], [`Process`], [`JoinError`] | [`process`] |
 //! | two connected ends: [`pipe()`], [`Duplex`] | [`pipe`](mod@pipe) |
 //! | many tasks on a few workers: [`Pool`], [`Task`], [`ParProcs`] | [`pool`] |
-//! | memory that several processes see at once: [`Atomic`], [`Segment`](shm::Segment), [`Plain`] | [`shm`] |
+//! | one lock for all processes, which tells of a dead holder: [`Mutex`], [`RLock`], [`Condvar`], [`LockError`] | [`sync`] |
+//! | signals and limits: [`Event`], [`Barrier`], [`Semaphore`] | [`sync`] |
+//! | memory that several processes see at once: [`Value`], [`Array`], [`Atomic`], [`Encoded`], [`List`] | [`shm`] |
+//! | what may live there, and many things in one piece of it: [`Plain`], [`Shared`] | [`shm`] |
 //! | how values travel: [`Codec`](codec::Codec), [`Bytes`], [`Descriptor`] | [`codec`] |
 //!
 //! Each module is a crate of its own that can be used alone. Here there is nothing but re-exports.
@@ -44,17 +47,22 @@ pub use procession_codec as codec;
 pub use procession_pipe as pipe;
 pub use procession_pool as pool;
 pub use procession_process as process;
+pub use procession_sync as sync;
 
 /// Shared memory: see the crate's own page.
 pub mod shm {
-    pub use procession_macros::PlainInUmbrella as Plain;
+    pub use procession_macros::{PlainInUmbrella as Plain, SharedInUmbrella as Shared};
     pub use procession_shm::*;
 }
 
 pub use codec::{Bytes, Descriptor, Message};
 pub use pipe::{Duplex, PipeError, RecvError, SendError, pipe};
 pub use pool::{ParProcs, Pool, Task, TaskFailed, TaskId};
-pub use shm::{Atomic, Plain};
+pub use shm::{Array, Atomic, Encoded, List, Nameable, Part, Plain, Shared, ShmError, Value};
+pub use sync::{
+    Barrier, BoundedSemaphore, Condvar, Event, Lock, LockError, LockFailed, Mutex, OrRepair, RLock,
+    Semaphore, SignalSemaphore,
+};
 
 pub use process::{
     Exit, Hint, JoinError, Panic, Process, Scope, ScopedProcess, Signal, SpawnError, TaskError, TaskFailure,
@@ -63,11 +71,13 @@ pub use process::{
 
 /// What most programs name: `use procession::prelude::*;`.
 ///
-/// Functions stay behind the crate's name, so that a call reads `procession::spawn(..)`.
+/// Functions stay behind the crate's name, so that a call reads `procession::spawn(..)`. Not here are [`Mutex`],
+/// [`Condvar`] and [`Barrier`], which the standard library has too: they are named in full.
 pub mod prelude {
     pub use crate::{
-        Atomic, Bytes, Duplex, Exit, JoinError, ParProcs, Plain, Pool, Process, RecvError, SendError, Signal,
-        SpawnError, Task, TaskError, TaskFailed,
+        Array, Atomic, Bytes, Duplex, Encoded, Event, Exit, JoinError, List, Lock, LockError, Nameable,
+        OrRepair, ParProcs, Part, Plain, Pool, Process, RLock, RecvError, Semaphore, SendError, Shared,
+        Signal, SignalSemaphore, SpawnError, Task, TaskError, TaskFailed, Value,
     };
 }
 

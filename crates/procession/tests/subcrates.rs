@@ -61,3 +61,31 @@ fn shm() {
     }
     assert_eq!(hits.load(), 4);
 }
+
+/// As is this one.
+#[derive(Clone, Shared)]
+struct Progress {
+    done: Atomic<u64>,
+    best: Value<Particle>,
+    log: procession::Mutex<[u32; 4]>,
+    stop: Event,
+}
+
+#[test]
+fn sync() {
+    let progress = Progress::create((0, Particle { x: 0.0, v: 0.0 }, [0; 4], ())).unwrap();
+    let task = |(progress, n): (Progress, u32)| -> Result<(), LockError> {
+        progress.stop.wait();
+        progress.done.fetch_add(1);
+        progress.log.lock().or_carry_on()?[n as usize] = n + 1;
+        progress.best.update(|best| best.x += f64::from(n)).unwrap();
+        Ok(())
+    };
+    let children: Vec<_> = (0..4).map(|n| procession::spawn(task, (progress.clone(), n)).unwrap()).collect();
+    progress.stop.set();
+    for child in children {
+        child.join().unwrap().unwrap();
+    }
+    assert_eq!((progress.done.load(), progress.best.get().x), (4, 6.0));
+    assert_eq!(*progress.log.lock().unwrap(), [1, 2, 3, 4]);
+}

@@ -1,22 +1,32 @@
 //! A meeting of a fixed number of parties, which a death breaks instead of leaving the others to wait for ever.
 //!
-//! Invariants: a party arrives by one store of the generation into a word of its own; a generation ends by one exchange
-//! of the state, so all who were in it agree how it ended; whoever sees that all have arrived ends it, so nobody depends
-//! on the last one to live. Held by the unit tests, by `tests/loom.rs`, and by the table in the README beside the manifest.
+//! A party either attaches for as long as it likes, which makes its death known, or comes as a guest for one meeting.
+//!
+//! Invariants: a party arrives by one store or exchange of the generation in a word of its own; a generation ends by one
+//! exchange of the state, so all who were in it agree how it ended; whoever sees that all have arrived ends it, so nobody
+//! depends on the last one to live. Held by the unit tests, by `tests/loom.rs`, and by the table in the README beside the
+//! manifest.
+
+mod place;
 
 use core::fmt;
 
 use crate::atomic::{AtomicU32, Ordering, fence};
-use crate::limit::{Limit, Naps};
+use crate::limit::{Forever, Limit, Naps};
 use crate::{EventCount, Id, NoSlot, NotHeld, Owners, Park};
+
+pub use place::Place;
 
 /// What the parties of a barrier share besides their places. All zero is the first generation.
 ///
 /// | bits of the state | meaning | who moves it, to what |
 /// |---|---|---|
-/// | 0, `BROKEN` | this generation will not meet | whoever sees a death, whose limit passed, or who aborts raises it |
-/// | 1, `RESET` | the generation before ended by a reset | a reset raises it with the next generation, a meeting lowers it |
-/// | 2 to 31 | the generation | who sees that all have arrived, or resets, adds one |
+/// | 0, `BROKEN` | this generation will not meet | whoever sees a death, whose limit passed, or who aborts raises it; a reset lowers it |
+/// | 1 to 9 | how many resets there were | a reset adds one, with the next generation |
+/// | 10 to 31 | the generation | who sees that all have arrived, or resets, adds one |
+///
+/// A waiter whose generation is over has met if there was no reset since. That ends being true for who sleeps through
+/// 2⁹ resets or 2²² generations without looking; everybody looks at each tick.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub struct Meeting {
@@ -24,30 +34,16 @@ pub struct Meeting {
     queue: EventCount,
 }
 
-/// The place of one party. All zero is a place that nobody has.
-///
-/// | word | meaning | who moves it, to what |
-/// |---|---|---|
-/// | party `0` | free | anybody, to `OWNED + id` |
-/// | party `OWNED + id` | attached | the party, to 0; once it is dead, a reset |
-/// | arrived `generation + 1` | the party has arrived in that generation | the party, when it arrives |
-#[derive(Debug, Default)]
-#[repr(C)]
-pub struct Place {
-    party: AtomicU32,
-    arrived: AtomicU32,
-}
-
 const BROKEN: u32 = 1;
 const RESET: u32 = 1 << 1;
-const GENERATION: u32 = 1 << 2;
-const OWNED: u32 = 1 << 29;
+const RESETS: u32 = GENERATION - RESET;
+const GENERATION: u32 = 1 << 10;
 
-const _: () = assert!(Id::MASK == OWNED - 1);
+/// The state, where a place looks which generation it is.
+type Generation<'a> = &'a AtomicU32;
+
 #[cfg(not(loom))]
 const _: () = assert!(size_of::<Meeting>() == 8 && core::mem::offset_of!(Meeting, queue) == 4);
-#[cfg(not(loom))]
-const _: () = assert!(size_of::<Place>() == 8 && core::mem::offset_of!(Place, arrived) == 4);
 
 /// How many parties a sleeper watches; the death of another is found out at the tick.
 const WATCHED: usize = 31;
@@ -75,6 +71,8 @@ pub struct Attached {
 pub enum AttachError {
     /// Other parties, some of them perhaps dead, have all the places.
     Full,
+    /// The calling thread has a place already.
+    Already,
     /// The calling thread has no place in the domain.
     NoSlot,
 }
@@ -98,22 +96,6 @@ impl Meeting {
     }
 }
 
-impl Place {
-    /// A free place.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    fn party(&self) -> Option<Id> {
-        let word = self.party.load(Ordering::Relaxed);
-        (word & OWNED != 0).then(|| Id::from_bits(word))
-    }
-
-    fn has_arrived(&self, state: u32) -> bool {
-        self.arrived.load(Ordering::Acquire) == arrival(state)
-    }
-}
-
 impl<'a> Barrier<'a> {
     /// The most parties: each look passes over all of them.
     pub const MAX: usize = 1024;
@@ -130,32 +112,42 @@ impl<'a> Barrier<'a> {
     /// Takes a free place for the calling thread. From now on its death breaks the barrier. Does not block.
     ///
     /// # Errors
-    /// [`AttachError`]; nothing was taken. Places of dead parties become free by [`reset`](Self::reset).
+    /// [`AttachError`]; nothing was taken. Places of dead parties become free by [`reset`](Self::reset), those of guests
+    /// when their generation ends.
     pub fn attach(&self, owners: &impl Owners) -> Result<Attached, AttachError> {
         let me = owners.me().map_err(|NoSlot| AttachError::NoSlot)?;
-        let mine = OWNED | me.to_bits();
-        let order = Ordering::Relaxed;
-        let take = |place: &Place| place.party.compare_exchange(0, mine, order, order).is_ok();
-        self.places.iter().position(take).map(|place| Attached { me, place }).ok_or(AttachError::Full)
+        if self.place_of(me).is_some() {
+            return Err(AttachError::Already);
+        }
+        let place = self.places.iter().position(|place| place.attach(&self.meeting.state, me));
+        place.map(|place| Attached { me, place }).ok_or(AttachError::Full)
     }
 
-    /// Gives a place back; the others wait for whoever takes it. Does not block.
+    /// Gives a place back, for whoever waits for one; else the others wait for whoever takes it. Does not block.
     ///
     /// # Errors
     /// [`NotHeld`]: the thread named does not have it; nothing was done.
-    pub fn detach(&self, Attached { me, place }: Attached) -> Result<(), NotHeld> {
-        let party = &self.places.get(place).ok_or(NotHeld)?.party;
-        let order = Ordering::Relaxed;
-        party.compare_exchange(OWNED | me.to_bits(), 0, order, order).map(drop).map_err(|_| NotHeld)
+    pub fn detach(&self, Attached { me, place }: Attached, park: &impl Park) -> Result<(), NotHeld> {
+        self.places.get(place).filter(|place| place.detach(me)).ok_or(NotHeld)?;
+        fence(Ordering::SeqCst);
+        self.meeting.queue.notify_all(park);
+        Ok(())
     }
 
-    /// Arrives, and waits until all parties have; says whether the caller is the one of them who ended the wait.
+    /// The place that a thread is attached to.
+    pub fn place_of(&self, me: Id) -> Option<Attached> {
+        let place = self.places.iter().position(|place| place.party() == Some(me))?;
+        Some(Attached { me, place })
+    }
+
+    /// Arrives at a place, and waits until all parties have; says whether the caller is the one of them who leads: who
+    /// has the first place.
     ///
     /// Blocks. What each party did before it arrived is visible to all afterwards.
     ///
     /// # Errors
-    /// [`Unmet`]. All who waited in this generation get an error, or none of them; only who has not yet left when the
-    /// next generation is reset may find [`Unmet::Broken`] although the others met.
+    /// [`Unmet`]. All who waited in this generation get an error, or none of them; only who has not yet left when a
+    /// later generation is reset may find [`Unmet::Broken`] although the others met.
     ///
     /// # If a peer dies
     /// A party before it arrived: everybody gets [`Unmet::Broken`], now and until a reset. A party after it arrived: the
@@ -167,13 +159,82 @@ impl<'a> Barrier<'a> {
         owners: &impl Owners,
         limit: &impl Limit,
     ) -> Result<bool, Unmet> {
-        let place = self.places.get(place).filter(|place| place.party() == Some(me));
-        let place = place.ok_or(Unmet::NotAttached)?;
-        let state = self.meeting.state.load(Ordering::Acquire);
-        if state & BROKEN != 0 {
-            return Err(Unmet::Broken);
+        let at = self.places.get(place).filter(|at| at.party() == Some(me)).ok_or(Unmet::NotAttached)?;
+        let state = self.unbroken()?;
+        at.arrive(state);
+        self.until_ended(state, true, park, owners, limit).map(|()| place == 0)
+    }
+
+    /// Arrives at any place that is free, and waits as [`wait`](Self::wait); says at which place it was. Afterwards the
+    /// caller has no place. While other parties have all the places, waits for a later generation.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    ///
+    /// # If a peer dies
+    /// A guest before it arrived: nobody knows of it, and the others wait for somebody else. A guest after it arrived: the
+    /// others meet. An attached party: as for [`wait`](Self::wait).
+    pub fn wait_as_guest(
+        &self,
+        park: &impl Park,
+        owners: &impl Owners,
+        limit: &impl Limit,
+    ) -> Result<usize, Unmet> {
+        loop {
+            let state = self.unbroken()?;
+            let place = self.places.iter().position(|at| at.arrive_as_guest(&self.meeting.state, state));
+            self.until_ended(state, place.is_some(), park, owners, limit)?;
+            if let Some(place) = place {
+                return Ok(place);
+            }
         }
-        place.arrived.store(arrival(state), Ordering::Release);
+    }
+
+    /// Arrives if all the others have: as [`wait`](Self::wait), or [`wait_as_guest`](Self::wait_as_guest) for who is not
+    /// `attached`, but [`None`] and nothing done if it would have to wait. Does not block.
+    ///
+    /// # Errors
+    /// [`Unmet::Broken`], also if it is this call that sees a death.
+    pub fn try_wait(
+        &self,
+        attached: Option<Attached>,
+        park: &impl Park,
+        owners: &impl Owners,
+    ) -> Result<Option<usize>, Unmet> {
+        let state = self.unbroken()?;
+        let mut missing = (0..self.places.len()).filter(|&at| !self.places[at].has_arrived(state));
+        let last = missing.next().filter(|_| missing.next().is_none());
+        let Some(at) = last.filter(|&at| self.arrive_at(at, attached, state)) else {
+            let is_lost = self.missing(owners, state).next().is_some();
+            let broken = is_lost && self.end(park, state, state | BROKEN);
+            return if broken { Err(Unmet::Broken) } else { Ok(None) };
+        };
+        // All have arrived, so that this ends at its first look.
+        self.until_ended(state, true, park, owners, &Forever).map(|()| Some(at))
+    }
+
+    /// Arrives at a place, if the party is attached there, or is a guest and the place is free.
+    fn arrive_at(&self, at: usize, attached: Option<Attached>, state: u32) -> bool {
+        let place = &self.places[at];
+        match attached {
+            None => place.arrive_as_guest(&self.meeting.state, state),
+            Some(Attached { me, place: mine }) => {
+                let is_ours = mine == at && place.party() == Some(me);
+                is_ours.then(|| place.arrive(state)).is_some()
+            }
+        }
+    }
+
+    /// Waits until the generation that began with `state` has ended, or ends it. Who has not arrived waits for a free
+    /// place, too.
+    fn until_ended(
+        &self,
+        state: u32,
+        has_arrived: bool,
+        park: &impl Park,
+        owners: &impl Owners,
+        limit: &impl Limit,
+    ) -> Result<(), Unmet> {
         let mut naps = Naps::new(limit);
         loop {
             // Who is dead by now needs no watch, because the looks below see all that it did; who dies later has one.
@@ -181,11 +242,14 @@ impl<'a> Barrier<'a> {
             // Of two who arrive at once, at least one sees both; who sleeps is seen by who ends the generation.
             fence(Ordering::SeqCst);
             if let Some(end) = ended(state, self.meeting.state.load(Ordering::Acquire)) {
-                return end.map(|()| false);
+                return end;
             }
-            if self.places.iter().all(|place| place.has_arrived(state)) {
+            if !has_arrived && !self.is_full(state) {
+                return Ok(());
+            }
+            if self.has_met(state) {
                 if self.end(park, state, next(state)) {
-                    return Ok(true);
+                    return Ok(());
                 }
             } else if self.missing(owners, state).next().is_some() {
                 self.end(park, state, state | BROKEN);
@@ -215,14 +279,12 @@ impl<'a> Barrier<'a> {
     pub fn reset(&self, park: &impl Park, owners: &impl Owners) {
         self.abort(park);
         for place in self.places {
-            let dead = place.party().filter(|&id| owners.is_dead(id));
-            let order = Ordering::Relaxed;
-            dead.map(|id| place.party.compare_exchange(OWNED | id.to_bits(), 0, order, order));
+            place.party().filter(|&id| owners.is_dead(id)).into_iter().for_each(|id| place.clear(id));
         }
         let state = self.meeting.state.load(Ordering::Relaxed);
         if state & BROKEN != 0 {
             // If that fails, somebody else has just reset it.
-            self.end(park, state, next(state) | RESET);
+            self.end(park, state, next(state & !RESETS) | state.wrapping_add(RESET) & RESETS);
         }
     }
 
@@ -231,9 +293,31 @@ impl<'a> Barrier<'a> {
         self.meeting.state.load(Ordering::Acquire) & BROKEN != 0
     }
 
+    /// How many have arrived in the generation of this moment.
+    pub fn n_waiting(&self) -> usize {
+        let state = self.meeting.state.load(Ordering::Acquire);
+        let n = self.places.iter().filter(|place| place.has_arrived(state)).count();
+        if state & BROKEN == 0 { n } else { 0 }
+    }
+
     /// The parties that died and still have a place.
     pub fn lost(&self, owners: &impl Owners) -> impl Iterator<Item = Id> {
         self.places.iter().filter_map(Place::party).filter(|&id| owners.is_dead(id))
+    }
+
+    /// The state, of a generation that may meet.
+    fn unbroken(&self) -> Result<u32, Unmet> {
+        let state = self.meeting.state.load(Ordering::Acquire);
+        if state & BROKEN == 0 { Ok(state) } else { Err(Unmet::Broken) }
+    }
+
+    fn has_met(&self, state: u32) -> bool {
+        self.places.iter().all(|place| place.has_arrived(state))
+    }
+
+    /// Whether no guest can come in this generation.
+    fn is_full(&self, state: u32) -> bool {
+        self.places.iter().all(|place| place.party().is_some() || place.has_arrived(state))
     }
 
     /// The dead who have not arrived.
@@ -281,19 +365,15 @@ impl<'a> Barrier<'a> {
     }
 }
 
-const fn arrival(state: u32) -> u32 {
-    state & !(BROKEN | RESET) | 1
-}
-
 const fn next(state: u32) -> u32 {
-    (state & !(BROKEN | RESET)).wrapping_add(GENERATION)
+    (state & !BROKEN).wrapping_add(GENERATION)
 }
 
 /// How the generation that began with `state` ended, if it did.
 fn ended(state: u32, now: u32) -> Option<Result<(), Unmet>> {
     if now == state {
         None
-    } else if now & !BROKEN == next(state) {
+    } else if now != state | BROKEN && now & RESETS == state & RESETS {
         Some(Ok(()))
     } else {
         Some(Err(Unmet::Broken))
@@ -316,6 +396,7 @@ impl fmt::Display for AttachError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Full => "attaching to a barrier: all places are taken",
+            Self::Already => "attaching to a barrier: this thread has a place already",
             Self::NoSlot => "attaching to a barrier: this thread has no place in the domain",
         })
     }

@@ -6,6 +6,8 @@
 //!
 //! * [`Lock`]: a word that says who holds it, so that a dead holder is followed by somebody who knows of the death;
 //! * [`RLock`]: the same with a depth, for a holder that takes it again;
+//! * [`RwLock`]: many who read or one who writes;
+//! * [`Once`]: what one thread does while the others wait, and the next one if it dies;
 //! * [`Event`]: a flag to wait for, which a quick set and clear lets nobody miss;
 //! * [`Condvar`]: waiting for a change under a lock; [`Obituary`]: the news that somebody died meanwhile;
 //! * [`Semaphore`]: permits that know their holders, so that those of the dead come back; [`Tokens`]: a counter whose
@@ -29,9 +31,11 @@ mod event_count;
 mod limit;
 mod lock;
 mod obituary;
+mod once;
 mod owners;
 mod park;
 mod rlock;
+mod rwlock;
 mod semaphore;
 mod tokens;
 mod words;
@@ -45,9 +49,11 @@ pub use event_count::EventCount;
 pub use limit::{Forever, Limit};
 pub use lock::{Held, Lock, LockError, NotHeld, Protected};
 pub use obituary::Obituary;
+pub use once::{Begin, Once};
 pub use owners::{Id, NoSlot, Owners};
 pub use park::{Park, Waited};
 pub use rlock::RLock;
+pub use rwlock::RwLock;
 pub use semaphore::{AcquireError, Acquired, Permit, Semaphore};
 pub use tokens::{Tokens, TooMany};
-pub use words::{Both, Exclusive, Words};
+pub use words::{Both, Exclusive, SharedExclusive, Words};

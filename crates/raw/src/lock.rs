@@ -159,6 +159,12 @@ impl Lock {
         state(self.word.load(Ordering::Relaxed))
     }
 
+    /// Who holds the lock, and in which state the data is, by one look in the one order of all such looks.
+    pub(crate) fn look(&self) -> (Option<Id>, Protected) {
+        let word = self.word.load(Ordering::SeqCst);
+        (holder(word), state(word))
+    }
+
     fn check(&self, me: Id) -> Result<(), NotHeld> {
         if self.holder() == Some(me) { Ok(()) } else { Err(NotHeld) }
     }

@@ -149,6 +149,11 @@ impl<'a> Semaphore<'a> {
         self.permits.iter().position(|permit| permit.holder().1 == Some(me))
     }
 
+    /// Who holds the permits at this moment, each as often as it holds one; they may be dead.
+    pub fn holders(&self) -> impl Iterator<Item = Id> {
+        self.permits.iter().filter_map(|permit| permit.holder().1)
+    }
+
     /// How many permits could be taken at this moment.
     pub fn available(&self, owners: &impl Owners) -> usize {
         let is_available = |permit: &&Permit| permit.holder().1.is_none_or(|id| owners.is_dead(id));

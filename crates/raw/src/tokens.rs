@@ -90,7 +90,8 @@ impl Tokens {
     /// If `n` is more than [`Tokens::MAX_AT_ONCE`].
     ///
     /// # If a peer dies
-    /// Who is killed in here has given all `n` and woken, or none.
+    /// Who is killed in here has given all `n` and woken as many, or none. If nobody slept, it goes on to say so; killed
+    /// at that, it leaves who lay down in the same moment to the tick.
     pub fn release(&self, park: &impl Park, n: u32) -> Result<(), TooMany> {
         assert!(n <= Self::MAX_AT_ONCE, "too many tokens at once");
         let mut word = self.word.load(Ordering::Relaxed);
@@ -117,17 +118,23 @@ impl Tokens {
     /// As [`release`](Self::release), but adding and waking are two steps: who is killed between them leaves the
     /// sleepers to their tick.
     pub fn release_up_to(&self, park: &impl Park, max: u32) -> Result<(), TooMany> {
+        self.release_many_up_to(park, 1, max)
+    }
+
+    /// Adds `n` tokens, any number, if there are then at most `max`: as [`release_up_to`](Self::release_up_to).
+    pub fn release_many_up_to(&self, park: &impl Park, n: u32, max: u32) -> Result<(), TooMany> {
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
-            if word / TOKEN >= max.min(Self::MAX) {
+            let room = max.min(Self::MAX).checked_sub(word / TOKEN);
+            if room.is_none_or(|room| room < n) {
                 return Err(TooMany);
             }
-            match self.exchange(word, word + TOKEN) {
+            match self.exchange(word, word + n * TOKEN) {
                 Ok(_) => break,
                 Err(now) => word = now,
             }
         }
-        if word & SLEEPERS != 0 && park.wake(&self.word, 1) == 0 {
+        if word & SLEEPERS != 0 && n > 0 && park.wake(&self.word, n) == 0 {
             self.lower(park);
         }
         Ok(())

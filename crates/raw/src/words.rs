@@ -6,8 +6,8 @@
 //! traits are sealed, so only this file says which types these are; the types assert their layout where they are defined.
 
 use crate::{
-    Condvar, Event, EventCount, Held, Id, Limit, Lock, LockError, Meeting, NotHeld, Obituary, Owners, Park,
-    Permit, Place, Protected, RLock, Tokens,
+    Condvar, Event, EventCount, Held, Id, Limit, Lock, LockError, Meeting, NotHeld, Obituary, Once, Owners,
+    Park, Permit, Place, Protected, RLock, RwLock, Tokens,
 };
 
 /// A type of this crate that lives in shared memory, where anybody may write it at any time.
@@ -111,6 +111,78 @@ impl Exclusive for Lock {
     }
 }
 
+/// The lock to write.
+impl<const N: usize> Exclusive for RwLock<N> {
+    fn lock(&self, park: &impl Park, owners: &impl Owners, limit: &impl Limit) -> Result<Held, LockError> {
+        self.write(park, owners, limit)
+    }
+
+    fn unlock(&self, park: &impl Park, me: Id) -> Result<(), NotHeld> {
+        self.unlock_write(park, me)
+    }
+
+    fn mark_consistent(&self, me: Id) -> Result<(), NotHeld> {
+        self.mark_consistent(me)
+    }
+
+    fn poison(&self, me: Id) -> Result<(), NotHeld> {
+        self.poison(me)
+    }
+
+    fn holder(&self) -> Option<Id> {
+        self.writer()
+    }
+
+    fn state(&self) -> Protected {
+        self.state()
+    }
+}
+
+/// A lock that threads hold together to read, or one of them alone to write. Its [`lock`](Exclusive::lock) is to write.
+///
+/// Guards over data that is only read are built on it, so it is implemented only where nobody writes between a
+/// [`read`](Self::read) and its [`unlock_read`](Self::unlock_read). Sealed.
+///
+/// ```
+/// use procession_raw::{RwLock, SharedExclusive};
+///
+/// fn needs<W: SharedExclusive>() {}
+/// needs::<RwLock>();
+/// ```
+pub trait SharedExclusive: Exclusive {
+    /// As [`RwLock::read`].
+    ///
+    /// # Errors
+    /// [`LockError`]; the lock is then as it was.
+    fn read(&self, park: &impl Park, owners: &impl Owners, limit: &impl Limit) -> Result<Held, LockError>;
+
+    /// As [`RwLock::unlock_read`].
+    ///
+    /// # Errors
+    /// [`NotHeld`]: `me` does not read; nothing was done.
+    fn unlock_read(&self, park: &impl Park, me: Id) -> Result<(), NotHeld>;
+
+    /// As [`RwLock::downgrade`].
+    ///
+    /// # Errors
+    /// [`NotHeld`]: `me` does not write; nothing was done.
+    fn downgrade(&self, park: &impl Park, me: Id) -> Result<(), NotHeld>;
+}
+
+impl<const N: usize> SharedExclusive for RwLock<N> {
+    fn read(&self, park: &impl Park, owners: &impl Owners, limit: &impl Limit) -> Result<Held, LockError> {
+        self.read(park, owners, limit)
+    }
+
+    fn unlock_read(&self, park: &impl Park, me: Id) -> Result<(), NotHeld> {
+        self.unlock_read(park, me)
+    }
+
+    fn downgrade(&self, park: &impl Park, me: Id) -> Result<(), NotHeld> {
+        self.downgrade(park, me)
+    }
+}
+
 mod sealed {
     pub trait Sealed {}
 }
@@ -126,7 +198,12 @@ macro_rules! words {
     )+ };
 }
 
-words!(Condvar, Event, EventCount, Lock, Meeting, Obituary, Permit, Place, RLock, Tokens);
+words!(Condvar, Event, EventCount, Lock, Meeting, Obituary, Once, Permit, Place, RLock, Tokens);
+
+impl<const N: usize> sealed::Sealed for RwLock<N> {}
+impl<const N: usize> Words for RwLock<N> {
+    const NAME: &'static str = "RwLock";
+}
 
 impl sealed::Sealed for () {}
 /// Nothing to share.
@@ -174,5 +251,7 @@ mod tests {
     #[test]
     fn all_that_is_exclusive_keeps_to_one_contract() {
         keeps_to_the_contract::<Lock>();
+        keeps_to_the_contract::<RwLock<8>>();
+        keeps_to_the_contract::<RwLock>();
     }
 }

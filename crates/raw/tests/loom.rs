@@ -22,6 +22,10 @@ mod condvar;
 mod event;
 #[path = "loom/lock.rs"]
 mod lock;
+#[path = "loom/once.rs"]
+mod once;
+#[path = "loom/rwlock.rs"]
+mod rwlock;
 #[path = "loom/semaphore.rs"]
 mod semaphore;
 #[path = "loom/support.rs"]

@@ -16,7 +16,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::ShmError;
-use crate::space::{self, Shape, Shared, Space};
+use crate::shape::Shape;
+use crate::space::{self, Shared, Space};
 
 pub use value::{AtomicBits, AtomicNumber, AtomicValue};
 

@@ -4,6 +4,7 @@
 #![doc = ""]
 #![doc = include_str!("domain/README.md")]
 
+pub(crate) mod deadlock;
 mod error;
 mod handle;
 mod header;
@@ -13,6 +14,7 @@ mod owners;
 mod registry;
 mod report;
 mod table;
+pub(crate) mod waits;
 
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -23,11 +25,13 @@ use std::time::Duration;
 use procession_raw::{Id, Owners};
 use procession_sys::futex;
 use procession_sys::identity::ProcessIdentity;
-use procession_sys::life::Registration;
+use procession_sys::life::{Registration, SlotOwner};
 
+pub use deadlock::{DEADLOCK, DeadlockReport, report_deadlocks};
 pub use error::{DomainError, JoinError};
 pub use options::{OBITUARY, TICK};
 pub use report::{Diagnostics, Occupancy, Participant};
+pub use waits::Waiter;
 
 use table::Table;
 
@@ -138,6 +142,12 @@ impl Domain {
         registry::known(id).map(Self)
     }
 
+    /// All domains that this process has now: its tree's, and others that it made or attached and still has handles of.
+    /// For who tells a death to each of them. Does not wait.
+    pub fn attached() -> Vec<Self> {
+        registry::attached().into_iter().map(Self).collect()
+    }
+
     /// Its name, for the headers of the objects in it.
     pub fn id(&self) -> DomainId {
         self.0.header.id
@@ -202,17 +212,31 @@ impl Domain {
     /// Tells that a process has died, such as a child whose pidfd said so: as [`note_death`](Self::note_death) for each
     /// of its threads. Looks at all slots in use: some microseconds, and some more for each thread of the process.
     pub fn note_process_death(&self, process: &ProcessIdentity) {
+        self.tell_of(|owner| {
+            (owner.pid, owner.process_started, owner.namespace)
+                == (process.pid, process.started, process.namespace)
+        });
+    }
+
+    /// As [`note_process_death`](Self::note_process_death), for who has just taken a child out of the process table, and
+    /// knows its number only. Of somebody else who has the number by now nothing is told while he lives.
+    ///
+    /// Some microseconds less than that at the child's start: when it started need not be asked.
+    pub fn note_child_death(&self, pid: u32) {
+        self.tell_of(|owner| owner.pid == pid && owner.namespace == SlotOwner::current().namespace);
+    }
+
+    /// Tells the deaths of those owners that are meant and proved dead.
+    fn tell_of(&self, is_meant: impl Fn(&SlotOwner) -> bool) {
         if !options::obituary() {
             return;
         }
         let mut found = false;
         for number in self.0.numbers() {
-            let owner = self.0.slot(number).owner();
-            let was_theirs = (owner.pid, owner.process_started, owner.namespace)
-                == (process.pid, process.started, process.namespace);
-            if was_theirs && self.0.prove(number) {
+            let slot = self.0.slot(number);
+            if is_meant(&slot.owner()) && self.0.prove(number) {
                 found = true;
-                futex::wake(self.0.word(self.0.slot(number)), u32::MAX);
+                futex::wake(self.0.word(slot), u32::MAX);
             }
         }
         if found {

@@ -104,6 +104,8 @@ pub enum NameError {
         /// The operating system's error.
         error: OsError,
     },
+    /// It is a part of something, and only the whole can have a name.
+    Part,
     /// The name is of something else.
     Refused(Refusal),
     /// The memory itself could not be had.
@@ -130,6 +132,9 @@ impl Display for NameError {
             Self::Unreachable { name, error } => {
                 write!(f, "the owner of shared memory {name:?} is out of reach: {error}")
             }
+            Self::Part => {
+                f.write_str("a part of something in shared memory cannot have a name: give one to the whole")
+            }
             Self::Refused(refusal) => write!(f, "the shared memory with that name is refused: {refusal}"),
             Self::Memory(error) => error.fmt(f),
         }
@@ -142,7 +147,7 @@ impl Error for NameError {
             Self::Unreachable { error, .. } => Some(error),
             Self::Refused(refusal) => Some(refusal),
             Self::Memory(error) => Some(error),
-            Self::Invalid { .. } | Self::AlreadyExists { .. } | Self::NotFound { .. } => None,
+            Self::Invalid { .. } | Self::AlreadyExists { .. } | Self::NotFound { .. } | Self::Part => None,
         }
     }
 }

@@ -24,7 +24,7 @@ use std::thread;
 
 use procession_sys::OsError;
 use procession_sys::identity::ProcessIdentity;
-use procession_sys::named::{self, NamedFile};
+use procession_sys::named::{self, FileId, NamedFile};
 
 use crate::error::{NameError, Refusal};
 use crate::record::{self, Record};
@@ -47,13 +47,23 @@ pub(crate) struct Name {
 }
 
 impl Name {
-    /// Gives this memory a name. Its descriptor must stay open as long as the answer lives.
-    pub(crate) fn publish(name: &str, memory: BorrowedFd<'_>) -> Result<Self, NameError> {
+    /// Gives this memory a name, and with it the domain of its users. Their descriptors must stay open as long as the
+    /// answer lives.
+    pub(crate) fn publish(
+        name: &str,
+        memory: BorrowedFd<'_>,
+        domain: Option<BorrowedFd<'_>>,
+    ) -> Result<Self, NameError> {
         let path = path(name)?;
+        let domain = match domain {
+            Some(domain) => (domain.as_raw_fd().cast_unsigned(), named::id(domain)?.inode),
+            None => (0, 0),
+        };
         let record = Record {
             descriptor: memory.as_raw_fd().cast_unsigned(),
             owner: ProcessIdentity::current()?,
             file: named::id(memory)?,
+            domain,
         };
         let file = NamedFile::draft(record::LEN as u64)?;
         file.write_at(0, &record.encode())?;
@@ -85,8 +95,11 @@ impl Drop for Name {
     }
 }
 
+/// Memory, and the domain of its users if it has one.
+pub(crate) type Found = (OwnedFd, Option<OwnedFd>);
+
 /// The memory that has this name.
-pub(crate) fn find(name: &str) -> Result<OwnedFd, NameError> {
+pub(crate) fn find(name: &str) -> Result<Found, NameError> {
     let path = path(name)?;
     for _ in 0..LOOKS {
         let file = match NamedFile::open(&path) {
@@ -100,8 +113,8 @@ pub(crate) fn find(name: &str) -> Result<OwnedFd, NameError> {
                 _ => return Err(error.into()),
             },
         };
-        if let Some(fd) = follow(name, &path, &file)? {
-            return Ok(fd);
+        if let Some(found) = follow(name, &path, &file)? {
+            return Ok(found);
         }
         // The owner is dead, or has just removed its name.
         if !reclaim(&path)?.is_free() {
@@ -123,20 +136,28 @@ pub(crate) fn sweep(prefix: &str) -> Result<Vec<String>, NameError> {
 }
 
 /// The memory to which this file leads; `None` if it does not lead there any more.
-fn follow(name: &str, path: &str, file: &NamedFile) -> Result<Option<OwnedFd>, NameError> {
+fn follow(name: &str, path: &str, file: &NamedFile) -> Result<Option<Found>, NameError> {
     let record = read(file)?;
     let unreachable = |error| NameError::Unreachable { name: name.to_owned(), error };
     if !record.owner.exists().map_err(unreachable)? {
         return Ok(None);
     }
-    let fd = match named::descriptor_of(record.owner.pid, record.descriptor, record.file) {
-        Ok(fd) => fd,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(unreachable(error)),
+    let take = |number, file| match named::descriptor_of(record.owner.pid, number, file) {
+        Ok(fd) => Ok(Some(fd)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unreachable(error)),
+    };
+    let Some(fd) = take(record.descriptor, record.file)? else { return Ok(None) };
+    let domain = match record.domain {
+        (_, 0) => None,
+        (number, inode) => match take(number, FileId { inode, ..record.file })? {
+            Some(domain) => Some(domain),
+            None => return Ok(None),
+        },
     };
     // The owner removes its name before it closes the descriptor. So if both are still there, `fd` is what it meant.
     let is_there = record.owner.exists().map_err(unreachable)? && file.has_name(path)?;
-    Ok(is_there.then_some(fd))
+    Ok(is_there.then_some((fd, domain)))
 }
 
 fn read(file: &NamedFile) -> Result<Record, NameError> {

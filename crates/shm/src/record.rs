@@ -6,11 +6,12 @@
 //! | 8 | 4 | version of this layout |
 //! | 12 | 4 | the owner's number of the descriptor |
 //! | 16 | 4 | the owner's process id |
-//! | 20 | 4 | zero |
+//! | 20 | 4 | the owner's number of the descriptor of the domain of the memory's users; 0 if it has none |
 //! | 24 | 8 | when the owner started |
 //! | 32 | 8 | the pid namespace of the two |
 //! | 40 | 16 | device and inode of the memory |
-//! | 56 | 8 | hash of the 56 bytes before |
+//! | 56 | 8 | inode of that domain, on the same device; 0 if it has none |
+//! | 64 | 8 | hash of the 64 bytes before |
 //!
 //! Invariant: written before the file has its name, never again.
 
@@ -21,10 +22,10 @@ use crate::error::Refusal;
 use crate::fingerprint::hash;
 
 /// How long it is.
-pub(crate) const LEN: usize = 64;
+pub(crate) const LEN: usize = 72;
 
 const MAGIC: [u8; 8] = *b"\x89prcnam\n";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const CHECKED: usize = LEN - size_of::<u64>();
 
 /// Where memory with a name is.
@@ -33,16 +34,20 @@ pub(crate) struct Record {
     pub(crate) descriptor: u32,
     pub(crate) owner: ProcessIdentity,
     pub(crate) file: FileId,
+    /// The number of the descriptor, and the inode; both 0 if there is none.
+    pub(crate) domain: (u32, u64),
 }
 
 impl Record {
     pub(crate) fn encode(self) -> [u8; LEN] {
         let mut bytes = [0; LEN];
         bytes[..8].copy_from_slice(&MAGIC);
-        for (at, number) in [(8, VERSION), (12, self.descriptor), (16, self.owner.pid)] {
+        let narrow = [(8, VERSION), (12, self.descriptor), (16, self.owner.pid), (20, self.domain.0)];
+        for (at, number) in narrow {
             bytes[at..at + 4].copy_from_slice(&number.to_ne_bytes());
         }
-        let wide = [self.owner.started, self.owner.namespace, self.file.device, self.file.inode];
+        let wide =
+            [self.owner.started, self.owner.namespace, self.file.device, self.file.inode, self.domain.1];
         for (number, place) in wide.iter().zip(bytes[24..CHECKED].chunks_exact_mut(8)) {
             place.copy_from_slice(&number.to_ne_bytes());
         }
@@ -69,6 +74,7 @@ impl Record {
             descriptor: narrow(12),
             owner: ProcessIdentity { pid: narrow(16), started: wide(24), namespace: wide(32) },
             file: FileId { device: wide(40), inode: wide(48) },
+            domain: (narrow(20), wide(56)),
         };
         if record.encode() != *bytes {
             return Err(Refusal::Damaged);
@@ -87,6 +93,7 @@ mod tests {
             descriptor: 3,
             owner: ProcessIdentity { pid: 4, started: 5, namespace: 6 },
             file: FileId { device: 7, inode: 8 },
+            domain: (9, 10),
         };
         let bytes = record.encode();
         assert_eq!(Record::decode(&bytes), Ok(record));
@@ -95,7 +102,7 @@ mod tests {
             wrong[bit / 8] ^= 1 << (bit % 8);
             let expected = match bit / 8 {
                 0..8 => Refusal::Foreign,
-                8..12 => Refusal::Version { found: 1 ^ (1 << (bit - 64)), expected: 1 },
+                8..12 => Refusal::Version { found: VERSION ^ (1 << (bit - 64)), expected: VERSION },
                 _ => Refusal::Damaged,
             };
             assert_eq!(Record::decode(&wrong), Err(expected), "bit {bit}");

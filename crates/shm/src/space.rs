@@ -10,7 +10,7 @@
 #![allow(unsafe_code, reason = "declares the mark of what may be laid out in shared memory")]
 
 use std::fmt;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use procession_codec::handles;
@@ -20,100 +20,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use crate::Fingerprint;
 use crate::domain::Domain;
 use crate::error::{Refusal, ShmError};
-use crate::header;
 use crate::object::{Access, Object};
-
-/// How much room a thing takes in shared memory, and what tells it from others.
-///
-/// # Examples
-/// ```
-/// use procession_shm::{Shape, Shared, Atomic};
-/// const PAIR: Shape = Shape::new("pair").with("a", Atomic::<u8>::SHAPE).with("b", Atomic::<u32>::SHAPE);
-/// assert_eq!((PAIR.len(), PAIR.align()), (8, 4));
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shape {
-    name: &'static str,
-    len: usize,
-    align: usize,
-    fingerprint: Fingerprint,
-    needs_domain: bool,
-}
-
-impl Shape {
-    /// Of something without fields, which takes no room.
-    #[must_use]
-    pub const fn new(name: &'static str) -> Self {
-        Self { name, len: 0, align: 1, fingerprint: Fingerprint::new(name, 0, 1), needs_domain: false }
-    }
-
-    /// Of something that is not made of fields.
-    pub(crate) const fn of(name: &'static str, len: usize, align: usize, fingerprint: Fingerprint) -> Self {
-        assert!(align <= header::LEN, "nothing in shared memory is aligned to more than 64 bytes");
-        Self { name, len: len.next_multiple_of(align), align, fingerprint, needs_domain: false }
-    }
-
-    /// With users whose deaths matter.
-    pub(crate) const fn in_domain(self) -> Self {
-        Self { needs_domain: true, ..self }
-    }
-
-    /// Where the next field of this shape would begin.
-    #[must_use]
-    pub const fn offset_of_next(&self, field: Self) -> usize {
-        self.len.next_multiple_of(field.align)
-    }
-
-    /// With a field more, behind the others.
-    #[must_use]
-    pub const fn with(self, name: &str, field: Self) -> Self {
-        let offset = self.offset_of_next(field);
-        let align = if field.align > self.align { field.align } else { self.align };
-        Self {
-            len: (offset + field.len).next_multiple_of(align),
-            align,
-            fingerprint: self.fingerprint.field(name, offset, field.fingerprint),
-            needs_domain: self.needs_domain || field.needs_domain,
-            ..self
-        }
-    }
-
-    /// Of `n` of them in a row.
-    ///
-    /// # Panics
-    /// If there are none.
-    #[must_use]
-    pub const fn times(self, n: usize) -> Self {
-        assert!(n > 0, "nothing in shared memory has no items");
-        let len = self.len * n;
-        let fingerprint = Fingerprint::new("[]", len, self.align).field("", n, self.fingerprint);
-        Self { len, fingerprint, ..self }
-    }
-
-    /// How many bytes it takes, a multiple of [`align`](Self::align).
-    #[must_use]
-    pub const fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether it takes no room.
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// The alignment in bytes: a power of two, 64 at most.
-    #[must_use]
-    pub const fn align(&self) -> usize {
-        self.align
-    }
-
-    /// What tells it from others.
-    #[must_use]
-    pub const fn fingerprint(&self) -> Fingerprint {
-        self.fingerprint
-    }
-}
+use crate::shape::Shape;
 
 /// A place in shared memory, which something lives in.
 ///
@@ -122,11 +30,12 @@ impl Shape {
 pub struct Space {
     object: Arc<Object>,
     offset: usize,
+    name: &'static str,
 }
 
 impl Space {
-    pub(crate) const fn whole(object: Arc<Object>) -> Self {
-        Self { object, offset: 0 }
+    pub(crate) const fn whole(object: Arc<Object>, name: &'static str) -> Self {
+        Self { object, offset: 0, name }
     }
 
     /// The part at `offset` that has this shape.
@@ -135,7 +44,9 @@ impl Space {
     /// [`Refusal::Length`] if it does not lie in the memory; [`Refusal::Damaged`] if it is not aligned.
     pub fn part(&self, offset: usize, shape: Shape) -> Result<Self, Refusal> {
         let offset = self.offset.checked_add(offset).ok_or(Refusal::Damaged)?;
-        let space = Self { object: Arc::clone(&self.object), offset };
+        // What has no name is called as what it is in.
+        let name = if shape.name.is_empty() { self.name } else { shape.name };
+        let space = Self { object: Arc::clone(&self.object), offset, name };
         space.check(shape).map(|()| space)
     }
 
@@ -143,6 +54,12 @@ impl Space {
     #[must_use]
     pub fn domain(&self) -> Option<&Domain> {
         self.object.domain()
+    }
+
+    /// What lives there, for people.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
     }
 
     /// Where it begins in its object.
@@ -157,6 +74,11 @@ impl Space {
     /// [`ShmError::Os`].
     pub fn file(&self) -> Result<FileId, ShmError> {
         self.object.file()
+    }
+
+    /// Whether something of this shape is all that is in the object.
+    pub(crate) fn is_whole(&self, shape: Shape) -> bool {
+        self.offset == 0 && self.object.fingerprint() == shape.fingerprint
     }
 
     pub(crate) fn object(&self) -> &Arc<Object> {
@@ -184,9 +106,16 @@ impl Space {
     }
 }
 
+/// The memory that it is in, as a whole.
+impl AsFd for Space {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.object.as_fd()
+    }
+}
+
 impl fmt::Debug for Space {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of {} bytes of shared memory", self.offset, self.object.len())
+        write!(f, "{} at {} of {} bytes of shared memory", self.name, self.offset, self.object.len())
     }
 }
 
@@ -246,7 +175,7 @@ pub unsafe trait Shared: Sized {
     fn create(init: Self::Init) -> Result<Self, ShmError> {
         let Shape { name, len, fingerprint, needs_domain, .. } = Self::SHAPE;
         let domain = if needs_domain { Some(Domain::current()?) } else { None };
-        Self::make(Space::whole(Object::create_in(domain, name, fingerprint, len)?), init)
+        Self::make(Space::whole(Object::create_in(domain, name, fingerprint, len)?, name), init)
     }
 }
 
@@ -264,13 +193,13 @@ struct Sent {
 /// # Errors
 /// The carrier takes no descriptors, or the memory was closed to writers.
 pub fn serialize<T: Shared, S: Serializer>(this: &T, serializer: S) -> Result<S::Ok, S::Error> {
-    let Space { object, offset } = this.space();
+    let Space { object, offset, .. } = this.space();
     object.must_be_open().map_err(ser::Error::custom)?;
-    let part = *offset != 0 || object.fingerprint() != T::SHAPE.fingerprint;
+    let is_part = !this.space().is_whole(T::SHAPE);
     let sent = Sent {
         object: handles::put(Arc::clone(object) as _).map_err(ser::Error::custom)?,
         domain: object.domain().cloned(),
-        part: part.then_some((*offset as u64, T::SHAPE.fingerprint.get())),
+        part: is_part.then_some((*offset as u64, T::SHAPE.fingerprint.get())),
     };
     sent.serialize(serializer)
 }
@@ -296,7 +225,7 @@ pub fn from_descriptor<T: Shared>(fd: OwnedFd, domain: Option<Domain>) -> Result
 fn receive<T: Shared>(fd: OwnedFd, domain: Option<Domain>, part: Option<(u64, u64)>) -> Result<T, ShmError> {
     let expected = T::SHAPE.fingerprint;
     let whole = part.is_none().then_some(expected);
-    let space = Space::whole(Object::adopt_in(domain, fd, whole, Access::Write)?);
+    let space = Space::whole(Object::adopt_in(domain, fd, whole, Access::Write)?, T::SHAPE.name);
     let offset = match part.map(|(offset, found)| (offset, Fingerprint::from_u64(found))) {
         Some((_, found)) if found != expected => return Err(Refusal::Type { found, expected }.into()),
         Some((offset, _)) => usize::try_from(offset).map_err(|_| Refusal::Damaged)?,

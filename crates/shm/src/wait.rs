@@ -1,13 +1,16 @@
 //! How long a call waits, and who waits, as the algorithms of `procession_raw` want to know it.
 
+use std::cell::Cell;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use procession_raw::{Id, Limit, NoSlot, Obituary, Owners};
 use procession_sys::Deadline;
+use procession_sys::clock::uptime;
 
 use crate::cell;
-use crate::domain::{Domain, options};
+use crate::domain::waits::Awaited;
+use crate::domain::{Domain, deadlock, options};
 use crate::space::Space;
 
 /// A deadline with the tick of this process: 50 ms, doubling to a second; or what `PROCESSION_TICK` says, if it says more.
@@ -25,10 +28,25 @@ impl Limit for Wait {
     }
 }
 
-/// The calling thread as it waits for something: the participants of its domain.
+/// The calling thread as it takes something from others: the participants of its domain. For one call.
+///
+/// Before it sleeps it says for whom ([`Domain::waiters`]); when that takes too long, it reports
+/// ([`report_deadlocks`](crate::domain::report_deadlocks)).
 #[derive(Debug)]
 pub struct Party<'a> {
     domain: &'a Domain,
+    space: &'a Space,
+    asleep: Cell<Option<Asleep>>,
+}
+
+/// What was said before the first sleep.
+#[derive(Clone, Copy, Debug)]
+struct Asleep {
+    me: Id,
+    whom: Id,
+    awaited: Awaited,
+    since: Duration,
+    is_told: bool,
 }
 
 impl<'a> Party<'a> {
@@ -36,15 +54,55 @@ impl<'a> Party<'a> {
     ///
     /// # Panics
     /// If the space has no domain.
+    #[inline]
     #[must_use]
     pub fn new(space: &'a Space) -> Self {
-        Self { domain: space.domain().expect("who waits has a domain") }
+        let domain = space.domain().expect("who waits has a domain");
+        Self { domain, space, asleep: Cell::new(None) }
     }
 
     /// The news of deaths in the domain, for waits that cannot name the thread whose death would matter.
     #[must_use]
     pub fn obituary(&self) -> &'a Obituary {
         cell::obituary(self.domain.obituary())
+    }
+
+    /// Says that this thread is about to sleep until `whom` lets go.
+    #[cold]
+    fn say(&self, whom: Id) {
+        let asleep = match self.asleep.get() {
+            Some(before) if before.whom == whom => before,
+            before => {
+                let Some(asleep) = self.begin(before, whom) else { return };
+                let Asleep { me, awaited, since, .. } = asleep;
+                self.domain.publish_wait(me, whom, awaited, self.space.name(), since);
+                asleep
+            }
+        };
+        self.asleep.set(Some(asleep));
+        let waited = uptime().saturating_sub(asleep.since);
+        if !asleep.is_told && deadlock::limit().is_some_and(|limit| waited >= limit) {
+            self.asleep.set(Some(Asleep { is_told: true, ..asleep }));
+            deadlock::tell(self.domain, waited);
+        }
+    }
+
+    fn begin(&self, before: Option<Asleep>, whom: Id) -> Option<Asleep> {
+        if let Some(before) = before {
+            return Some(Asleep { whom, ..before });
+        }
+        let inode = self.space.file().map_or(0, |file| file.inode);
+        let awaited = Awaited { inode, offset: self.space.offset() as u64 };
+        Some(Asleep { me: self.domain.join().ok()?, whom, awaited, since: uptime(), is_told: false })
+    }
+}
+
+impl Drop for Party<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(Asleep { me, .. }) = self.asleep.get() {
+            self.domain.withdraw_wait(me);
+        }
     }
 }
 
@@ -60,7 +118,9 @@ impl Owners for Party<'_> {
     }
 
     fn watch(&self, id: Id) -> Option<(&AtomicU32, u32)> {
-        self.domain.watch(id)
+        let word = self.domain.watch(id)?;
+        self.say(id);
+        Some(word)
     }
 
     fn pass_on(&self, id: Id) {

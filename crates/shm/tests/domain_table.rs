@@ -202,19 +202,24 @@ fn a_told_death_wakes_and_counts() {
         let ours = domain.join().unwrap();
         domain.note_death(ours);
         domain.note_process_death(&ProcessIdentity::current().unwrap());
+        domain.note_child_death(std::process::id());
         assert_eq!(domain.obituary().load(SeqCst), 0, "we live");
         domain.note_death(join_and_end(&domain));
         assert_eq!(domain.obituary().load(SeqCst), 1);
         domain.note_death(Id::new(4095, 7));
         assert_eq!(domain.obituary().load(SeqCst), 2, "whoever it was, it is not alive");
 
-        for off in ["", "robust_list"] {
+        for (off, by_number) in [("", false), ("robust_list", false), ("", true), ("robust_list", true)] {
             let (process, id) = member(&domain, Role::new("stays").env(caps::SWITCH, off));
             let who = ProcessIdentity::of(process.pid()).unwrap();
             let before = domain.obituary().load(SeqCst);
             process.identity().kill(Signal::KILL).unwrap();
             assert!(process.identity().wait_ended(LIMIT));
-            domain.note_process_death(&who);
+            if by_number {
+                domain.note_child_death(who.pid);
+            } else {
+                domain.note_process_death(&who);
+            }
             assert_eq!(domain.obituary().load(SeqCst), before + 1);
             assert!(domain.is_dead(id));
         }

@@ -8,7 +8,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use procession_shm::{ForeignSegment, Segment};
+use procession_shm::{ForeignSegment, Nameable, Segment};
 use procession_testkit::Counted;
 use rustix::process::{Pid, WaitOptions, waitpid};
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
-use procession_shm::{NameError, Refusal, Segment, ShmError, sweep};
+use procession_shm::{NameError, Nameable, Refusal, Segment, ShmError, sweep};
 use procession_testkit::roles::{self, Role, RoleProcess};
 use procession_testkit::{Counted, role};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -43,7 +43,7 @@ fn a_name_lives_as_long_as_its_owner() {
         owner.write(0, b"hello").unwrap();
         assert_eq!((found.len(), &*found.read_vec(0, 5).unwrap()), (100, &b"hello"[..]));
         assert!(matches!(Segment::create_named(&name, 1), Err(NameError::AlreadyExists { .. })));
-        let kept = owner.into_segment();
+        let kept = owner.into_inner();
         assert!(is_missing(&name) && !file(&name).exists());
         found.write(0, b"j").unwrap();
         assert_eq!(kept.read_vec(0, 5).unwrap(), b"jello");

@@ -1,1 +1,102 @@
-//! Not there yet.
+//! A flag that threads of all processes wait for.
+//!
+//! Invariants: as those of [`procession_raw::Event`]. Held by `tests/contract.rs` (`event`) and `tests/signal_steps.rs`.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use procession_raw as raw;
+use procession_shm::{Cell, Shared, ShmError, Wait};
+use procession_sys::Deadline;
+use procession_sys::futex::SharedPark;
+
+/// A flag to wait for, set by anybody in any process. Begins clear.
+///
+/// As Python's `multiprocessing.Event`, but that a waiter who was there when it was set is released also if somebody
+/// clears it at once. What a thread did before it set the flag is visible to those who find it set.
+///
+/// *Shared* handle: `Clone`, `Send`, `Sync`; sending it in an argument or a message shares the same flag, and so does a
+/// fork. It can be a field of a struct that derives `Shared`.
+///
+/// # If a peer dies
+/// Who dies while it waits is nobody's concern: setting waits for nobody. Who dies while it sets has set the flag and
+/// woken all, or done nothing. That a flag will never be set is not known here: wait with a limit, or for the process.
+///
+/// # Examples
+/// ```
+/// use procession_sync::Event;
+///
+/// let stop = Event::new()?;
+/// let other = stop.clone(); // or received from another process
+/// std::thread::scope(|s| {
+///     s.spawn(|| other.wait());
+///     stop.set();
+/// });
+/// assert!(other.is_set());
+/// # Ok::<(), procession_shm::ShmError>(())
+/// ```
+#[derive(Clone, Shared)]
+pub struct Event(Cell<raw::Event>);
+
+impl Event {
+    /// A flag that is clear, in memory of its own.
+    ///
+    /// # Errors
+    /// Memory or descriptors have run out.
+    pub fn new() -> Result<Self, ShmError> {
+        Self::create(())
+    }
+
+    /// Whether the flag is set at this moment.
+    #[inline]
+    pub fn is_set(&self) -> bool {
+        self.0.words().is_set()
+    }
+
+    /// Sets the flag and wakes all who wait.
+    ///
+    /// Does not block, takes no lock, allocates nothing: it may be called in a signal handler.
+    #[inline]
+    pub fn set(&self) {
+        self.0.words().set(&SharedPark);
+    }
+
+    /// Clears the flag. Who waits already and saw it set, however short, is not made to wait again. Does not block.
+    #[inline]
+    pub fn clear(&self) {
+        self.0.words().clear();
+    }
+
+    /// Waits until the flag is set. Blocks; returns at once if it is set already.
+    pub fn wait(&self) {
+        // Without a limit it is never too late.
+        let _ = self.wait_by(Deadline::NEVER);
+    }
+
+    /// Whether the flag is set: [`is_set`](Self::is_set), by the name of the forms of [`wait`](Self::wait).
+    pub fn try_wait(&self) -> bool {
+        self.is_set()
+    }
+
+    /// [`wait`](Self::wait) for at most `timeout`; says whether the flag was set during the call.
+    #[must_use = "the flag may not have been set"]
+    pub fn wait_timeout(&self, timeout: Duration) -> bool {
+        self.wait_by(Deadline::after(timeout))
+    }
+
+    /// [`wait`](Self::wait) until `instant`; says whether the flag was set during the call.
+    #[must_use = "the flag may not have been set"]
+    pub fn wait_until(&self, instant: Instant) -> bool {
+        self.wait_by(Deadline::at(instant))
+    }
+
+    fn wait_by(&self, deadline: Deadline) -> bool {
+        self.0.words().wait(&SharedPark, &Wait(deadline))
+    }
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Event").field("is_set", &self.is_set()).finish_non_exhaustive()
+    }
+}

@@ -9,6 +9,7 @@
 //! - [`Mutex`]: data that one thread at a time has; [`Lock`]: the same without data; [`RLock`]: for a holder that comes
 //!   back.
 //! - [`Condvar`]: waiting for a change under one of these.
+//! - [`RwLock`], [`Event`], [`Semaphore`] and [`BoundedSemaphore`], [`SignalSemaphore`], [`Barrier`], [`Once`].
 //! - [`OrRepair`]: the two usual answers to a holder that died; [`Failed`] and [`LockError`]: all others.
 //!
 //! ```
@@ -41,8 +42,15 @@ mod rwlock;
 mod semaphore;
 mod signals;
 
+pub use barrier::{Attached, Barrier, BarrierBroken, BarrierWaitResult, Broken};
 pub use condvar::{Condvar, TimedWait, WaitGuard, WaitTimeoutResult};
 pub use error::{Dead, Failed, Guard, LockError, OrRepair, OwnerDied, Participant, Poisoned};
+pub use event::Event;
 pub use lock::{Lock, LockGuard};
 pub use mutex::{CarryingOn, LockFailed, Mutex, MutexGuard};
+pub use once::{LazyShared, Once, OnceError};
+pub use procession_raw::{AcquireError, AttachError, NotHeld, TooMany};
 pub use rlock::{RLock, RLockGuard};
+pub use rwlock::{ReadFailed, RwLock, RwLockReadGuard, RwLockWriteGuard, WriteFailed};
+pub use semaphore::{BoundedSemaphore, Permit, Semaphore};
+pub use signals::SignalSemaphore;

@@ -49,5 +49,12 @@ mod contract {
         crate::suite::lock::contract!(none, crate::Threads;);
         crate::suite::rlock::contract!(none, crate::Threads;);
         crate::suite::condvar::contract!(none, crate::Threads;);
+        crate::suite::event::contract!(none, crate::Threads;);
+        crate::suite::semaphore::contract!(none, crate::Threads;);
+        crate::suite::signals::contract!(none, crate::Threads;);
+        crate::suite::barrier::contract!(none, crate::Threads;);
+        crate::suite::rwlock::contract!(none, crate::Threads;);
+        crate::suite::once::contract!(none, crate::Threads;);
+        crate::suite::together::contract!(none, crate::Threads;);
     }
 }

@@ -61,6 +61,12 @@ impl procession_raw::Limit for Deadline {
     }
 }
 
+/// What the monotonic clock shows: the same in all processes of this machine that share a time namespace.
+pub fn uptime() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec as u32)
+}
+
 #[cfg(test)]
 mod tests {
     use procession_raw::Limit;

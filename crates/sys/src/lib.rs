@@ -6,7 +6,7 @@
 //! | a program started again as a child, functions that travel | [`hook`], [`image`], [`spawn`], [`child`], [`status`], [`signal`] |
 //! | packets and messages with descriptors | [`socket`], [`message`] |
 //! | shared memory and sleeping on its words | [`memory`], [`named`], [`futex`] |
-//! | who is alive | [`identity`], [`life`], [`fork`] |
+//! | who is alive | [`identity`], [`life`], [`fork`], [`claim`] |
 //! | waiting, deadlines, limits | [`poll`], [`event`], [`clock`], [`limits`], [`cpu`], [`random`] |
 //!
 //! Errors are [`OsError`]: what was being done to what, and the system's own error. Nothing here logs or prints.
@@ -17,6 +17,7 @@
 pub mod caps;
 mod cgroup;
 pub mod child;
+pub mod claim;
 pub mod clock;
 pub mod cpu;
 mod error;

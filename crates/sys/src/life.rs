@@ -35,7 +35,7 @@ mod robust;
 mod slot;
 
 pub use membership::{Membership, Registration};
-pub use proof::{has_ended, thread_has_ended};
+pub use proof::{has_ended, process_has_ended, thread_has_ended};
 pub use robust::layout;
 pub use slot::{LifeSlot, MutexLayout, Place, SLOT_SIZE, SlotOwner, Slots};
 

@@ -31,7 +31,8 @@ pub(crate) const TABLE: &str = "\
 7 procession -> manager log pool process queue sync pipe shm sys codec raw macros
 - testkit ->
 - examples -> procession manager log pool process queue sync pipe shm sys codec raw macros testkit
-- benches -> procession manager log pool process queue sync pipe shm sys codec raw macros testkit
+- floor ->
+- benches -> procession manager log pool process queue sync pipe shm sys codec raw macros testkit floor
 - xtask ->
 ";
 

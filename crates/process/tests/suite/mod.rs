@@ -9,6 +9,7 @@ use procession_pipe::{Duplex, pipe};
 use procession_process::{Builder, JoinError};
 
 pub(crate) mod deaths;
+pub(crate) mod domains;
 pub(crate) mod endings;
 pub(crate) mod failures;
 pub(crate) mod handles;
@@ -85,6 +86,8 @@ macro_rules! contract {
                 detached_it_runs_on detached_after_the_end;
             scopes: a_scope_joins_all a_scope_gives_the_first_failure a_failure_that_was_joined_is_told_once
                 a_panicking_block_ends_its_children;
+            domains: the_domain_is_the_tree_s the_domain_comes_beside_everything_else
+                the_domain_is_known_before_the_argument;
             surroundings: the_caller_s_surroundings_of_that_moment no_descriptor_but_its_own
                 nothing_of_the_handshake_stays;
         }

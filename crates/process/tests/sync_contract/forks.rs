@@ -18,10 +18,10 @@ use procession_testkit::processes::Signal;
 use crate::suite::{SOON, until};
 
 /// A child that was forked.
-struct Forked(libc::pid_t);
+pub(crate) struct Forked(libc::pid_t);
 
 impl Forked {
-    fn new(child: impl FnOnce()) -> Self {
+    pub(crate) fn new(child: impl FnOnce()) -> Self {
         // SAFETY: see the page.
         let pid = unsafe { libc::fork() };
         assert!(pid >= 0, "no fork");
@@ -32,11 +32,11 @@ impl Forked {
         Self(pid)
     }
 
-    fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.0.unsigned_abs()
     }
 
-    fn status(self) -> i32 {
+    pub(crate) fn status(self) -> i32 {
         let mut status = 0;
         // SAFETY: waits for the child just made, and writes one local variable.
         let reaped = unsafe { libc::waitpid(self.0, &raw mut status, 0) };

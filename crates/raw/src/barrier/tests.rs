@@ -5,6 +5,7 @@
 
 use core::time::Duration;
 
+use super::place::OWNED;
 use super::*;
 use crate::Forever;
 use crate::world::{Director, State, World, at_every_step, explore};
@@ -136,10 +137,10 @@ fn a_reset_ends_the_wait_and_frees_the_places_of_the_dead() {
         let after = d.spawn(|w| {
             barrier(w).reset(w, w);
             let place = barrier(w).attach(w).unwrap();
-            assert_eq!(barrier(w).attach(w), barrier(w).attach(w));
+            assert_eq!(barrier(w).attach(w), Err(AttachError::Already));
             assert_eq!((place.place, barrier(w).is_broken()), (1.min(place.place), false));
-            barrier(w).detach(place).unwrap();
-            assert_eq!(barrier(w).detach(place), Err(NotHeld));
+            barrier(w).detach(place, w).unwrap();
+            assert_eq!(barrier(w).detach(place, w), Err(NotHeld));
             assert_eq!(barrier(w).wait(place, w, w, &Forever), Err(Unmet::NotAttached));
         });
         assert_eq!(d.run_on(after), State::Done);
@@ -172,4 +173,93 @@ fn abort_and_a_limit_break_it_for_all() {
         assert_eq!([0, 1, 3].map(|n| d.run_on(n)), [State::Done; 3]);
         assert_eq!(d.world.shared.met[0][2].peek(), 3);
     }
+}
+
+/// A barrier of two for these threads, none of them attached; how often somebody met, and led.
+fn guests(n_places: usize, bodies: &[fn(&W)]) -> Director<Shared> {
+    let places = (0..n_places).map(|_| Place::new()).collect();
+    Director::with(Shared { meeting: Meeting::new(), places, met: Default::default() }, bodies)
+}
+
+fn note(w: &W, place: usize) {
+    let [met, led, _] = &w.shared.met[0];
+    met.poke(met.peek() + 1);
+    led.poke(led.peek() + u32::from(place == 0));
+}
+
+fn come(w: &W) {
+    note(w, barrier(w).wait_as_guest(w, w, &Forever).unwrap());
+}
+
+/// Attached for one meeting, or a guest if others were first.
+fn come_and_stay(w: &W) {
+    let Ok(at) = barrier(w).attach(w) else { return come(w) };
+    assert_eq!((barrier(w).attach(w), barrier(w).place_of(at.me)), (Err(AttachError::Already), Some(at)));
+    assert_eq!(barrier(w).wait(at, w, w, &Forever), Ok(at.place == 0));
+    note(w, at.place);
+    barrier(w).detach(at, w).unwrap();
+}
+
+fn settle_guests(d: &Director<Shared>, meetings: u32) {
+    assert_eq!(d.finish(), 0);
+    let state = d.world.shared.meeting.state.peek();
+    let [met, led, _] = d.world.shared.met[0].each_ref().map(AtomicU32::peek);
+    let n = u32::try_from(d.world.shared.places.len()).unwrap();
+    assert_eq!((met, led, state), (meetings * n, meetings, meetings * GENERATION));
+    assert_eq!(barrier(&d.world).n_waiting(), 0);
+}
+
+#[test]
+fn every_schedule_of_more_guests_than_places() {
+    let runs = explore(2, None, &|| guests(2, &[come, come, come, come]), &|d| settle_guests(d, 2));
+    assert!(runs > 200, "{runs}");
+    let runs = explore(2, None, &|| guests(1, &[come, come]), &|d| settle_guests(d, 2));
+    assert!(runs > 50, "{runs}");
+}
+
+#[test]
+fn every_schedule_of_guests_and_parties_that_come_and_go() {
+    let bodies: [fn(&W); 4] = [come_and_stay, come_and_stay, come, come];
+    let runs = explore(2, None, &|| guests(2, &bodies), &|d| settle_guests(d, 2));
+    assert!(runs > 300, "{runs}");
+}
+
+#[test]
+fn a_guest_killed_at_every_step_has_arrived_or_not_come() {
+    let kills = at_every_step(|step| {
+        let mut d = guests(3, &[come, come, come]);
+        assert_eq!([0, 1].map(|n| d.run_on(n)), [State::Asleep; 2]);
+        assert_eq!(barrier(&d.world).n_waiting(), 2);
+        let lives = d.run_and_kill(2, step);
+        // In its stead, if it did not come.
+        let other = d.spawn(|w| drop(barrier(w).try_wait(None, w, w).unwrap()));
+        d.run_on(other);
+        assert!(d.finish() <= 1, "its death is seen at a tick");
+        assert!(d.world.shared.met[0][0].peek() >= 2 && !barrier(&d.world).is_broken());
+        lives
+    });
+    assert!(kills > 10, "{kills}");
+}
+
+#[test]
+fn a_try_meets_if_it_is_the_last_and_else_leaves_no_trace() {
+    let mut d = guests(2, &[come]);
+    let tries = |d: &mut Director<Shared>, expected: Result<Option<usize>, Unmet>, attach: bool| {
+        let n = d.spawn(move |w| {
+            let at = attach.then(|| barrier(w).attach(w).unwrap());
+            let met = barrier(w).try_wait(at, w, w);
+            assert_eq!(met, expected);
+        });
+        d.run_on(n)
+    };
+    assert_eq!(tries(&mut d, Ok(None), false), State::Done);
+    assert_eq!(barrier(&d.world).n_waiting(), 0);
+    assert_eq!(d.run_on(0), State::Asleep);
+    assert_eq!(tries(&mut d, Ok(Some(1)), true), State::Done);
+    assert_eq!(d.run_on(0), State::Done);
+    assert_eq!(tries(&mut d, Ok(None), false), State::Done);
+    // The one that attached has a place and is dead.
+    d.kill(2);
+    assert_eq!(tries(&mut d, Err(Unmet::Broken), false), State::Done);
+    assert_eq!(tries(&mut d, Err(Unmet::Broken), false), State::Done);
 }

@@ -40,9 +40,24 @@ impl AtomicU32 {
         self.0.store(value, order);
     }
 
+    pub(crate) fn swap(&self, value: u32, order: Ordering) -> u32 {
+        super::step();
+        self.0.swap(value, order)
+    }
+
     pub(crate) fn fetch_add(&self, value: u32, order: Ordering) -> u32 {
         super::step();
         self.0.fetch_add(value, order)
+    }
+
+    pub(crate) fn fetch_sub(&self, value: u32, order: Ordering) -> u32 {
+        super::step();
+        self.0.fetch_sub(value, order)
+    }
+
+    pub(crate) fn fetch_max(&self, value: u32, order: Ordering) -> u32 {
+        super::step();
+        self.0.fetch_max(value, order)
     }
 
     pub(crate) fn fetch_or(&self, value: u32, order: Ordering) -> u32 {

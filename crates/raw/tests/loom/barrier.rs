@@ -83,6 +83,22 @@ fn abort() {
     other.join().unwrap();
 }
 
+/// Two guests, who come without names and see what the other did.
+fn guests() {
+    let (domain, meeting) = (Domain::broken(Broken::Nothing), Meeting::new());
+    let shared = Arc::new(Shared { domain, meeting, places: Default::default(), data: Default::default() });
+    let meet = |shared: &Shared, slot: usize| {
+        be(slot);
+        shared.data[slot].with_mut(|_| ());
+        let place = shared.barrier().wait_as_guest(&shared.domain, &shared.domain, &Forever).unwrap();
+        shared.data[1 - slot].with(|_| ());
+        place
+    };
+    let other = Arc::clone(&shared);
+    let other = thread::spawn(move || meet(&other, 1));
+    assert_ne!(meet(&shared, 0), other.join().unwrap(), "one of them leads");
+}
+
 /// A twin without the fence: each stores its arrival and looks for the other's.
 fn unfenced(with_fence: bool) {
     let shared =
@@ -109,6 +125,11 @@ fn unfenced(with_fence: bool) {
 #[test]
 fn two_meet() {
     check("barrier", 3, || two(Broken::Nothing, Second::Meets));
+}
+
+#[test]
+fn two_guests_meet() {
+    check("barrier, guests", 3, guests);
 }
 
 #[test]

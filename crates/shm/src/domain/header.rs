@@ -16,6 +16,7 @@
 //! | 256 | live: the cursor, a ticket for each attempt to join |
 //! | 384 | live: the obituary, the number of deaths that were told |
 //! | 4096 | the slots |
+//! | after them | for each slot, what its thread waits for (`waits.rs`) |
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -23,13 +24,13 @@ use procession_raw::Id;
 use procession_sys::life::{MutexLayout, SLOT_SIZE};
 use procession_sys::memory::Mapping;
 
-use super::{DomainError, DomainId};
+use super::{DomainError, DomainId, waits};
 
 /// Where the first slot begins.
 pub(super) const SLOTS_AT: usize = 4096;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"prcsndom");
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The constant part, in private memory.
 #[derive(Clone, Debug)]
@@ -44,7 +45,7 @@ pub(super) struct Header {
 impl Header {
     /// The length of a domain with this many slots.
     pub(super) fn length_for(n_slots: u32) -> u64 {
-        SLOTS_AT as u64 + u64::from(n_slots) * SLOT_SIZE as u64
+        waits_at(n_slots) as u64 + u64::from(n_slots) * waits::SIZE as u64
     }
 
     /// Writes it into memory that nobody else has yet.
@@ -94,6 +95,11 @@ impl Header {
         }
         Ok(Self { id, n_slots, namespace: long(48), mutex })
     }
+}
+
+/// Where it begins to say what threads wait for.
+pub(super) fn waits_at(n_slots: u32) -> usize {
+    SLOTS_AT + n_slots as usize * SLOT_SIZE
 }
 
 /// 1 once the threads of the domain may have numbers of several pid namespaces.

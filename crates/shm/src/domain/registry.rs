@@ -69,6 +69,11 @@ pub(super) fn known(id: DomainId) -> Option<Arc<Table>> {
     find(&lock(), id)
 }
 
+/// All domains of this process.
+pub(super) fn attached() -> Vec<Arc<Table>> {
+    lock().iter().filter_map(Weak::upgrade).collect()
+}
+
 fn make(known: &mut Vec<Weak<Table>>, n_slots: u32) -> Result<Arc<Table>, DomainError> {
     let header = Header {
         id: DomainId(random::number()?.max(1)),

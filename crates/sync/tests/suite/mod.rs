@@ -5,10 +5,17 @@
 //! tests: `suite::mutex::contract!(none, crate::Threads; extra::case …);` in `mod contract { mod sync { … } }`.
 #![allow(dead_code, reason = "each program uses what it needs")]
 
+pub(crate) mod barrier;
 pub(crate) mod condvar;
+pub(crate) mod event;
 pub(crate) mod lock;
 pub(crate) mod mutex;
+pub(crate) mod once;
 pub(crate) mod rlock;
+pub(crate) mod rwlock;
+pub(crate) mod semaphore;
+pub(crate) mod signals;
+pub(crate) mod together;
 
 use std::thread;
 use std::time::Duration;

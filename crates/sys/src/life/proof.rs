@@ -40,21 +40,42 @@ pub fn has_ended(who: &ThreadIdentity) -> bool {
     if own_namespace() != Some(who.process.namespace) {
         return false;
     }
-    // Opened before the look at the start time, so that it is the pidfd of who was looked at.
-    let pidfd = pidfd_of(who.process.pid);
-    match read(&format!("/proc/{}/stat", who.process.pid)) {
-        Look::Gone => return is_unused(who.process.pid),
-        Look::Unknown => return false,
-        Look::At { started, .. } if started != who.process.started => return true,
-        Look::At { .. } => {}
-    }
-    if pidfd.is_some_and(|pidfd| is_readable(&pidfd)) {
-        return true;
+    match look_at(&who.process) {
+        Some(true) => return true,
+        None => return false,
+        Some(false) => {}
     }
     match read(&format!("/proc/{}/task/{}/stat", who.process.pid, who.tid)) {
         Look::Gone => is_unused(who.tid),
         Look::Unknown => false,
         Look::At { started, ended } => ended || started != who.started,
+    }
+}
+
+/// Whether all threads of this very process have certainly executed their last instruction. As certain and as dear as
+/// [`has_ended`]; where there are no pidfds, a process that was not waited for has not ended.
+///
+/// # Examples
+/// ```
+/// use procession_sys::{identity::ProcessIdentity, life::process_has_ended};
+/// let me = ProcessIdentity::current()?;
+/// assert!(!process_has_ended(&me));
+/// assert!(process_has_ended(&ProcessIdentity { started: me.started - 1, ..me }), "our number was somebody else's");
+/// # Ok::<(), procession_sys::OsError>(())
+/// ```
+pub fn process_has_ended(who: &ProcessIdentity) -> bool {
+    own_namespace() == Some(who.namespace) && look_at(who) == Some(true)
+}
+
+/// Whether a process of our namespace has ended, as its own entry and its pidfd have it; `None` if nothing is known.
+fn look_at(who: &ProcessIdentity) -> Option<bool> {
+    // Opened before the look at the start time, so that it is the pidfd of who was looked at.
+    let pidfd = pidfd_of(who.pid);
+    match read(&format!("/proc/{}/stat", who.pid)) {
+        Look::Gone => Some(is_unused(who.pid)),
+        Look::Unknown => None,
+        Look::At { started, .. } if started != who.started => Some(true),
+        Look::At { .. } => Some(pidfd.is_some_and(|pidfd| is_readable(&pidfd))),
     }
 }
 
@@ -147,9 +168,11 @@ mod tests {
         assert!(has_ended(&ThreadIdentity { started: me.started - 1, ..me }));
         let process = ProcessIdentity { started: me.process.started - 1, ..me.process };
         assert!(has_ended(&ThreadIdentity { process, ..me }), "its process is another one");
+        assert!(process_has_ended(&process) && !process_has_ended(&me.process));
         let process = ProcessIdentity { namespace: me.process.namespace + 1, ..me.process };
         let elsewhere = ThreadIdentity { process, started: me.started - 1, ..me };
         assert!(!has_ended(&elsewhere), "of another namespace nothing can be known");
+        assert!(!process_has_ended(&elsewhere.process));
         let ended = std::thread::spawn(|| ThreadIdentity::current().unwrap()).join().unwrap();
         while !has_ended(&ended) {} // join may come a moment before the kernel is done
         assert!(thread_has_ended(ended.tid, ended.process.namespace));
