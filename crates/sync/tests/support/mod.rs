@@ -13,7 +13,8 @@ pub(crate) fn hand<T: Message>(role: Role, value: &T) -> Role {
     let ((), outgoing) = handles::collect(|| Postcard::encode_into(value, &mut bytes)).unwrap();
     let fds: Vec<OwnedFd> = outgoing.descriptors().map(|fd| fd.try_clone_to_owned().unwrap()).collect();
     outgoing.commit();
-    let text = format!("{} {}", fds.len(), bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+    let text =
+        format!("{} {}", fds.len(), bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
     let role = role.env(PARCEL, text);
     fds.into_iter().enumerate().fold(role, |role, (n, fd)| role.hand(&n.to_string(), fd))
 }
