@@ -104,9 +104,7 @@ fn act(role: &str, board: &Board, here: &dyn Fn(), end: &dyn Fn()) {
             end();
         }
         "meets" => {
-            if rehearsal {
-                board.gate.abort();
-            }
+            last_to_arrive(rehearsal, &board.gate);
             here();
             let place = board.gate.attach();
             let _ = board.gate.wait();
@@ -114,9 +112,7 @@ fn act(role: &str, board: &Board, here: &dyn Fn(), end: &dyn Fn()) {
             end();
         }
         "meets as a guest" => {
-            if rehearsal {
-                board.gate.abort();
-            }
+            last_to_arrive(rehearsal, &board.gate);
             here();
             let _ = board.gate.wait();
             end();
@@ -143,6 +139,14 @@ fn act(role: &str, board: &Board, here: &dyn Fn(), end: &dyn Fn()) {
         }
         other => panic!("no role {other}"),
     }
+}
+
+/// The survivors have arrived, so whoever stands in for the victim takes nobody else's place. A rehearsal meets nobody.
+fn last_to_arrive(rehearsal: bool, gate: &Barrier) {
+    if rehearsal {
+        gate.abort();
+    }
+    until(|| rehearsal || gate.n_waiting() == 2);
 }
 
 fn change(pair: &mut Pair) {
