@@ -38,7 +38,7 @@ use crate::{Fingerprint, Plain};
 /// The data stays as it left it; what the words then say is up to their protocol.
 pub struct Cell<W: Words, T: Plain = ()> {
     space: Space,
-    kind: PhantomData<fn(W, T) -> (W, T)>,
+    kind: PhantomData<fn() -> (W, T)>,
 }
 
 impl<W: Words, T: Plain> Cell<W, T> {
@@ -195,7 +195,6 @@ impl<'a, W: Exclusive, T: Plain> Locked<'a, W, T> {
     ///
     /// # Errors
     /// As [`procession_raw::Lock::lock`]; the lock is then not held.
-    #[expect(clippy::type_complexity, reason = "an answer and a guard with its state")]
     pub fn unlocked<R>(self, what: impl FnOnce() -> R) -> (R, Result<(Self, Protected), LockError>) {
         let cell = self.cell;
         drop(self);
