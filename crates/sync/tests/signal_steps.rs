@@ -184,7 +184,7 @@ fn meet(board: &Board) {
     board.there.fetch_add(match met {
         Ok(_) => 1,
         Err(broken) => {
-            let died: Vec<_> = broken.died.iter().map(|dead| dead.pid()).collect();
+            let died: Vec<_> = broken.died.iter().map(procession_sync::Participant::pid).collect();
             assert_eq!((died, broken.cause), (vec![board.victim.load()], Broken::Death));
             100
         }
