@@ -40,8 +40,8 @@ struct Berth {
     pid: Atomic<u32>,
     /// Odd while it has a permit. It changes only by the sailor, and when the dead one was reaped.
     inside: Atomic<u32>,
-    /// How many sailors of this berth were killed, or are about to be.
-    n_kills: Atomic<u32>,
+    /// How often a kill of a sailor of this berth began or was over: odd from just before it until the dead one was reaped.
+    kills: Atomic<u32>,
 }
 
 #[derive(Clone, Shared)]
@@ -157,9 +157,9 @@ impl Sailor {
                 let before = *pair;
                 assert!(before.a == before.b, "torn, and nobody was told");
                 self.linger();
-                let again = sea.pair.read().map(|again| *again);
-                // Whatever waits, and whoever died with it before it could write.
-                assert!(again.is_ok(), "who reads may read again");
+                // Whatever waits; and a writer that died before it could write has left its poison.
+                let again = sea.pair.read();
+                assert!(matches!(again, Ok(_) | Err(Failed::Poisoned(_))), "who reads may read again");
                 assert!(*pair == before, "somebody wrote meanwhile");
             }
             Err(Failed::OwnerDied(died)) => sea.told(died.dead().participant()),
@@ -220,21 +220,21 @@ impl Sailor {
     /// Nobody else knows who is alive: the others seen inside at one moment have to show it, by moving on.
     fn count(&self) {
         let berths = &self.sea.berths;
-        let look = || berths.each_ref().map(|berth| (berth.n_kills.load(), berth.inside.load()));
+        let look = || berths.each_ref().map(|berth| (berth.kills.load(), berth.inside.load()));
         let seen = look();
-        let n_inside = seen.iter().filter(|(_, inside)| inside % 2 == 1).count();
-        if n_inside <= N_PERMITS as usize || look() != seen {
+        let inside = || (0..N_SAILORS).filter(|&n| seen[n].0.is_multiple_of(2) && seen[n].1 % 2 == 1);
+        if inside().count() <= N_PERMITS as usize || look() != seen {
             return;
         }
         berths[self.me].inside.fetch_add(2);
         let lived = |n: usize| {
-            let (n_kills, inside) = seen[n];
-            while berths[n].inside.load() == inside && berths[n].n_kills.load() == n_kills {
+            let (kills, inside) = seen[n];
+            while berths[n].inside.load() == inside && berths[n].kills.load() == kills {
                 thread::yield_now();
             }
-            berths[n].n_kills.load() == n_kills
+            berths[n].kills.load() == kills
         };
-        let all_lived = (0..N_SAILORS).filter(|&n| n != self.me && seen[n].1 % 2 == 1).all(lived);
+        let all_lived = inside().filter(|&n| n != self.me).all(lived);
         assert!(!all_lived, "more are inside than there are permits");
     }
 
@@ -369,11 +369,12 @@ fn sailor(sea: &Sea, storm: &mut Storm, me: usize) -> RoleProcess {
 
 fn kill(berth: &Berth, mut sailor: RoleProcess) {
     berth.pid.store(0);
-    berth.n_kills.fetch_add(1);
+    berth.kills.fetch_add(1);
     sailor.kill();
-    // Reaped, so it is really not inside any more.
+    // It is reaped, so it is really not inside any more.
     drop(sailor);
-    berth.inside.fetch_update(|inside| (inside % 2 == 1).then_some(inside + 1)).ok();
+    let _ = berth.inside.fetch_update(|inside| (inside % 2 == 1).then_some(inside + 1));
+    berth.kills.fetch_add(1);
 }
 
 /// Kills and stops until there were so many; answers the sailors that live then, and how many were killed.
