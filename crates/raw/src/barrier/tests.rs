@@ -263,3 +263,21 @@ fn a_try_meets_if_it_is_the_last_and_else_leaves_no_trace() {
     assert_eq!(tries(&mut d, Err(Unmet::Broken), false), State::Done);
     assert_eq!(tries(&mut d, Err(Unmet::Broken), false), State::Done);
 }
+
+#[test]
+fn a_guest_that_waits_for_a_place_gets_one_that_is_given_back_at_any_of_its_steps() {
+    let steps = at_every_step(|step| {
+        let leave = |w: &W| barrier(w).detach(Attached { me: w.me().unwrap(), place: 1 }, w).unwrap();
+        let d = guests(2, &[meet_once, come, leave]);
+        for (at, party) in [(0, 0), (1, 2)] {
+            d.world.shared.places[at].party.poke(OWNED | d.id(party).to_bits());
+        }
+        let lives = d.run(1, step) == State::Paused;
+        d.run_on(2);
+        assert_eq!(d.run_on(1), State::Asleep);
+        assert_eq!((barrier(&d.world).n_waiting(), d.run_on(0)), (1, State::Done));
+        assert_eq!((d.finish(), d.world.shared.met[0][0].peek()), (0, 2));
+        lives
+    });
+    assert!(steps > 10, "{steps}");
+}

@@ -128,3 +128,39 @@ fn one_look_takes_what_is_there_and_leaves_no_trace() {
     });
     assert_eq!(d.run_on(n), State::Done);
 }
+
+/// Takes a permit and ends without giving it back.
+fn keep(w: &W) {
+    let _ = semaphore(w).acquire(w, w, &Forever).unwrap();
+}
+
+/// The thread holds all permits.
+fn hold_all(d: &Director<Shared>, holder: usize) {
+    d.world.shared.permits.iter().for_each(|permit| permit.word.poke(OWNED | d.id(holder).to_bits()));
+}
+
+#[test]
+fn two_permits_of_one_dead_go_to_two_sleepers_at_once() {
+    let d = Director::with(shared(2), &[|_| (), keep, keep]);
+    hold_all(&d, 0);
+    assert_eq!([1, 2].map(|n| d.run_on(n)), [State::Asleep; 2]);
+    // The kernel wakes one, who has no reason to give anything back.
+    d.kill(0);
+    assert_eq!(d.finish(), 0);
+}
+
+#[test]
+fn a_permit_beyond_those_that_are_watched_is_given_back_at_any_step_of_a_taker() {
+    let last = WATCHED + 1;
+    let steps = at_every_step(|step| {
+        let mut d = Director::with(shared(last + 1), &[|_| (), keep]);
+        hold_all(&d, 0);
+        let lives = d.run(1, step) == State::Paused;
+        let holder = d.id(0);
+        let n = d.spawn(move |w| semaphore(w).release(w, last, holder).unwrap());
+        d.run_on(n);
+        assert_eq!(d.finish(), 0, "at step {step}");
+        lives
+    });
+    assert!(steps > 2 * last as u32, "{steps}");
+}
