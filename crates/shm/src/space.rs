@@ -29,6 +29,8 @@ use crate::shape::Shape;
 #[derive(Clone)]
 pub struct Space {
     object: Arc<Object>,
+    /// The object's: asked for on every way to a lock.
+    domain: Option<Domain>,
     /// `offset` bytes behind the beginning of the data of the object.
     data: *mut u8,
     offset: usize,
@@ -43,7 +45,7 @@ unsafe impl Sync for Space {}
 
 impl Space {
     pub(crate) fn whole(object: Arc<Object>, name: &'static str) -> Self {
-        Self { data: object.data(), object, offset: 0, name }
+        Self { data: object.data(), domain: object.domain().cloned(), object, offset: 0, name }
     }
 
     /// The part at `offset` that has this shape.
@@ -55,7 +57,7 @@ impl Space {
         // What has no name is called as what it is in.
         let name = if shape.name.is_empty() { self.name } else { shape.name };
         let data = self.object.data().wrapping_add(offset);
-        let space = Self { object: Arc::clone(&self.object), data, offset, name };
+        let space = Self { data, offset, name, ..self.clone() };
         space.check(shape).map(|()| space)
     }
 
@@ -63,7 +65,7 @@ impl Space {
     #[inline]
     #[must_use]
     pub fn domain(&self) -> Option<&Domain> {
-        self.object.domain()
+        self.domain.as_ref()
     }
 
     /// What lives there, for people.
