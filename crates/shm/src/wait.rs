@@ -80,10 +80,12 @@ impl<'a> Party<'a> {
             }
         };
         self.asleep.set(Some(asleep));
-        let waited = uptime().saturating_sub(asleep.since);
-        if !asleep.is_told && deadlock::limit().is_some_and(|limit| waited >= limit) {
-            self.asleep.set(Some(Asleep { is_told: true, ..asleep }));
-            deadlock::tell(self.domain, waited);
+        if let (false, Some(limit)) = (asleep.is_told, deadlock::limit()) {
+            let waited = uptime().saturating_sub(asleep.since);
+            if waited >= limit {
+                self.asleep.set(Some(Asleep { is_told: true, ..asleep }));
+                deadlock::tell(self.domain, waited);
+            }
         }
     }
 
