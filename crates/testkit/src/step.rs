@@ -35,13 +35,17 @@
 //! ended with it. A victim that blocks in a system call inside the window blocks its tracer: whoever wakes it
 //! must not be the calling thread, and the watchdog ends what never wakes.
 
+mod kills;
+mod operand;
 mod tracee;
+mod watch;
 
 use std::process::{Command, ExitStatus};
 use std::{io, panic, thread};
 
 use tracee::{Stop, Tracee};
 
+pub use kills::{KILL_LOG, Kills, changes, death_told, sweep_changes};
 pub use tracee::{end, here};
 
 /// How a victim that was to be killed ended.
@@ -88,13 +92,7 @@ pub fn trace(spawn: impl FnOnce() -> Command) -> u64 {
 /// # Panics
 /// When the victim cannot be traced, opens no window, or closes it and does not end well.
 pub fn kill_at(spawn: impl FnOnce() -> Command, n: u64) -> Outcome {
-    let command = spawn();
-    // A thread of its own has no other children: what it waits for is the victim and nothing else.
-    let tracer = || Tracee::spawn(command).map(|victim| walk(victim, n));
-    match on_new_thread(tracer) {
-        Ok(outcome) => outcome,
-        Err(error) => panic!("starting the victim: {error}"),
-    }
+    walk_to(spawn, Moment::Step(n)).outcome
 }
 
 /// Kills one victim after 0 instructions, the next after `stride`, then after 2 `stride` and so on until the
@@ -129,25 +127,87 @@ pub(crate) fn works() -> io::Result<()> {
     on_new_thread(tracee::probe)
 }
 
-fn walk(mut victim: Tracee, n: u64) -> Outcome {
-    victim.open();
-    let mut steps = 0;
-    while steps < n {
-        match victim.step() {
-            Stop::Step => steps += 1,
-            Stop::Mark => {
-                let status = victim.release();
-                assert!(
-                    status.success(),
-                    "the victim failed after its window of {steps} instructions: {status}"
-                );
-                return Outcome::Ended { steps };
-            }
-            Stop::Ended(status) => return Outcome::Died { steps, status },
+/// When a victim is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Moment {
+    /// After so many instructions.
+    Step(u64),
+    /// So many instructions later than a change; the first has the number 0.
+    Change { nth: usize, later: u64 },
+    /// When it closes its window.
+    End,
+    /// Not at all.
+    Never,
+}
+
+/// How far a victim came.
+#[derive(Debug)]
+struct Walked {
+    outcome: Outcome,
+    steps: u64,
+    /// After how many instructions each change was there; none are looked for if it is killed by their number alone.
+    changes: Vec<u64>,
+}
+
+impl Moment {
+    fn has_come(self, steps: u64, changes: &[u64]) -> bool {
+        match self {
+            Self::Step(n) => steps >= n,
+            Self::Change { nth, later } => changes.get(nth).is_some_and(|at| steps >= at + later),
+            Self::End | Self::Never => false,
         }
     }
-    victim.kill();
-    Outcome::Killed
+
+    fn needs_watch(self) -> bool {
+        matches!(self, Self::Change { .. } | Self::Never)
+    }
+}
+
+fn walk_to(spawn: impl FnOnce() -> Command, moment: Moment) -> Walked {
+    let command = spawn();
+    // A thread of its own has no other children: what it waits for is the victim and nothing else.
+    let tracer = || Tracee::spawn(command).map(|victim| walk(victim, moment));
+    match on_new_thread(tracer) {
+        Ok(walked) => walked,
+        Err(error) => panic!("starting the victim: {error}"),
+    }
+}
+
+fn walk(mut victim: Tracee, moment: Moment) -> Walked {
+    victim.open();
+    let mut watch = moment.needs_watch().then(|| victim.watch().expect("the memory of a stopped victim"));
+    let (mut steps, mut changes) = (0, Vec::new());
+    let outcome = loop {
+        if moment.has_come(steps, &changes) {
+            victim.kill();
+            break Outcome::Killed;
+        }
+        let before = watch.as_ref().map(|watch| victim.before(watch));
+        match victim.step() {
+            Stop::Step => steps += 1,
+            Stop::Mark if moment == Moment::End => {
+                victim.kill();
+                break Outcome::Killed;
+            }
+            Stop::Mark => {
+                // The call that makes the mark was a step, and is none of the victim's.
+                changes.pop_if(|at| *at == steps);
+                break ended(victim, steps);
+            }
+            Stop::Ended(status) => break Outcome::Died { steps, status },
+        }
+        if watch.as_mut().zip(before).is_some_and(|(watch, before)| watch.has_changed(&before)) {
+            changes.push(steps);
+        }
+    };
+    Walked { outcome, steps, changes }
+}
+
+/// Lets a victim that has closed its window end.
+fn ended(victim: Tracee, steps: u64) -> Outcome {
+    let status = victim.release();
+    assert!(status.success(), "the victim failed after its window of {steps} instructions: {status}");
+    Outcome::Ended { steps }
 }
 
 fn on_new_thread<R: Send>(body: impl FnOnce() -> R + Send) -> R {
