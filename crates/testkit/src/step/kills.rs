@@ -19,7 +19,7 @@ pub const KILL_LOG: &str = "PROCESSION_KILL_LOG";
 
 /// Of how many changes of one scenario the kill points are tried; beyond that, and without optimisation, which only makes
 /// more instructions of the same changes, an even sample.
-const MOST_CHANGES: usize = if cfg!(debug_assertions) { 8 } else { 300 };
+const MOST_CHANGES: usize = if cfg!(debug_assertions) { 10 } else { 300 };
 /// Victims that meet others do not run alike: so many are traced, if no two of them in a row do.
 const TRACES: usize = 3;
 
@@ -72,8 +72,9 @@ pub fn changes(spawn: impl FnOnce() -> Command) -> Vec<u64> {
 /// Kills victims where something changed, and calls `check` with the number of instructions and the outcome after each.
 ///
 /// First one victim or more is traced for its [`changes`]. Then one is killed before its first instruction, one after each
-/// of these changes, one an instruction later, and one at the end of its window. `check` is called for the traced too.
-/// Optimised, all of the changes are tried, or an even sample of 300; without optimisation a sample of 8.
+/// of these changes, one an instruction later, and one at the end of its window; and so on at later changes, while victims
+/// have more of them than were traced. `check` is called for those that are traced and end, too.
+/// Optimised, all of the changes are tried, or an even sample of 300; without optimisation a sample of 10.
 ///
 /// With `PROCESSION_LONG`: after every instruction, if optimised, else after every change.
 ///
@@ -98,17 +99,22 @@ pub fn sweep_changes(
         walked
     };
     let traced = longest(&mut kill);
-    let (mut n_killed, mut n_ended) = (0, 0);
     let is_long = env::var_os("PROCESSION_LONG").is_some();
     let is_every = is_long && !cfg!(debug_assertions);
     let most = if is_long { usize::MAX } else { MOST_CHANGES };
-    let some = if is_every { Vec::new() } else { points(&traced.changes, most) };
+    let is_traced = |moment| match moment {
+        Moment::Step(n) => n <= traced.steps,
+        Moment::Change { nth, .. } => nth < traced.changes.len(),
+        Moment::End | Moment::Never => true,
+    };
     let every = (0..).map(Moment::Step).take_while(|_| is_every);
-    for moment in some.into_iter().chain(every) {
+    let some = points(&traced.changes, most).into_iter().take_while(|_| !is_every);
+    let (mut n_killed, mut n_ended) = (0, 0);
+    for moment in every.chain(some).chain(beyond(traced.changes.len(), most)) {
         match kill(moment).outcome {
             Outcome::Killed => n_killed += 1,
-            _ if is_every && matches!(moment, Moment::Step(n) if n > traced.steps) => break,
-            _ => n_ended += 1,
+            _ if is_traced(moment) => n_ended += 1,
+            _ => break,
         }
     }
     assert!(n_killed > 0, "{scenario}: no victim was killed");
@@ -149,6 +155,11 @@ fn points(changes: &[u64], most: usize) -> Vec<Moment> {
     }
     points.push(Moment::End);
     points
+}
+
+/// More changes than were traced, for victims that take longer, after a death that they clear up for example.
+fn beyond(n: usize, most: usize) -> impl Iterator<Item = Moment> {
+    (n..most).flat_map(|nth| [0, 1].map(|later| Moment::Change { nth, later }))
 }
 
 fn report(scenario: &str, kills: &Kills, mode: &str) {
