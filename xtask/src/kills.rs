@@ -65,13 +65,13 @@ struct Row {
     n_changes: u64,
     n_killed: u64,
     n_told: u64,
-    /// A victim was killed after every instruction.
-    is_every: bool,
+    /// Victims were also killed every so many instructions; 0: only where something changed.
+    stride: u64,
 }
 
 /// A line of the log; the number between kills and deaths told is that of victims that ended too early to be killed.
 fn row(line: &str) -> Option<Row> {
-    let [suite, test, scenario, n_steps, n_changes, n_killed, _, n_told, mode] =
+    let [suite, test, scenario, n_steps, n_changes, n_killed, _, n_told, stride] =
         line.split('\t').collect::<Vec<_>>().try_into().ok()?;
     Some(Row {
         suite: suite.into(),
@@ -81,7 +81,7 @@ fn row(line: &str) -> Option<Row> {
         n_changes: n_changes.parse().ok()?,
         n_killed: n_killed.parse().ok()?,
         n_told: n_told.parse().ok()?,
-        is_every: mode == "all",
+        stride: stride.parse().ok()?,
     })
 }
 
@@ -93,7 +93,11 @@ fn table(rows: &[Row]) -> String {
     );
     for row in rows {
         let name = format!("{}::{}", row.suite, row.test);
-        let every = if row.is_every { ", every instruction" } else { "" };
+        let every = match row.stride {
+            0 => String::new(),
+            1 => ", every instruction".to_owned(),
+            stride => format!(", one in {stride} instructions and every change"),
+        };
         text += &format!(
             "{name:<wide$}{:>13}{:>9}{:>8}{:>6}",
             row.n_steps, row.n_changes, row.n_killed, row.n_told
@@ -111,7 +115,7 @@ mod tests {
 
     #[test]
     fn rows_make_a_table() {
-        let log = "lock_steps\tfree\tlocks\t90\t4\t10\t0\t3\tchanges\na\tb\tc\t2\t1\t3\t1\t0\tall\n";
+        let log = "lock_steps\tfree\tlocks\t90\t4\t10\t0\t3\t0\na\tb\tc\t2\t1\t3\t1\t0\t1\n";
         let rows: Vec<Row> = log.lines().filter_map(row).collect();
         let text = table(&rows);
         let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ");

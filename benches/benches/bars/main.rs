@@ -4,15 +4,12 @@
 //! to see that it works, and a word after that only the bars whose names contain it. What a verdict means is on the page
 //! of `procession_floor::judge`. The exit code says nothing of them: only a quiet machine may judge.
 //!
-//! One function for each bar. What is ours is a closure beside that of the floor, and comes from `ours.rs`.
+//! One function for each bar. What is ours is a closure beside that of the floor.
+#![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "the report is what it is for")]
 
-mod ours;
 mod report;
 
-use std::cell::RefCell;
-
-use ours::{Events, Recoverable};
 use procession_floor::cpu::Placement;
 use procession_floor::futex_lock::FutexLock;
 use procession_floor::futex_ping_pong::PingPong;
@@ -22,6 +19,8 @@ use procession_floor::memory::Placed;
 use procession_floor::robust_mutex::{RobustMutex, Taken};
 use procession_floor::scenario::{alone, contended, recovery, round_trip};
 use procession_floor::slice;
+use procession_shm::{Array, Value};
+use procession_sync::{Event, Failed, Mutex};
 use report::Report;
 
 fn main() {
@@ -37,9 +36,10 @@ fn main() {
 
 /// Lock and unlock alone: at most 1.15 times the bare futex lock, and below a robust mutex.
 fn lock_alone(report: &mut Report) {
-    let (ours, futex, robust) = (Recoverable::new(), Placed::new(FutexLock::default()), RobustMutex::new());
+    let ours = Mutex::new(0_u64).expect("a mutex");
+    let (futex, robust) = (Placed::new(FutexLock::default()), RobustMutex::new());
     let effort = report.effort();
-    let mut ours = || alone(&effort, || ours.with(|| ()));
+    let mut ours = || alone(&effort, || drop(ours.lock().expect("nobody dies")));
     let mut futex = || {
         alone(&effort, || {
             futex.lock();
@@ -59,13 +59,14 @@ fn lock_alone(report: &mut Report) {
 /// Two processes that contend: at least 0.8 times the rate of the bare futex lock.
 fn lock_contended(report: &mut Report) {
     let effort = report.effort();
-    let ours = Recoverable::new();
+    let ours = Mutex::new(0_u64).expect("a mutex");
     let floor = Placed::new(LockedValue::default());
+    let count = || *ours.lock().expect("nobody dies");
     report.judge(
         "lock, two contend / futex lock",
         "M/s",
         AtLeast(0.8),
-        &mut || contended(&effort, || ours.with(|| ours.count(1)), || ours.counted()),
+        &mut || contended(&effort, || *ours.lock().expect("nobody dies") += 1, count),
         &mut || contended(&effort, || floor.add(1), || floor.get()),
     );
 }
@@ -73,7 +74,12 @@ fn lock_contended(report: &mut Report) {
 /// From the kill of a holder until a waiter has the lock: at most twice a robust mutex.
 fn lock_recovered(report: &mut Report) {
     let effort = report.effort();
-    let (ours, floor) = (Recoverable::new(), RobustMutex::new());
+    let (ours, floor) = (Mutex::new(0_u64).expect("a mutex"), RobustMutex::new());
+    let hold_ours = || std::mem::forget(ours.lock().expect("nobody died yet"));
+    let take_ours = || match ours.lock() {
+        Err(Failed::OwnerDied(it)) => drop(it.repair(|_, _| ())),
+        other => panic!("the holder is dead: {other:?}"),
+    };
     let take_floor = || {
         assert_eq!(floor.lock(), Taken::OwnerDied);
         floor.unlock();
@@ -82,7 +88,7 @@ fn lock_recovered(report: &mut Report) {
         "lock after a kill / robust mutex",
         "µs",
         AtMost(2.0),
-        &mut || recovery(&effort, || ours.hold(), || ours.take_from_the_dead()),
+        &mut || recovery(&effort, hold_ours, take_ours),
         &mut || recovery(&effort, || assert_eq!(floor.lock(), Taken::Clean), take_floor),
     );
 }
@@ -96,8 +102,18 @@ fn event_wakes(report: &mut Report) {
             "µs",
             AtMost(1.15),
             &mut || {
-                let events = Events::new();
-                round_trip(&effort, placement, || events.ping(), || events.pong())
+                let [there, back] = [(); 2].map(|()| Event::new().expect("an event"));
+                let ping = || {
+                    there.set();
+                    back.wait();
+                    back.clear();
+                };
+                let pong = || {
+                    there.wait();
+                    there.clear();
+                    back.set();
+                };
+                round_trip(&effort, placement, ping, pong)
             },
             &mut || {
                 let words = Placed::new(PingPong::default());
@@ -108,24 +124,29 @@ fn event_wakes(report: &mut Report) {
 }
 
 /// Increments of a value with a lock: at least 0.65 times the rate of a number behind the bare futex lock.
-///
-/// Ours is not there yet: a closure that returns `1e3 / alone(&effort, || value.add(1))`, and `judge` with
-/// `AtLeast(0.65)`.
 fn value_increments(report: &mut Report) {
     let effort = report.effort();
+    let ours = Value::new(0_u64).expect("a value");
     let floor = Placed::new(LockedValue::default());
-    report.floor_only("value, increments / futex-locked add", "M/s", &mut || {
-        1e3 / alone(&effort, || floor.add(1))
-    });
+    report.judge(
+        "value, increments / futex-locked add",
+        "M/s",
+        AtLeast(0.65),
+        &mut || 1e3 / alone(&effort, || ours.update(|number| *number += 1).expect("nobody dies")),
+        &mut || 1e3 / alone(&effort, || floor.add(1)),
+    );
 }
 
 /// Negating a million numbers in an array: at most 1.05 times a plain slice.
-///
-/// Ours is not there yet: a closure like the floor's over the array's bytes, and `judge` with `AtMost(1.05)`.
 fn array_negated(report: &mut Report) {
     let effort = report.effort().of_long_calls();
-    let floor = RefCell::new(vec![1.5; 1_000_000]);
-    report.floor_only("array, negate 10^6 f64 / slice", "µs", &mut || {
-        alone(&effort, || slice::negate(&mut floor.borrow_mut())) / 1e3
-    });
+    let mut floor = vec![1.5; 1_000_000];
+    let ours = Array::from_slice(&floor).expect("an array");
+    report.judge(
+        "array, negate 10^6 f64 / slice",
+        "µs",
+        AtMost(1.05),
+        &mut || alone(&effort, || slice::negate(&mut ours.write())) / 1e3,
+        &mut || alone(&effort, || slice::negate(&mut floor)) / 1e3,
+    );
 }

@@ -64,13 +64,6 @@ impl Report {
         }
     }
 
-    /// Measures a floor that ours is not there for yet, and adds a line.
-    pub(crate) fn floor_only(&mut self, name: &str, unit: &'static str, floor: Contender<'_>) {
-        if self.wants(name) {
-            println!("{name:<44} {:>14} {:>11.1} {unit}", "not there yet", floor());
-        }
-    }
-
     fn wants(&self, name: &str) -> bool {
         watchdog(SECONDS);
         self.only.as_ref().is_none_or(|only| name.contains(only.as_str()))

@@ -69,12 +69,12 @@ mod tests {
 
     #[test]
     fn messages_arrive_whole_and_in_order() {
-        counted(crate::ring::tests::messages_arrive_whole_and_in_order::<Hybrid>);
+        counted(|| crate::ring::tests::messages_arrive_whole_and_in_order::<Hybrid>(500));
     }
 
     #[test]
     fn a_full_ring_makes_its_sender_wait() {
-        counted(crate::ring::tests::a_full_ring_makes_its_sender_wait::<Hybrid>);
+        counted(|| crate::ring::tests::a_full_ring_makes_its_sender_wait::<Hybrid>(500));
     }
 
     #[test]

@@ -12,7 +12,7 @@
 //! | the C library's robust mutex | [`robust_mutex`] | locks that survive their holders |
 //! | flag and ping-pong over futexes | [`futex_ping_pong`] | events; whoever sleeps |
 //! | number behind the futex mutex | [`locked_value`] | values with a lock |
-//! | loop over a slice | [`slice`] | arrays |
+//! | loop over a slice | [`mod@slice`] | arrays |
 //! | ring whose ends spin | [`spin_ring`] | queues and pipes whose peers are awake |
 //! | ring whose ends spin, yield, sleep | [`hybrid_ring`] | queues and pipes |
 //! | server that forks on request | [`fork_server`] | starts |

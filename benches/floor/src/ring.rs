@@ -237,9 +237,9 @@ pub(crate) mod tests {
     }
 
     /// Many times around a small ring.
-    pub(crate) fn messages_arrive_whole_and_in_order<W: Wait>() {
+    pub(crate) fn messages_arrive_whole_and_in_order<W: Wait>(messages: usize) {
         let mut peer = echo::<W>(4096, Placement::Anywhere);
-        for n in 0..500 {
+        for n in 0..messages {
             peer.to.send(&message(n));
             if n % 2 == 1 {
                 assert!(peer.from.recv(|bytes| bytes == message(n - 1)), "message {}", n - 1);
@@ -249,14 +249,13 @@ pub(crate) mod tests {
     }
 
     /// The ring is full before the receiver is there.
-    pub(crate) fn a_full_ring_makes_its_sender_wait<W: Wait>() {
-        const N: usize = 500;
+    pub(crate) fn a_full_ring_makes_its_sender_wait<W: Wait>(messages: usize) {
         let mut peer = peer::<W>(4096, Placement::Anywhere, |mut to, mut from| {
-            let right = (0..N).filter(|n| from.recv(|bytes| bytes == message(*n))).count();
+            let right = (0..messages).filter(|n| from.recv(|bytes| bytes == message(*n))).count();
             to.send(&right.to_ne_bytes());
             from.recv(|_| ());
         });
-        (0..N).for_each(|n| peer.to.send(&message(n)));
-        assert!(peer.from.recv(|bytes| bytes == N.to_ne_bytes()));
+        (0..messages).for_each(|n| peer.to.send(&message(n)));
+        assert!(peer.from.recv(|bytes| bytes == messages.to_ne_bytes()));
     }
 }

@@ -28,13 +28,16 @@ mod tests {
     use super::*;
     use procession_testkit::counted;
 
+    /// Two that spin on one core take milliseconds for each.
+    const FEW: usize = 60;
+
     #[test]
     fn messages_arrive_whole_and_in_order() {
-        counted(crate::ring::tests::messages_arrive_whole_and_in_order::<Spin>);
+        counted(|| crate::ring::tests::messages_arrive_whole_and_in_order::<Spin>(FEW));
     }
 
     #[test]
     fn a_full_ring_makes_its_sender_wait() {
-        counted(crate::ring::tests::a_full_ring_makes_its_sender_wait::<Spin>);
+        counted(|| crate::ring::tests::a_full_ring_makes_its_sender_wait::<Spin>(FEW));
     }
 }

@@ -103,6 +103,8 @@ mod contract {
             barrier::a_stopped_party_is_only_late
             barrier::left_in_good_order
         );
+        crate::suite::rwlock::contract!(spawn, crate::Processes;);
+        crate::suite::once::contract!(spawn, crate::Processes;);
         crate::suite::together::contract!(spawn, crate::Processes;
             together::in_messages
             together::in_a_fork

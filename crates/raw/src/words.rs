@@ -138,6 +138,51 @@ impl<const N: usize> Exclusive for RwLock<N> {
     }
 }
 
+/// A lock that threads hold together to read, or one of them alone to write. Its [`lock`](Exclusive::lock) is to write.
+///
+/// Guards over data that is only read are built on it, so it is implemented only where nobody writes between a
+/// [`read`](Self::read) and its [`unlock_read`](Self::unlock_read). Sealed.
+///
+/// ```
+/// use procession_raw::{RwLock, SharedExclusive};
+///
+/// fn needs<W: SharedExclusive>() {}
+/// needs::<RwLock>();
+/// ```
+pub trait SharedExclusive: Exclusive {
+    /// As [`RwLock::read`].
+    ///
+    /// # Errors
+    /// [`LockError`]; the lock is then as it was.
+    fn read(&self, park: &impl Park, owners: &impl Owners, limit: &impl Limit) -> Result<Held, LockError>;
+
+    /// As [`RwLock::unlock_read`].
+    ///
+    /// # Errors
+    /// [`NotHeld`]: `me` does not read; nothing was done.
+    fn unlock_read(&self, park: &impl Park, me: Id) -> Result<(), NotHeld>;
+
+    /// As [`RwLock::downgrade`].
+    ///
+    /// # Errors
+    /// [`NotHeld`]: `me` does not write; nothing was done.
+    fn downgrade(&self, park: &impl Park, me: Id) -> Result<(), NotHeld>;
+}
+
+impl<const N: usize> SharedExclusive for RwLock<N> {
+    fn read(&self, park: &impl Park, owners: &impl Owners, limit: &impl Limit) -> Result<Held, LockError> {
+        self.read(park, owners, limit)
+    }
+
+    fn unlock_read(&self, park: &impl Park, me: Id) -> Result<(), NotHeld> {
+        self.unlock_read(park, me)
+    }
+
+    fn downgrade(&self, park: &impl Park, me: Id) -> Result<(), NotHeld> {
+        self.downgrade(park, me)
+    }
+}
+
 mod sealed {
     pub trait Sealed {}
 }

@@ -7,18 +7,20 @@
 //! - [`Words`] is sealed in `procession_raw`: its types are made of 32-bit atomics only, any bytes are a value of them,
 //!   and zeros are idle. So a reference to words in shared memory is sound whatever other processes store there.
 //! - The lock word names the thread that holds it, which changes only when that thread lets go or is dead. So at most
-//!   one thread has a reference to the data, unless a process breaks the protocol on purpose. A guard stays in its thread
+//!   one thread has a reference to the data, unless a process breaks the protocol on purpose; or, where the words let
+//!   several read, all who have one read, and who writes waits for each of them. A guard stays in its thread
 //!   (it is not `Send`), and in its process (a forked child gives nothing back).
 //! - Who leaks a guard and lets the reference outlive its thread breaks this: the thread's death frees the lock.
 #![allow(unsafe_code, reason = "leads from a held lock to the data it protects")]
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::AtomicU32;
 use std::{ptr, thread};
 
-use procession_raw::{Exclusive, Held, Id, LockError, Obituary, Protected, Words};
+use procession_raw::{Exclusive, Held, Id, LockError, Obituary, Protected, SharedExclusive, Words};
 use procession_sys::fork::{Epoch, epoch};
 use procession_sys::futex::SharedPark;
 
@@ -96,6 +98,20 @@ impl<W: Exclusive, T: Plain> Cell<W, T> {
     }
 }
 
+impl<W: SharedExclusive, T: Plain> Cell<W, T> {
+    /// Takes the lock to read, and says what its writers before left.
+    ///
+    /// Blocks until the limit.
+    ///
+    /// # Errors
+    /// As [`procession_raw::RwLock::read`].
+    #[inline]
+    pub fn read(&self, wait: Wait) -> Result<(ReadLocked<'_, W, T>, Protected), LockError> {
+        let Held { me, state } = self.words().read(&SharedPark, &self.party(), &wait)?;
+        Ok((ReadLocked::new(self, me, epoch()), state))
+    }
+}
+
 // SAFETY: `make` and `find` touch nothing at all but the data; the fingerprint has both types in it.
 unsafe impl<W: Words, T: Plain> Shared for Cell<W, T> {
     type Init = T;
@@ -147,7 +163,13 @@ pub(crate) fn obituary(word: &AtomicU32) -> &Obituary {
 }
 
 /// The data of a [`Cell`], while the calling thread holds its lock. Dropping it unlocks, and poisons if the thread began
-/// to panic meanwhile. Stays in its thread.
+/// to panic meanwhile. Stays in its thread:
+/// ```compile_fail,E0277
+/// # use procession_shm::{Cell, Shared, Wait};
+/// let cell = Cell::<procession_raw::Lock, u64>::create(1).unwrap();
+/// let (guard, _) = cell.lock(Wait(procession_sys::Deadline::NEVER)).unwrap();
+/// std::thread::scope(|scope| scope.spawn(move || drop(guard)).join().unwrap());
+/// ```
 #[must_use = "the lock is given back at once if the guard is not kept"]
 pub struct Locked<'a, W: Exclusive, T: Plain> {
     cell: &'a Cell<W, T>,
@@ -195,6 +217,17 @@ impl<'a, W: Exclusive, T: Plain> Locked<'a, W, T> {
     }
 }
 
+impl<'a, W: SharedExclusive, T: Plain> Locked<'a, W, T> {
+    /// Goes on to read, with no writer between.
+    pub fn downgrade(self) -> ReadLocked<'a, W, T> {
+        let this = ManuallyDrop::new(self);
+        if this.epoch == epoch() {
+            this.cell.words().downgrade(&SharedPark, this.me).expect("a guard holds its lock");
+        }
+        ReadLocked::new(this.cell, this.me, this.epoch)
+    }
+}
+
 impl<W: Exclusive, T: Plain> Deref for Locked<'_, W, T> {
     type Target = T;
 
@@ -229,6 +262,53 @@ impl<W: Exclusive, T: Plain> Drop for Locked<'_, W, T> {
 }
 
 impl<W: Exclusive, T: Plain + fmt::Debug> fmt::Debug for Locked<'_, W, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+/// The data of a [`Cell`], while the calling thread holds its lock to read. Dropping it gives the lock back. Stays in its
+/// thread.
+#[must_use = "the lock is given back at once if the guard is not kept"]
+pub struct ReadLocked<'a, W: SharedExclusive, T: Plain> {
+    cell: &'a Cell<W, T>,
+    me: Id,
+    /// A forked child has a copy of this, and holds nothing.
+    epoch: Epoch,
+    not_send: PhantomData<*const T>,
+}
+
+// SAFETY: there are only shared references to the data.
+unsafe impl<W: SharedExclusive, T: Plain> Sync for ReadLocked<'_, W, T> {}
+
+impl<'a, W: SharedExclusive, T: Plain> ReadLocked<'a, W, T> {
+    #[inline]
+    fn new(cell: &'a Cell<W, T>, me: Id, epoch: Epoch) -> Self {
+        Self { cell, me, epoch, not_send: PhantomData }
+    }
+}
+
+impl<W: SharedExclusive, T: Plain> Deref for ReadLocked<'_, W, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: this thread reads, so nobody writes; the space is mapped and has room for a `T`, aligned.
+        unsafe { &*self.cell.value() }
+    }
+}
+
+impl<W: SharedExclusive, T: Plain> Drop for ReadLocked<'_, W, T> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.epoch == epoch() {
+            // It fails only if somebody has stored over the word.
+            let _ = self.cell.words().unlock_read(&SharedPark, self.me);
+        }
+    }
+}
+
+impl<W: SharedExclusive, T: Plain + fmt::Debug> fmt::Debug for ReadLocked<'_, W, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         (**self).fmt(f)
     }

@@ -12,9 +12,11 @@
 //! - [`Nameable`]: a name, by which processes that no message connects find a segment or anything that is [`Shared`];
 //!   [`sweep`].
 //! - [`ForeignSegment`]: named memory of other programs, such as Python's `multiprocessing.shared_memory`.
+//! - [`Array`]: items that are read and written as a slice, all at once or in [parts](Part) that travel.
 //! - [`Atomic`]: one number or bool that several processes change at once.
 //! - [`Value`]: a plain value with a lock, always whole, whoever is killed while writing it.
 //! - [`Encoded`]: the same for any value that serde can write; [`List`]: slots of mixed type, as Python's `ShareableList`.
+//! - [`Shared`], with its derive: many of these in one piece of memory, as one handle.
 //! - [`Plain`], the mark of types that may live there, with its derive; [`Flag`], a bool of which every byte is a
 //!   value; [`plain`], between such values and bytes; [`Fingerprint`], what a type looks like in memory.
 //!
@@ -45,14 +47,17 @@
 //! checked: that it is sealed against shrinking, and a header with magic, layout version, fingerprint of the type and
 //! length; everything else is a [`Refusal`], which a carrier reports as an error of decoding.
 //!
-//! - [`domain`]: the table of participants, in which the death of a thread is proved. Nothing above uses it yet.
+//! # Whose deaths matter
+//! Things with locks belong to a [`domain`], the table of participants in which the death of a thread is proved: that of
+//! the tree of processes they were made in. It travels with them. Who waits for whom in it can be read, and is reported
+//! where somebody asks for that: [`domain::report_deadlocks`].
 //!
-//! # Not there yet
-//! Arrays with locks. Meanwhile, atomics and pipes give order to what happens in a segment.
+//! [`Cell`] and [`Space`] are for those who build such things: `procession-sync` does.
 //!
 //! # What it does not do
 //! It does not count references in shared memory: the kernel frees a segment with its last user. It stores no
-//! pointers, and no type with invalid bit patterns.
+//! pointers, and no type with invalid bit patterns. It sends no messages: for values that one process gives to another a
+//! pipe is simpler.
 #![deny(unsafe_code)]
 
 mod array;
@@ -85,7 +90,7 @@ pub use plain::__private;
 
 pub use array::{Array, ArrayError, ArrayRead, ArrayWrite, Part, Parts};
 pub use atomic::{Atomic, AtomicBits, AtomicNumber, AtomicValue};
-pub use cell::{Cell, Locked};
+pub use cell::{Cell, Locked, ReadLocked};
 pub use encoded::{Encoded, EncodedError};
 pub use error::{NameError, Refusal, ShmError};
 pub use fingerprint::Fingerprint;

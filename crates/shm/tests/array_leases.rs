@@ -119,7 +119,7 @@ fn who_is_killed_while_it_writes_everything_is_told() {
         thread::scope(|scope| {
             let waiters = [(); 3].map(|()| scope.spawn(|| drop(array.read())));
             victim.kill();
-            waiters.map(|waiter| waiter.join().unwrap());
+            waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
         });
         assert_eq!(array.left_by().map(|who| who.pid()), Some(victim.pid()));
         assert_eq!(array.write().left_by().map(|who| who.pid()), Some(victim.pid()), "until it is repaired");

@@ -216,9 +216,9 @@ fn a_told_death_wakes_and_counts() {
             process.identity().kill(Signal::KILL).unwrap();
             assert!(process.identity().wait_ended(LIMIT));
             if by_number {
-                domain.note_child_death(who.pid)
+                domain.note_child_death(who.pid);
             } else {
-                domain.note_process_death(&who)
+                domain.note_process_death(&who);
             }
             assert_eq!(domain.obituary().load(SeqCst), before + 1);
             assert!(domain.is_dead(id));

@@ -62,7 +62,7 @@ impl Act for Value<Block> {
         match name {
             "updates" => {
                 step::here();
-                value.update(|v| v.iter_mut().for_each(|word| *word += 0x1111)).unwrap();
+                value.update(|v| *v = NEW).unwrap();
                 step::end();
             }
             "drops a guard" => {

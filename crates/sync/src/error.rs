@@ -224,7 +224,7 @@ impl<G: Guard> OrRepair for Result<G, Failed<G>> {
     }
 }
 
-impl<G: Guard> Failed<G> {
+impl<G> Failed<G> {
     /// The guard, or what stands in its way.
     pub(crate) fn check(guard: G, state: raw::Protected, domain: &Domain) -> Result<G, Self> {
         match state {

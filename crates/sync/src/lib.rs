@@ -35,7 +35,9 @@ pub use error::{Dead, Failed, Guard, LockError, OrRepair, OwnerDied, Participant
 pub use event::Event;
 pub use lock::{Lock, LockGuard};
 pub use mutex::{LockFailed, Mutex, MutexGuard};
+pub use once::{LazyShared, Once, OnceError};
 pub use procession_raw::{AcquireError, AttachError, NotHeld, TooMany};
 pub use rlock::{RLock, RLockGuard};
+pub use rwlock::{ReadFailed, RwLock, RwLockReadGuard, RwLockWriteGuard, WriteFailed};
 pub use semaphore::{BoundedSemaphore, Permit, Semaphore};
 pub use signals::SignalSemaphore;

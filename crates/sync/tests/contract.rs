@@ -53,6 +53,8 @@ mod contract {
         crate::suite::semaphore::contract!(none, crate::Threads;);
         crate::suite::signals::contract!(none, crate::Threads;);
         crate::suite::barrier::contract!(none, crate::Threads;);
+        crate::suite::rwlock::contract!(none, crate::Threads;);
+        crate::suite::once::contract!(none, crate::Threads;);
         crate::suite::together::contract!(none, crate::Threads;);
     }
 }

@@ -158,6 +158,15 @@ impl Moment {
         }
     }
 
+    /// Whether a victim as the traced one would come so far.
+    fn is_in(self, traced: &Walked) -> bool {
+        match self {
+            Self::Step(n) => n <= traced.steps,
+            Self::Change { nth, .. } => nth < traced.changes.len(),
+            Self::End | Self::Never => true,
+        }
+    }
+
     fn needs_watch(self) -> bool {
         matches!(self, Self::Change { .. } | Self::Never)
     }

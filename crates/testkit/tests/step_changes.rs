@@ -191,7 +191,7 @@ fn a_sweep_is_recorded() {
         fs::remove_file(&log).expect("the log is ours");
         let columns: Vec<&str> = text.trim_end().split('\t').collect();
         assert_eq!(columns[..3], ["step_changes", "a_sweep_is_recorded", "a store"], "{text}");
-        assert_eq!(columns[4..], ["1", "4", "0", "4", "changes"], "{text}");
+        assert_eq!(columns[4..], ["1", "4", "0", "4", "0"], "{text}");
         assert!(output.stderr.contains("kill points: a_sweep_is_recorded, a store: 4 kills in "), "{output}");
     });
 }

@@ -25,7 +25,7 @@ const SECONDS: &[(&str, u64)] = &[
     ("procession-testkit", 120),
     ("procession-examples", 180),
     ("procession-benches", 30),
-    ("procession-floor", 60),
+    ("procession-floor", 120),
     ("xtask", 60),
 ];
 

@@ -14,8 +14,10 @@
 
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use procession_raw::{Held, LockError, Protected};
+use procession_sys::Deadline;
 use procession_sys::claim;
 use procession_sys::futex::SharedPark;
 
@@ -26,6 +28,9 @@ use crate::wait::Wait;
 pub(super) const LIVE: u64 = 1;
 pub(super) const TRANSIT: u64 = 2;
 const NEXT: u64 = 4;
+
+/// How long a receiver waits for `table`.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A lease as it was given or taken over: good for as long as its state stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,7 +120,8 @@ impl Head {
 
     /// Makes a lease that came in a message that of this process. `first` and `len` are what the message says.
     ///
-    /// Killed in it, the lease is what it was, or is that of this process.
+    /// Killed in it, the lease is what it was, or is that of this process. Waits some seconds at most, for somebody who
+    /// was stopped in the middle of a few stores; a part that then does not arrive goes back to the array.
     pub(super) fn arrive(
         &self,
         domain: &Domain,
@@ -125,7 +131,7 @@ impl Head {
         let own = Name::own();
         let record = &self.records[lease.index];
         let sent = |state: u64| state & !TRANSIT == lease.state && state & LIVE != 0;
-        self.with_table(domain, Wait(procession_sys::Deadline::NEVER), || {
+        self.with_table(domain, Wait(Deadline::after(PATIENCE)), || {
             let now = self.states[lease.index].load(Ordering::Acquire);
             let about = (record.first.load(Ordering::Relaxed), record.len.load(Ordering::Relaxed));
             if !sent(now) || about != (first, len) {

@@ -14,11 +14,10 @@ use crate::twin;
 /// A copy of a [`Value`], and its lock. Dropping it commits the copy, if it was borrowed mutably, and unlocks.
 ///
 /// `Sync`, but not `Send`: the lock is its thread's.
-/// ```compile_fail
-/// let value = procession_shm::Value::new(1)?;
-/// let guard = value.lock()?;
-/// std::thread::scope(|scope| scope.spawn(move || drop(guard)).join()).unwrap();
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```compile_fail,E0277
+/// let value = procession_shm::Value::new(1).unwrap();
+/// let guard = value.lock().unwrap();
+/// std::thread::scope(|scope| scope.spawn(move || drop(guard)).join().unwrap());
 /// ```
 ///
 /// A thread that begins to panic while it has the guard commits nothing: the value is the old one, so there is no poison

@@ -20,6 +20,8 @@ pub const KILL_LOG: &str = "PROCESSION_KILL_LOG";
 /// Of how many changes of one scenario the kill points are tried; beyond that, and without optimisation, which only makes
 /// more instructions of the same changes, an even sample.
 const MOST_CHANGES: usize = if cfg!(debug_assertions) { 10 } else { 300 };
+/// So many instructions are stepped for one scenario of a long run: about a quarter of an hour, and each of 8,000.
+const MOST_WALKED: u64 = 32_000_000;
 /// Victims that meet others do not run alike: so many are traced, if no two of them in a row do.
 const TRACES: usize = 3;
 
@@ -76,7 +78,8 @@ pub fn changes(spawn: impl FnOnce() -> Command) -> Vec<u64> {
 /// have more of them than were traced. `check` is called for those that are traced and end, too.
 /// Optimised, all of the changes are tried, or an even sample of 300; without optimisation a sample of 10.
 ///
-/// With `PROCESSION_LONG`: after every instruction, if optimised, else after every change.
+/// With `PROCESSION_LONG`: after every instruction, if optimised, else after every change. A window of more than 8,000
+/// instructions is sampled, and all of its changes are tried.
 ///
 /// The victims are counted in a line on stderr and one in the file that [`KILL_LOG`] names, if there is one.
 ///
@@ -100,29 +103,37 @@ pub fn sweep_changes(
     };
     let traced = longest(&mut kill);
     let is_long = env::var_os("PROCESSION_LONG").is_some();
-    let is_every = is_long && !cfg!(debug_assertions);
-    let most = if is_long { usize::MAX } else { MOST_CHANGES };
-    let is_traced = |moment| match moment {
-        Moment::Step(n) => n <= traced.steps,
-        Moment::Change { nth, .. } => nth < traced.changes.len(),
-        Moment::End | Moment::Never => true,
-    };
-    let every = (0..).map(Moment::Step).take_while(|_| is_every);
-    let some = points(&traced.changes, most).into_iter().take_while(|_| !is_every);
+    let stride = (is_long && !cfg!(debug_assertions)).then(|| long_stride(traced.steps));
     let (mut n_killed, mut n_ended) = (0, 0);
-    for moment in every.chain(some).chain(beyond(traced.changes.len(), most)) {
-        match kill(moment).outcome {
-            Outcome::Killed => n_killed += 1,
-            _ if is_traced(moment) => n_ended += 1,
-            _ => break,
+    let mut kill_all = |moments: &mut dyn Iterator<Item = Moment>| {
+        for moment in moments {
+            match kill(moment).outcome {
+                Outcome::Killed => n_killed += 1,
+                _ if moment.is_in(&traced) => n_ended += 1,
+                _ => break,
+            }
         }
+    };
+    if let Some(stride) = stride {
+        kill_all(&mut (0..).step_by(stride).map(Moment::Step));
+    }
+    if stride != Some(1) {
+        let most = if is_long { usize::MAX } else { MOST_CHANGES };
+        let beyond = beyond(traced.changes.len(), most);
+        kill_all(&mut points(&traced.changes, most).into_iter().chain(beyond));
     }
     assert!(n_killed > 0, "{scenario}: no victim was killed");
     let n_told = TOLD.load(Relaxed) - told_before;
     let n_changes = traced.changes.len() as u64;
     let kills = Kills { n_killed, n_ended, n_steps: traced.steps, n_changes, n_told };
-    report(scenario, &kills, if is_every { "all" } else { "changes" });
+    report(scenario, &kills, stride);
     kills
+}
+
+/// Every how many instructions a long run kills in a window of `n`: each of all but the longest windows.
+fn long_stride(n: u64) -> usize {
+    let n_walked = n * n / 2;
+    usize::try_from(n_walked.div_ceil(MOST_WALKED)).unwrap_or(usize::MAX).max(1)
 }
 
 /// Traces until two victims in a row ran alike; the one with the most changes.
@@ -162,14 +173,16 @@ fn beyond(n: usize, most: usize) -> impl Iterator<Item = Moment> {
     (n..most).flat_map(|nth| [0, 1].map(|later| Moment::Change { nth, later }))
 }
 
-fn report(scenario: &str, kills: &Kills, mode: &str) {
+fn report(scenario: &str, kills: &Kills, stride: Option<usize>) {
     let test = test_path();
     let _ = writeln!(io::stderr().lock(), "kill points: {test}, {scenario}: {kills}");
     let Some(path) = env::var_os(KILL_LOG) else { return };
     let Kills { n_killed, n_ended, n_steps, n_changes, n_told } = kills;
     let suite = suite();
+    // 0 without one: at the changes only.
+    let stride = stride.unwrap_or_default();
     let line = format!(
-        "{suite}\t{test}\t{scenario}\t{n_steps}\t{n_changes}\t{n_killed}\t{n_ended}\t{n_told}\t{mode}\n"
+        "{suite}\t{test}\t{scenario}\t{n_steps}\t{n_changes}\t{n_killed}\t{n_ended}\t{n_told}\t{stride}\n"
     );
     // One write of the whole line to a file opened for appending: lines of several processes do not mix.
     let file = OpenOptions::new().create(true).append(true).open(&path);
@@ -194,6 +207,12 @@ mod tests {
         let (first, last) = (Moment::Step(0), Moment::End);
         assert_eq!(points(&[], 9), [first, last]);
         assert_eq!(points(&[4, 5, 9], 9), [first, at(0, 0), at(1, 0), at(1, 1), at(2, 0), at(2, 1), last]);
+    }
+
+    #[test]
+    fn a_long_run_is_bounded() {
+        assert_eq!([0, 1, 8_000].map(long_stride), [1, 1, 1]);
+        assert_eq!((long_stride(16_000), long_stride(80_000)), (4, 100));
     }
 
     #[test]
