@@ -39,7 +39,7 @@ pub(crate) fn run(context: &Context) -> Result<Outcome, String> {
     let has_row = |target: &&str| rows.iter().any(|row| row.suite == **target);
     let silent = targets(&context.workspace).into_values().flatten().filter(|target| !has_row(target));
     all.complaints.extend(silent.map(|target| format!("`{target}` has no kill points")));
-    all.table = table(&rows);
+    all.table = table(&rows, all.failed);
     Ok(all)
 }
 
@@ -85,7 +85,7 @@ fn row(line: &str) -> Option<Row> {
     })
 }
 
-fn table(rows: &[Row]) -> String {
+fn table(rows: &[Row], n_failed: usize) -> String {
     let wide = rows.iter().map(|row| row.suite.len() + row.test.len() + 2).max().unwrap_or(0).max(20);
     let mut text = format!(
         "{:<wide$}{:>13}{:>9}{:>8}{:>6}  scenario\n",
@@ -106,7 +106,8 @@ fn table(rows: &[Row]) -> String {
     }
     let sum = |count: fn(&Row) -> u64| rows.iter().map(count).sum::<u64>();
     let (killed, told) = (sum(|row| row.n_killed), sum(|row| row.n_told));
-    text + &format!("{killed} kills in {} scenarios: 0 stuck, 0 torn, {told} deaths told\n", rows.len())
+    let verdict = if n_failed == 0 { "0 stuck, 0 torn" } else { "and scenarios that failed" };
+    text + &format!("{killed} kills in {} scenarios: {verdict}, {told} deaths told\n", rows.len())
 }
 
 #[cfg(test)]
@@ -117,7 +118,7 @@ mod tests {
     fn rows_make_a_table() {
         let log = "lock_steps\tfree\tlocks\t90\t4\t10\t0\t3\t0\na\tb\tc\t2\t1\t3\t1\t0\t1\n";
         let rows: Vec<Row> = log.lines().filter_map(row).collect();
-        let text = table(&rows);
+        let text = table(&rows, 0);
         let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ");
         let lines: Vec<String> = text.lines().skip(1).map(words).collect();
         let expected = [
@@ -126,6 +127,7 @@ mod tests {
             "13 kills in 2 scenarios: 0 stuck, 0 torn, 3 deaths told",
         ];
         assert_eq!(lines, expected);
+        assert!(!table(&rows, 1).contains("0 stuck"));
         assert_eq!((row("half\ta"), row("")), (None, None));
     }
 

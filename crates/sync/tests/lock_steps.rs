@@ -220,7 +220,8 @@ impl Sweep {
             drop(room.rlock.lock().or_carry_on().unwrap());
             drop(room.rlock.try_lock().unwrap());
         });
-        assert!(kills.n_changes > 2, "{kills}");
+        // To give back and to wake is one system call.
+        assert!(kills.n_changes > 0, "{kills}");
     }
 
     fn scenario(&self) -> String {
