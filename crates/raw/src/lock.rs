@@ -91,6 +91,7 @@ impl Lock {
     /// # If a peer dies
     /// The holder: the answer is [`Protected::OwnerDied`], at once. A waiter, after a wake was meant for it: the others
     /// look again at their tick.
+    #[inline]
     pub fn lock(
         &self,
         park: &impl Park,
@@ -113,19 +114,11 @@ impl Lock {
     ///
     /// # If a peer dies
     /// Who is killed in here has either unlocked and woken, or still holds the lock.
+    #[inline]
     pub fn unlock(&self, park: &impl Park, me: Id) -> Result<(), NotHeld> {
-        let mut word = OWNED | me.to_bits();
-        loop {
-            let free = word & POISON;
-            if word & WAITERS != 0 {
-                park.store_and_wake(&self.word, free, 1);
-                return Ok(());
-            }
-            match self.word.compare_exchange(word, free, Ordering::Release, Ordering::Relaxed) {
-                Ok(_) => return Ok(()),
-                Err(now) if holder(now) == Some(me) => word = now,
-                Err(_) => return Err(NotHeld),
-            }
+        match self.word.compare_exchange(OWNED | me.to_bits(), 0, Ordering::Release, Ordering::Relaxed) {
+            Ok(_) => Ok(()),
+            Err(now) => self.unlock_contended(park, me, now),
         }
     }
 
@@ -210,6 +203,22 @@ impl Lock {
                 owners.pass_on(owner);
             }
         }
+    }
+
+    #[cold]
+    fn unlock_contended(&self, park: &impl Park, me: Id, mut word: u32) -> Result<(), NotHeld> {
+        while holder(word) == Some(me) {
+            let free = word & POISON;
+            if word & WAITERS != 0 {
+                park.store_and_wake(&self.word, free, 1);
+                return Ok(());
+            }
+            match self.word.compare_exchange(word, free, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => return Ok(()),
+                Err(now) => word = now,
+            }
+        }
+        Err(NotHeld)
     }
 
     /// Takes the lock if the word is still `word`.

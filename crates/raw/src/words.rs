@@ -86,10 +86,12 @@ pub trait Exclusive: Words {
 }
 
 impl Exclusive for Lock {
+    #[inline]
     fn lock(&self, park: &impl Park, owners: &impl Owners, limit: &impl Limit) -> Result<Held, LockError> {
         self.lock(park, owners, limit)
     }
 
+    #[inline]
     fn unlock(&self, park: &impl Park, me: Id) -> Result<(), NotHeld> {
         self.unlock(park, me)
     }

@@ -11,6 +11,8 @@
 //!   are proved dead. So nobody else writes what a slice here shows, unless a process breaks the protocol on purpose. Guards
 //!   stay in their thread, parts in their process. A forked child has copies of both, which give nothing back; who uses
 //!   a copy in the child breaks this, as does who leaks a guard and lets its slice outlive the thread.
+#![doc = ""]
+#![doc = include_str!("array/README.md")]
 #![allow(unsafe_code, reason = "keeps the address of items in mapped memory")]
 
 mod access;

@@ -21,7 +21,6 @@ use std::sync::atomic::AtomicU32;
 use std::{ptr, thread};
 
 use procession_raw::{Exclusive, Held, Id, LockError, Obituary, Protected, SharedExclusive, Words};
-use procession_sys::fork::{Epoch, epoch};
 use procession_sys::futex::SharedPark;
 
 use crate::domain::waits::waiters_for;
@@ -108,7 +107,7 @@ impl<W: SharedExclusive, T: Plain> Cell<W, T> {
     #[inline]
     pub fn read(&self, wait: Wait) -> Result<(ReadLocked<'_, W, T>, Protected), LockError> {
         let Held { me, state } = self.words().read(&SharedPark, &self.party(), &wait)?;
-        Ok((ReadLocked::new(self, me, epoch()), state))
+        Ok((ReadLocked::new(self, me), state))
     }
 }
 
@@ -173,11 +172,31 @@ pub(crate) fn obituary(word: &AtomicU32) -> &Obituary {
 #[must_use = "the lock is given back at once if the guard is not kept"]
 pub struct Locked<'a, W: Exclusive, T: Plain> {
     cell: &'a Cell<W, T>,
-    me: Id,
-    /// A forked child has a copy of this, and holds nothing.
-    epoch: Epoch,
-    was_panicking: bool,
+    /// A forked child has a copy of this, and is not that thread.
+    held: Holder,
     not_send: PhantomData<*mut T>,
+}
+
+/// The thread that holds a lock, and, in bit 32, whether it was panicking when it took it. One word, because a guard is
+/// moved at once after it was made, and a processor is slow to read as one what was written as two.
+#[derive(Clone, Copy)]
+struct Holder(u64);
+
+impl Holder {
+    #[inline]
+    fn new(me: Id) -> Self {
+        Self(u64::from(me.to_bits()) | u64::from(thread::panicking()) << 32)
+    }
+
+    #[inline]
+    fn me(self) -> Id {
+        Id::from_bits(self.0 as u32)
+    }
+
+    #[inline]
+    fn was_panicking(self) -> bool {
+        self.0 >> 32 != 0
+    }
 }
 
 // SAFETY: through a shared reference to the guard there are only shared references to the data.
@@ -186,7 +205,7 @@ unsafe impl<W: Exclusive, T: Plain> Sync for Locked<'_, W, T> {}
 impl<'a, W: Exclusive, T: Plain> Locked<'a, W, T> {
     #[inline]
     fn new(cell: &'a Cell<W, T>, me: Id) -> Self {
-        Self { cell, me, epoch: epoch(), was_panicking: thread::panicking(), not_send: PhantomData }
+        Self { cell, held: Holder::new(me), not_send: PhantomData }
     }
 
     /// What it is the guard of.
@@ -196,13 +215,13 @@ impl<'a, W: Exclusive, T: Plain> Locked<'a, W, T> {
 
     /// The thread that holds the lock: this one.
     pub fn me(&self) -> Id {
-        self.me
+        self.held.me()
     }
 
     /// Says that the data is as it should be: later holders are told nothing.
     pub fn mark_consistent(&self) {
         // It fails only if somebody has stored over the word.
-        let _ = self.cell.words().mark_consistent(self.me);
+        let _ = self.cell.words().mark_consistent(self.me());
     }
 
     /// Gives the lock back, does something, and takes the lock again, however long that takes.
@@ -221,10 +240,11 @@ impl<'a, W: SharedExclusive, T: Plain> Locked<'a, W, T> {
     /// Goes on to read, with no writer between.
     pub fn downgrade(self) -> ReadLocked<'a, W, T> {
         let this = ManuallyDrop::new(self);
-        if this.epoch == epoch() {
-            this.cell.words().downgrade(&SharedPark, this.me).expect("a guard holds its lock");
+        if this.cell.domain().is_own(this.me()) {
+            // It fails only if somebody has stored over the word.
+            let _ = this.cell.words().downgrade(&SharedPark, this.me());
         }
-        ReadLocked::new(this.cell, this.me, this.epoch)
+        ReadLocked::new(this.cell, this.me())
     }
 }
 
@@ -249,16 +269,27 @@ impl<W: Exclusive, T: Plain> DerefMut for Locked<'_, W, T> {
 impl<W: Exclusive, T: Plain> Drop for Locked<'_, W, T> {
     #[inline]
     fn drop(&mut self) {
-        if self.epoch != epoch() {
-            return;
+        let Self { cell, held, .. } = *self;
+        if held.was_panicking() != thread::panicking() {
+            return drop_unusually(cell, held);
         }
-        let words = self.cell.words();
-        if !self.was_panicking && thread::panicking() {
-            let _ = words.poison(self.me);
+        if cell.domain().is_own(held.me()) {
+            // It fails only if somebody has stored over the word.
+            let _ = cell.words().unlock(&SharedPark, held.me());
         }
-        // It fails only if somebody has stored over the word.
-        let _ = words.unlock(&SharedPark, self.me);
     }
+}
+
+/// The rest of the drop of a guard. By value, so that the guard itself need not be in memory.
+#[cold]
+fn drop_unusually<W: Exclusive, T: Plain>(cell: &Cell<W, T>, held: Holder) {
+    if !cell.domain().is_own(held.me()) {
+        return;
+    }
+    if !held.was_panicking() {
+        let _ = cell.words().poison(held.me());
+    }
+    let _ = cell.words().unlock(&SharedPark, held.me());
 }
 
 impl<W: Exclusive, T: Plain + fmt::Debug> fmt::Debug for Locked<'_, W, T> {
@@ -272,9 +303,8 @@ impl<W: Exclusive, T: Plain + fmt::Debug> fmt::Debug for Locked<'_, W, T> {
 #[must_use = "the lock is given back at once if the guard is not kept"]
 pub struct ReadLocked<'a, W: SharedExclusive, T: Plain> {
     cell: &'a Cell<W, T>,
+    /// A forked child has a copy of this, and is not that thread.
     me: Id,
-    /// A forked child has a copy of this, and holds nothing.
-    epoch: Epoch,
     not_send: PhantomData<*const T>,
 }
 
@@ -283,8 +313,8 @@ unsafe impl<W: SharedExclusive, T: Plain> Sync for ReadLocked<'_, W, T> {}
 
 impl<'a, W: SharedExclusive, T: Plain> ReadLocked<'a, W, T> {
     #[inline]
-    fn new(cell: &'a Cell<W, T>, me: Id, epoch: Epoch) -> Self {
-        Self { cell, me, epoch, not_send: PhantomData }
+    fn new(cell: &'a Cell<W, T>, me: Id) -> Self {
+        Self { cell, me, not_send: PhantomData }
     }
 }
 
@@ -301,7 +331,7 @@ impl<W: SharedExclusive, T: Plain> Deref for ReadLocked<'_, W, T> {
 impl<W: SharedExclusive, T: Plain> Drop for ReadLocked<'_, W, T> {
     #[inline]
     fn drop(&mut self) {
-        if self.epoch == epoch() {
+        if self.cell.domain().is_own(self.me) {
             // It fails only if somebody has stored over the word.
             let _ = self.cell.words().unlock_read(&SharedPark, self.me);
         }

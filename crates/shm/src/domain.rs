@@ -170,6 +170,12 @@ impl Domain {
         member::id(&self.0)
     }
 
+    /// Whether this is the calling thread's id. A forked child's thread does not have that of its parent's.
+    #[inline]
+    pub fn is_own(&self, id: Id) -> bool {
+        member::is_own(&self.0, id)
+    }
+
     /// Who will tell of the calling thread's death; `None` if it has not joined.
     pub fn registration(&self) -> Option<Registration> {
         member::registration(&self.0)

@@ -198,7 +198,7 @@ impl<T: Message, C: Codec> Encoded<T, C> {
     fn replace(&self, value: &T, deadline: Deadline) -> Result<(), EncodedError> {
         let bytes = self.fitting(value)?;
         let hold = self.place.hold(Wait(deadline))?;
-        self.commit(&hold, &bytes);
+        self.finish(hold, &bytes);
         Ok(())
     }
 
@@ -208,12 +208,13 @@ impl<T: Message, C: Codec> Encoded<T, C> {
         let len = self.twin().read_held(&hold, |copy| load(copy, &mut bytes));
         let mut value = self.decode(len, &bytes)?;
         let answer = change(&mut value);
-        self.commit(&hold, &self.fitting(&value)?);
+        let bytes = self.fitting(&value)?;
+        self.finish(hold, &bytes);
         Ok(answer)
     }
 
-    fn commit(&self, hold: &Hold<'_>, bytes: &[u8]) {
-        self.twin().commit(hold, |copy| store(copy, bytes));
+    fn finish(&self, hold: Hold<'_>, bytes: &[u8]) {
+        self.twin().finish(hold, |copy| store(copy, bytes));
     }
 
     /// The encoding, if there is room for it.

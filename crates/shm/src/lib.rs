@@ -60,7 +60,7 @@
 //! pipe is simpler.
 #![deny(unsafe_code)]
 
-mod array;
+pub mod array;
 mod atomic;
 pub mod cell;
 pub mod domain;

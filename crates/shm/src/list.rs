@@ -233,7 +233,7 @@ impl List {
             return Err(ListError::TooLarge { index, len, capacity });
         }
         let hold = self.place.hold(Wait(deadline)).map_err(ListError::Lock)?;
-        self.twin(slot).commit(&hold, |copy| item.store(copy));
+        self.twin(slot).finish(hold, |copy| item.store(copy));
         Ok(())
     }
 

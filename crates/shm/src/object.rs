@@ -5,7 +5,7 @@
 
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use procession_codec::handles::{self, Carried};
 use procession_sys::memory::{Mapping, Memfd};
@@ -27,6 +27,8 @@ pub(crate) struct Object {
     fingerprint: Fingerprint,
     /// Of those who use it, where it matters who lives.
     domain: Option<Domain>,
+    /// Once somebody has asked.
+    file: OnceLock<FileId>,
 }
 
 /// What a handle may do with its memory.
@@ -56,7 +58,15 @@ impl Object {
         let mapping = Mapping::shared(&memory)?;
         let id = domain.as_ref().map(|domain| domain.id().to_words());
         mapping.write(0, &Header { fingerprint, len: len as u64, domain: id }.encode());
-        Ok(Arc::new(Self { memory, mapping, access: Access::Write, len, fingerprint, domain }))
+        Ok(Arc::new(Self {
+            memory,
+            mapping,
+            access: Access::Write,
+            len,
+            fingerprint,
+            domain,
+            file: OnceLock::new(),
+        }))
     }
 
     /// New memory with these bytes, which nobody can ever change.
@@ -71,6 +81,7 @@ impl Object {
             len: bytes.len(),
             fingerprint,
             domain: None,
+            file: OnceLock::new(),
         }))
     }
 
@@ -103,7 +114,15 @@ impl Object {
         };
         let (header, len) = check(&mapping, fingerprint)?;
         let domain = domain_of(header, domain)?;
-        Ok(Arc::new(Self { memory, mapping, access, len, fingerprint: header.fingerprint, domain }))
+        Ok(Arc::new(Self {
+            memory,
+            mapping,
+            access,
+            len,
+            fingerprint: header.fingerprint,
+            domain,
+            file: OnceLock::new(),
+        }))
     }
 
     /// The same memory for readers only, after closing it to further writers.
@@ -118,17 +137,25 @@ impl Object {
             len: self.len,
             fingerprint: self.fingerprint,
             domain: None,
+            file: OnceLock::new(),
         }))
     }
 
     /// The domain of its users.
+    #[inline]
     pub(crate) fn domain(&self) -> Option<&Domain> {
         self.domain.as_ref()
     }
 
     /// Device and inode: what tells this memory from all other.
     pub(crate) fn file(&self) -> Result<FileId, ShmError> {
-        Ok(named::id(self.memory.as_fd())?)
+        match self.file.get() {
+            Some(file) => Ok(*file),
+            None => {
+                let file = named::id(self.memory.as_fd())?;
+                Ok(*self.file.get_or_init(|| file))
+            }
+        }
     }
 
     /// What it holds as a whole.

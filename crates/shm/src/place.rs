@@ -11,6 +11,7 @@
 #![allow(unsafe_code, reason = "makes atomics of mapped memory")]
 
 use std::marker::PhantomData;
+use std::mem;
 use std::slice;
 use std::sync::MutexGuard;
 use std::sync::atomic::AtomicU64;
@@ -133,6 +134,14 @@ impl Hold<'_> {
     #[inline]
     pub(crate) fn is_ours(&self) -> bool {
         self.epoch == epoch()
+    }
+
+    /// Unlocks, for who has just seen that it is ours.
+    #[inline]
+    pub(crate) fn release(self) {
+        // It fails only if somebody has stored over the word.
+        let _ = self.lock.unlock(&SharedPark, self.me);
+        mem::forget(self);
     }
 }
 

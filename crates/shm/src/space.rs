@@ -29,13 +29,21 @@ use crate::shape::Shape;
 #[derive(Clone)]
 pub struct Space {
     object: Arc<Object>,
+    /// `offset` bytes behind the beginning of the data of the object.
+    data: *mut u8,
     offset: usize,
     name: &'static str,
 }
 
+// SAFETY: the address is that of memory which `object` keeps mapped, and which is not bound to a thread; who touches it
+// keeps to the rules of the files that do.
+unsafe impl Send for Space {}
+// SAFETY: as above; a space itself never changes.
+unsafe impl Sync for Space {}
+
 impl Space {
-    pub(crate) const fn whole(object: Arc<Object>, name: &'static str) -> Self {
-        Self { object, offset: 0, name }
+    pub(crate) fn whole(object: Arc<Object>, name: &'static str) -> Self {
+        Self { data: object.data(), object, offset: 0, name }
     }
 
     /// The part at `offset` that has this shape.
@@ -46,11 +54,13 @@ impl Space {
         let offset = self.offset.checked_add(offset).ok_or(Refusal::Damaged)?;
         // What has no name is called as what it is in.
         let name = if shape.name.is_empty() { self.name } else { shape.name };
-        let space = Self { object: Arc::clone(&self.object), offset, name };
+        let data = self.object.data().wrapping_add(offset);
+        let space = Self { object: Arc::clone(&self.object), data, offset, name };
         space.check(shape).map(|()| space)
     }
 
     /// The domain of those who use it; `None` where it does not matter who lives.
+    #[inline]
     #[must_use]
     pub fn domain(&self) -> Option<&Domain> {
         self.object.domain()
@@ -86,8 +96,9 @@ impl Space {
     }
 
     /// The address of its first byte, mapped for writing while the object lives.
+    #[inline]
     pub(crate) fn data(&self) -> *mut u8 {
-        self.object.data().wrapping_add(self.offset)
+        self.data
     }
 
     fn check(&self, shape: Shape) -> Result<(), Refusal> {

@@ -105,17 +105,26 @@ impl<'a> Twin<'a> {
         read(self.copy(self.version.load(Relaxed)))
     }
 
-    /// Commits what `fill` writes into the other copy. Does nothing in a forked child, which holds nothing.
+    /// Commits what `fill` writes into the other copy, and unlocks. Does nothing in a forked child, which holds nothing.
     #[inline]
-    pub(crate) fn commit(&self, hold: &Hold<'_>, fill: impl FnOnce(&[AtomicU64])) {
+    pub(crate) fn finish(&self, hold: Hold<'_>, fill: impl FnOnce(&[AtomicU64])) {
+        if self.commit(&hold, fill) {
+            hold.release();
+        }
+    }
+
+    /// [`finish`](Self::finish) without unlocking. Says whether it is ours.
+    #[inline]
+    pub(crate) fn commit(&self, hold: &Hold<'_>, fill: impl FnOnce(&[AtomicU64])) -> bool {
         if !hold.is_ours() {
-            return;
+            return false;
         }
         let next = self.version.load(Relaxed).wrapping_add(1);
         // With the fence of a reader that was overtaken, see there.
         fence(Release);
         fill(self.copy(next));
         self.version.store(next, Release);
+        true
     }
 }
 
@@ -131,11 +140,10 @@ pub(crate) const fn words_of(n_bytes: usize) -> usize {
 #[inline]
 pub(crate) fn load(words: &[AtomicU64], bytes: &mut [u8]) {
     let words = &words[..words_of(bytes.len())];
-    let mut chunks = bytes.chunks_exact_mut(WORD);
-    for (chunk, word) in chunks.by_ref().zip(words) {
-        chunk.copy_from_slice(&word.load(Relaxed).to_ne_bytes());
+    let (chunks, rest) = bytes.as_chunks_mut::<WORD>();
+    for (chunk, word) in chunks.iter_mut().zip(words) {
+        *chunk = word.load(Relaxed).to_ne_bytes();
     }
-    let rest = chunks.into_remainder();
     if let (false, Some(word)) = (rest.is_empty(), words.last()) {
         rest.copy_from_slice(&word.load(Relaxed).to_ne_bytes()[..rest.len()]);
     }

@@ -286,7 +286,7 @@ impl<T: Plain> Value<T> {
     #[inline]
     fn replace(&self, value: T, deadline: Deadline) -> Result<(), ValueError> {
         let hold = self.place.hold(Wait(deadline))?;
-        self.twin().commit(&hold, |words| twin::store(words, plain::bytes_of(&value)));
+        self.twin().finish(hold, |words| twin::store(words, plain::bytes_of(&value)));
         Ok(())
     }
 
@@ -295,7 +295,7 @@ impl<T: Plain> Value<T> {
         let hold = self.place.hold(Wait(deadline))?;
         let mut value = self.twin().read_held(&hold, twin::load_plain);
         let answer = change(&mut value);
-        self.twin().commit(&hold, |words| twin::store(words, plain::bytes_of(&value)));
+        self.twin().finish(hold, |words| twin::store(words, plain::bytes_of(&value)));
         Ok(answer)
     }
 

@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use procession_shm::{Array, ArrayError, Atomic, Plain, Refusal, Segment, ShmError};
+use procession_shm::{Array, ArrayError, Atomic, Part, Plain, Refusal, Segment, ShmError};
 use procession_testkit::{counted, guarded};
 
 #[derive(Clone, Copy, Debug, PartialEq, Plain)]
@@ -142,13 +142,13 @@ fn parts_are_disjoint_and_together_everything() {
             for n in [1, 2, 3, 7, 999, 5000] {
                 let parts: Vec<_> = array.split(n).collect();
                 assert_eq!(parts.len(), n.min(len).min(1024));
-                let lens: Vec<_> = parts.iter().map(|part| part.len()).collect();
+                let lens: Vec<_> = parts.iter().map(Part::len).collect();
                 assert!(lens.iter().max().unwrap() - lens.iter().min().unwrap() <= 1, "{lens:?}");
-                follow_each_other(parts.iter().map(|part| part.range()), len);
+                follow_each_other(parts.iter().map(Part::range), len);
             }
             let parts: Vec<_> = array.chunks(6).collect();
             assert!(parts[..parts.len() - 1].iter().all(|part| part.len() == 6));
-            follow_each_other(parts.iter().map(|part| part.range()), len);
+            follow_each_other(parts.iter().map(Part::range), len);
             for mut part in parts {
                 let first = part.range().start as u32;
                 (first..).zip(&mut *part).for_each(|(i, item)| *item += i);

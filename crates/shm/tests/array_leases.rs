@@ -9,8 +9,9 @@ use std::time::Duration;
 use parcel::{Parcel, pack};
 use procession_codec::Message;
 use procession_shm::{Array, ArrayError, Part};
+use procession_sys::identity::ProcessIdentity;
 use procession_sys::message::{Incoming, Outgoing};
-use procession_sys::{Deadline, socket};
+use procession_sys::{Deadline, caps, socket};
 use procession_testkit::roles::{self, Role, RoleProcess};
 use procession_testkit::{counted, guarded, role};
 
@@ -204,4 +205,38 @@ fn who_is_stopped_keeps_its_part() {
         adder.wait_with_output(LIMIT).expect_success();
         assert!(array.read().iter().all(|item| *item == 3));
     });
+}
+
+/// Whether some thread of this process waits in the kernel for one of several words (`futex_waitv`).
+fn somebody_sleeps() -> bool {
+    let calls = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    calls
+        .filter_map(|task| std::fs::read_to_string(task.path().join("syscall")).ok())
+        .any(|call| call.starts_with("449 "))
+}
+
+/// With a tick that is longer than any test: who tells the death wakes who waits for the parts of the dead.
+#[test]
+fn a_told_death_wakes_who_waits() {
+    match role().as_deref() {
+        Some("adder") => adder(),
+        Some(_) => {
+            let array = array();
+            let mut victim = process("adder", &array.split(1).next().unwrap());
+            let identity = ProcessIdentity::of(victim.pid()).unwrap();
+            thread::scope(|scope| {
+                let waiter = scope.spawn(|| array.read().left_by().map(|who| who.pid()));
+                while caps::has(caps::Capability::Waitv) && !somebody_sleeps() {
+                    thread::yield_now();
+                }
+                victim.kill();
+                array.domain().note_process_death(&identity);
+                assert_eq!(waiter.join().unwrap(), Some(identity.pid));
+            });
+        }
+        None => guarded(|| {
+            let waiter = Role::new("waiter").env(procession_shm::domain::TICK, "600000").spawn();
+            waiter.wait_with_output(LIMIT).expect_success();
+        }),
+    }
 }

@@ -79,7 +79,7 @@ fn a_part_cannot_be_in_a_message_twice() {
         let array = array();
         let part = one(&array);
         assert!(matches!(pack(&[&part, &part].map(Twice)), Err(EncodeError::Handle(HandleError::Moved))));
-        assert_eq!((part[4], part.is_moved()), (4, false), "and nothing was sent");
+        assert_eq!((part.is_moved(), part[4]), (false, 4), "and nothing was sent");
     });
 }
 
@@ -107,7 +107,7 @@ fn what_was_not_sent_is_still_there() {
         assert!(catch_unwind(AssertUnwindSafe(|| part[0])).is_err(), "it is about to leave");
         drop(outgoing);
         part[0] = 50;
-        assert_eq!(handles::refuse(|| Postcard::encode_into(&part, &mut bytes)).is_err(), true);
+        assert!(handles::refuse(|| Postcard::encode_into(&part, &mut bytes)).is_err());
         part[1] = 51;
         // Dropped while it is about to leave, and then it does not.
         let ((), outgoing) = handles::collect(|| Postcard::encode_into(&part, &mut bytes)).unwrap();
@@ -132,6 +132,9 @@ fn a_part_that_may_be_read_does_not_leave() {
         let mut part: Part<u64> = pack(&part).unwrap().unpack().unwrap();
         assert_eq!(part.iter().sum::<u64>(), 10);
         part[0] = 1;
+        assert_eq!(refused(&part), HandleError::Busy, "writing leaves the mark");
+        part.settle();
+        part.iter_mut().for_each(|item| *item += 1);
         pack(&part).map(drop).unwrap();
     });
 }
@@ -147,6 +150,11 @@ fn a_message_that_is_lost_gives_the_part_back() {
         }
         array.write()[0] += 1;
         assert!(array.is_consistent() && array.left_by().is_none(), "nobody was writing");
+        // Sent on, by who received it and still has its memory mapped.
+        let part: Part<u64> = pack(&one(&array)).unwrap().unpack().unwrap();
+        drop(pack(&part).unwrap());
+        drop(array.try_write().unwrap());
+        assert!(part.is_moved());
         // A message that does not decode is lost, too.
         let parcel = pack(&(one(&array), 7_u8)).unwrap();
         assert!(parcel.unpack::<(Part<u64>, u64, u64)>().is_err());
@@ -169,7 +177,7 @@ fn a_message_that_is_received_again_is_refused() {
         let parcel = pack(&one(&array)).unwrap();
         let again = copy(&parcel);
         let first: Part<u64> = parcel.unpack().unwrap();
-        let text = |error: Result<Part<u64>, DecodeError>| error.err().expect("it is refused").to_string();
+        let text = |came: Result<Part<u64>, DecodeError>| came.expect_err("it is refused").to_string();
         assert!(text(copy(&again).unpack()).contains("no longer the sender's to give"));
         drop(first);
         assert!(text(copy(&again).unpack()).contains("no longer the sender's to give"));

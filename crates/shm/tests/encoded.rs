@@ -27,7 +27,7 @@ fn every_way_to_write_is_seen_by_every_handle() {
         let other: Encoded<String> = travel(&text);
         let soon = || Instant::now() + LIMIT;
         let seen = |expected: &str| {
-            assert_eq!((text.get().unwrap(), other.get().unwrap()), (expected.into(), expected.into()))
+            assert_eq!((text.get().unwrap(), other.get().unwrap()), (expected.into(), expected.into()));
         };
         text.set(&"b".into()).unwrap();
         seen("b");

@@ -265,7 +265,9 @@ fn no_reader_ever_sees_two_halves() {
             last = seen[0];
         }
         assert!(changes > 10, "the writers did not run: {changes}");
-        writers.iter_mut().for_each(|writer| writer.kill());
+        for writer in &mut writers {
+            writer.kill();
+        }
     });
 }
 

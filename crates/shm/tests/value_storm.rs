@@ -36,7 +36,7 @@ fn adds() {
     roles::say("in");
     let mut n_told: u64 = told.get(at * 8).unwrap();
     loop {
-        if n_told % 2 == 0 {
+        if n_told.is_multiple_of(2) {
             value.update(|v| *v = counted(v.n + 1)).unwrap();
         } else {
             let mut guard = value.lock().unwrap();
@@ -46,7 +46,7 @@ fn adds() {
         }
         n_told += 1;
         told.put(at * 8, &n_told).unwrap();
-        if n_told % 16 == 0 {
+        if n_told.is_multiple_of(16) {
             map.update(|(n, text)| (*n, *text) = (*n + 1, (*n + 1).to_string())).unwrap();
         }
     }

@@ -48,6 +48,7 @@ impl Lock {
     /// # Errors
     /// As [`Mutex::lock`].
     #[doc(alias = "acquire")]
+    #[inline]
     pub fn lock(&self) -> Result<LockGuard<'_>, Failed<LockGuard<'_>>> {
         LockGuard::of(self.0.lock())
     }
@@ -56,6 +57,7 @@ impl Lock {
     ///
     /// # Errors
     /// As [`Mutex::try_lock`].
+    #[inline]
     pub fn try_lock(&self) -> Result<LockGuard<'_>, Failed<LockGuard<'_>>> {
         LockGuard::of(self.0.try_lock())
     }
@@ -64,6 +66,7 @@ impl Lock {
     ///
     /// # Errors
     /// As [`Mutex::lock_timeout`].
+    #[inline]
     pub fn lock_timeout(&self, timeout: Duration) -> Result<LockGuard<'_>, Failed<LockGuard<'_>>> {
         LockGuard::of(self.0.lock_timeout(timeout))
     }
@@ -72,6 +75,7 @@ impl Lock {
     ///
     /// # Errors
     /// As [`Mutex::lock_until`].
+    #[inline]
     pub fn lock_until(&self, instant: Instant) -> Result<LockGuard<'_>, Failed<LockGuard<'_>>> {
         LockGuard::of(self.0.lock_until(instant))
     }
@@ -94,6 +98,7 @@ impl<'a> LockGuard<'a> {
         self.0.mark_consistent();
     }
 
+    #[inline]
     fn of(taken: Result<MutexGuard<'a, ()>, LockFailed<'a, ()>>) -> Result<Self, Failed<Self>> {
         taken.map(Self).map_err(|failed| failed.map(Self))
     }

@@ -66,6 +66,7 @@ impl<T: Plain> Mutex<T> {
     /// # Errors
     /// [`Failed::OwnerDied`] and [`Failed::Poisoned`], with the guard; [`Failed::Deadlock`], [`Failed::NoSlot`].
     #[doc(alias = "acquire")]
+    #[inline]
     pub fn lock(&self) -> Result<MutexGuard<'_, T>, LockFailed<'_, T>> {
         self.lock_by(Deadline::NEVER)
     }
@@ -91,6 +92,7 @@ impl<T: Plain> Mutex<T> {
     /// # drop(guard);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[inline]
     pub fn try_lock(&self) -> Result<MutexGuard<'_, T>, LockFailed<'_, T>> {
         self.lock_by(Deadline::now()).map_err(Failed::at_once)
     }
@@ -99,6 +101,7 @@ impl<T: Plain> Mutex<T> {
     ///
     /// # Errors
     /// [`Failed::TimedOut`], with who has it; as [`lock`](Self::lock).
+    #[inline]
     pub fn lock_timeout(&self, timeout: Duration) -> Result<MutexGuard<'_, T>, LockFailed<'_, T>> {
         self.lock_by(Deadline::after(timeout))
     }
@@ -107,6 +110,7 @@ impl<T: Plain> Mutex<T> {
     ///
     /// # Errors
     /// [`Failed::TimedOut`], with who has it; as [`lock`](Self::lock).
+    #[inline]
     pub fn lock_until(&self, instant: Instant) -> Result<MutexGuard<'_, T>, LockFailed<'_, T>> {
         self.lock_by(Deadline::at(instant))
     }
@@ -122,9 +126,20 @@ impl<T: Plain> Mutex<T> {
         self.0.words().holder().and_then(|id| self.0.domain().participant(id))
     }
 
+    #[inline]
     fn lock_by(&self, deadline: Deadline) -> Result<MutexGuard<'_, T>, LockFailed<'_, T>> {
         match self.0.lock(Wait(deadline)) {
             Ok((locked, raw::Protected::Consistent)) => Ok(MutexGuard(locked)),
+            other => self.not_simply(other),
+        }
+    }
+
+    #[cold]
+    fn not_simply<'a>(
+        &'a self,
+        taken: Result<(Locked<'a, raw::Lock, T>, raw::Protected), raw::LockError>,
+    ) -> Result<MutexGuard<'a, T>, LockFailed<'a, T>> {
+        match taken {
             Ok((locked, state)) => Failed::check(MutexGuard(locked), state, self.0.domain()),
             Err(error) => Err(Failed::of(error, self.0.domain())),
         }

@@ -8,12 +8,16 @@
 //! that is refused, the number of the process takes its place: a system call for each question.
 //!
 //! # Safety
-//! The page is mapped once and never unmapped. It is this process's own and touched only as one atomic word.
+//! The page is mapped once and never unmapped. It is this process's own and touched only as one atomic word, whose
+//! address is in `WORD` from when it is known.
 #![allow(unsafe_code, reason = "a page that the kernel wipes in a forked child")]
 
 use std::ptr::{self, NonNull};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicPtr, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
 
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 
@@ -31,7 +35,7 @@ pub enum Detection {
     ProcessNumber,
 }
 
-/// The epoch of this process. A load, once it has been asked before.
+/// The epoch of this process. Two loads, once it has been asked before.
 ///
 /// # Examples
 /// ```
@@ -40,10 +44,56 @@ pub enum Detection {
 /// ```
 #[inline]
 pub fn epoch() -> Epoch {
+    let word = WORD.load(Acquire);
+    if !word.is_null() {
+        // SAFETY: what is stored there is the word of a page that is never unmapped.
+        let epoch = unsafe { &*word }.load(Relaxed);
+        if epoch != 0 {
+            return Epoch(epoch);
+        }
+    }
+    ask()
+}
+
+/// The page's word, once it is known; null before, and where there is none.
+static WORD: AtomicPtr<AtomicU64> = AtomicPtr::new(ptr::null_mut());
+
+#[cold]
+fn ask() -> Epoch {
     let Some(word) = word() else { return Epoch(u64::from(std::process::id())) };
     match word.load(Relaxed) {
         0 => begin(word),
         epoch => Epoch(epoch),
+    }
+}
+
+/// An epoch that can be asked whether it lasts: quicker than asking what the epoch is and comparing.
+#[derive(Clone, Copy, Debug)]
+pub struct Lasting {
+    epoch: Epoch,
+    /// The word of the page, or one that never changes where there is none.
+    word: &'static AtomicU64,
+}
+
+impl Lasting {
+    /// The epoch of this process.
+    pub fn now() -> Self {
+        static NO_WORD: AtomicU64 = AtomicU64::new(0);
+        Self { epoch: epoch(), word: word().unwrap_or(&NO_WORD) }
+    }
+
+    /// Whether no fork lies between its making and this process. A load.
+    ///
+    /// # Examples
+    /// ```
+    /// assert!(procession_sys::fork::Lasting::now().lasts());
+    /// ```
+    #[inline]
+    pub fn lasts(&self) -> bool {
+        match self.word.load(Relaxed) {
+            0 => self.epoch == epoch(),
+            epoch => epoch == self.epoch.0,
+        }
     }
 }
 
@@ -66,10 +116,13 @@ fn begin(word: &AtomicU64) -> Epoch {
     }
 }
 
-#[inline]
 fn word() -> Option<&'static AtomicU64> {
-    static WORD: OnceLock<Option<&'static AtomicU64>> = OnceLock::new();
-    *WORD.get_or_init(map)
+    static MAPPED: OnceLock<Option<&'static AtomicU64>> = OnceLock::new();
+    let word = *MAPPED.get_or_init(map);
+    if let Some(word) = word {
+        WORD.store(ptr::from_ref(word).cast_mut(), Release);
+    }
+    word
 }
 
 fn map() -> Option<&'static AtomicU64> {

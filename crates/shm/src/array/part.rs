@@ -3,11 +3,11 @@
 //! | place | true | moves to |
 //! |---|---|---|
 //! | `HERE` | this process has the lease, and nobody has a shared slice of the items | `SEEN`; `LEAVING` when it is encoded into a message |
-//! | `SEEN` | the same, and somebody may have a shared slice | `HERE` by whoever has the part for itself alone |
+//! | `SEEN` | the same, and somebody may have a shared slice | `HERE` by `settle`, which has the part for itself alone |
 //! | `LEAVING` | a message that is not sent yet has it | `HERE` if it is not sent; `AWAY` when it is |
 //! | `AWAY` | somebody else has it, or will | |
 //!
-//! Invariants: a slice that can be written is there only in `HERE` and borrows the part for itself alone, so no part
+//! Invariants: a slice that can be written is there only in `HERE` and `SEEN`, and borrows the part for itself alone, so no part
 //! leaves while there is a slice of it; the lease is given back once, with the last of the part and the message that did
 //! not leave. Held by `tests/array_parts.rs`.
 //!
@@ -52,8 +52,10 @@ const AWAY: u8 = 3;
 /// no longer [consistent](Array::is_consistent). It belongs to the process: any of its threads may use it.
 ///
 /// A part that was read through a shared reference, which is what `part[0]` and `part.iter()` do, may still be read
-/// somewhere when it is sent. It answers [`HandleError::Busy`] until it was borrowed for itself alone: by writing into it
-/// or by [`settle`](Self::settle).
+/// somewhere when it is sent. It answers [`HandleError::Busy`] until [`settle`](Self::settle), which borrows it for itself
+/// alone. Writing, and reading through an exclusive reference, mark nothing.
+///
+/// Each `part[i]` looks where the part is, which costs a load: take the slice once, as `iter_mut` does, where that counts.
 ///
 /// # If a peer dies
 /// Its process: whoever waits for the array gets the items, and the news. Whoever sent it: a part in a message stays
@@ -166,8 +168,8 @@ impl<T: Plain> DerefMut for Part<T> {
     /// If the part was sent.
     #[inline]
     fn deref_mut(&mut self) -> &mut [T] {
-        if self.hold.place.load(Ordering::Relaxed) != HERE {
-            self.hold.alone();
+        if self.hold.place.load(Ordering::Relaxed) > SEEN {
+            moved();
         }
         // SAFETY: this process has the lease, and the part cannot be encoded while it is borrowed for itself alone; else
         // as in `deref`, and nobody else has a slice of the items.
@@ -187,16 +189,15 @@ impl Hold {
     fn see(&self) {
         match self.place.compare_exchange(HERE, SEEN, Ordering::Acquire, Ordering::Acquire) {
             Ok(_) | Err(SEEN) => {}
-            Err(_) => panic!("{}", HandleError::Moved),
+            Err(_) => moved(),
         }
     }
 
     /// For who has the part for itself alone: nobody has a shared slice.
-    #[cold]
     fn alone(&self) {
         match self.place.compare_exchange(SEEN, HERE, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) | Err(HERE) => {}
-            Err(_) => panic!("{}", HandleError::Moved),
+            Err(_) => moved(),
         }
     }
 
@@ -214,6 +215,11 @@ impl Hold {
     fn come_back(&self) {
         self.place.store(HERE, Ordering::Release);
     }
+}
+
+#[cold]
+fn moved() -> ! {
+    panic!("{}", HandleError::Moved)
 }
 
 impl Drop for Hold {

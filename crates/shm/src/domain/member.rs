@@ -2,12 +2,15 @@
 //!
 //! Invariants: a thread has at most one slot in a domain, whatever number of handles of the domain there are; what
 //! a forked child inherits from its parent's thread is forgotten before it is used; what a thread joined it leaves at
-//! its end, or when the last handle of the domain in this process is gone and the thread joins another.
+//! its end, or when the last handle of the domain in this process is gone and the thread joins another. What `LAST` says
+//! is in `MEMBERS`, too, which a member leaves with its end.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::ptr;
 use std::sync::{Arc, Weak};
 
 use procession_raw::Id;
+use procession_sys::fork::Lasting;
 use procession_sys::life::{Membership, Registration};
 
 use super::table::Table;
@@ -22,15 +25,61 @@ struct Member {
 
 thread_local! {
     static MEMBERS: RefCell<Vec<Member>> = const { RefCell::new(Vec::new()) };
+    /// The member that was asked for last. It has no destructor, so it is there for as long as the thread.
+    static LAST: Cell<Option<Last>> = const { Cell::new(None) };
+}
+
+#[derive(Clone, Copy)]
+struct Last {
+    table: *const Table,
+    id: Id,
+    epoch: Lasting,
+}
+
+impl Last {
+    #[inline]
+    fn is_of(&self, table: &Arc<Table>) -> bool {
+        ptr::eq(self.table, Arc::as_ptr(table)) && self.epoch.lasts()
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        LAST.set(None);
+    }
 }
 
 /// The calling thread's id in the domain; takes a slot if it has none.
 #[inline]
 pub(super) fn id(table: &Arc<Table>) -> Result<Id, JoinError> {
-    match known(table, |member| member.id)? {
-        Some(id) => Ok(id),
-        None => slow(table),
+    match LAST.get() {
+        Some(last) if last.is_of(table) => Ok(last.id),
+        _ => look_up(table),
     }
+}
+
+/// Whether this is the calling thread's id in the domain. Not in a forked child, whose thread has another or none.
+#[inline]
+pub(super) fn is_own(table: &Arc<Table>, id: Id) -> bool {
+    match LAST.get() {
+        Some(last) if last.is_of(table) => last.id == id,
+        _ => look_closely(table, id),
+    }
+}
+
+#[cold]
+fn look_closely(table: &Arc<Table>, id: Id) -> bool {
+    known(table, |member| member.id) == Ok(Some(id))
+}
+
+#[cold]
+fn look_up(table: &Arc<Table>) -> Result<Id, JoinError> {
+    let id = match known(table, |member| member.id)? {
+        Some(id) => id,
+        None => slow(table)?,
+    };
+    LAST.set(Some(Last { table: Arc::as_ptr(table), id, epoch: Lasting::now() }));
+    Ok(id)
 }
 
 /// Who will tell of the calling thread's death; `None` if it has not joined through this handle.
@@ -38,15 +87,13 @@ pub(super) fn registration(table: &Arc<Table>) -> Option<Registration> {
     known(table, |member| member.membership.registration()).ok().flatten()
 }
 
-#[inline]
 fn known<R>(table: &Arc<Table>, what: impl FnOnce(&Member) -> R) -> Result<Option<R>, JoinError> {
     // The address is that of no other table, as a weak handle keeps it.
-    let is_it = |m: &&Member| std::ptr::eq(m.table.as_ptr(), Arc::as_ptr(table)) && m.membership.is_ours();
+    let is_it = |m: &&Member| ptr::eq(m.table.as_ptr(), Arc::as_ptr(table)) && m.membership.is_ours();
     let look = |members: &RefCell<Vec<Member>>| members.borrow().iter().find(is_it).map(what);
     MEMBERS.try_with(look).map_err(|_| JoinError::ThreadEnds)
 }
 
-#[cold]
 fn slow(table: &Arc<Table>) -> Result<Id, JoinError> {
     match MEMBERS.try_with(|members| again(&mut members.borrow_mut(), table)) {
         Ok(Some(id)) => Ok(id),
