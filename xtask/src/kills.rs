@@ -96,7 +96,7 @@ fn table(rows: &[Row], n_failed: usize) -> String {
         let every = match row.stride {
             0 => String::new(),
             1 => ", every instruction".to_owned(),
-            stride => format!(", one in {stride} instructions and every change"),
+            stride => format!(", one in {stride} instructions"),
         };
         text += &format!(
             "{name:<wide$}{:>13}{:>9}{:>8}{:>6}",

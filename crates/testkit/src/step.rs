@@ -1,5 +1,8 @@
 //! Kill points: a victim is run instruction by instruction and killed at any of them.
 //!
+//! [`sweep_changes`] kills wherever survivors could see a difference: after each instruction that changed shared bytes or
+//! was a system call, and one later. [`sweep`] kills after every instruction, or every so many.
+//!
 //! The victim is a role of the test (see [`roles`](crate::roles)). It opens a window with [`here`] and closes
 //! it with [`end`]; in between every instruction is a kill point. The test then looks at what the dead left
 //! behind. Outside of a tracer both are no-ops, so a victim can also be run as it is.
@@ -19,10 +22,9 @@
 //!         if !need("ptrace") {
 //!             return;
 //!         }
-//!         let points = step::sweep(1, || Role::new("victim").into_command(), |n, outcome| {
+//!         step::sweep_changes("puts", || Role::new("victim").into_command(), |n, outcome| {
 //!             // … check the survivors: the victim died after n instructions …
 //!         });
-//!         assert!(points > 0);
 //!     });
 //! }
 //! ```
@@ -198,11 +200,7 @@ fn walk(mut victim: Tracee, moment: Moment) -> Walked {
                 victim.kill();
                 break Outcome::Killed;
             }
-            Stop::Mark => {
-                // The call that makes the mark was a step, and is none of the victim's.
-                changes.pop_if(|at| *at == steps);
-                break ended(victim, steps);
-            }
+            Stop::Mark => break ended(victim, steps),
             Stop::Ended(status) => break Outcome::Died { steps, status },
         }
         if watch.as_mut().zip(before).is_some_and(|(watch, before)| watch.has_changed(&before)) {

@@ -23,7 +23,7 @@ const MOST_CHANGES: usize = if cfg!(debug_assertions) { 10 } else { 300 };
 /// So many instructions are stepped for one scenario of a long run: about a quarter of an hour, and each of 8,000.
 const MOST_WALKED: u64 = 32_000_000;
 /// Victims that meet others do not run alike: so many are traced, if no two of them in a row do.
-const TRACES: usize = 3;
+const TRACES: usize = 4;
 
 /// How often survivors said that they were told of a death.
 static TOLD: AtomicU64 = AtomicU64::new(0);
@@ -78,8 +78,8 @@ pub fn changes(spawn: impl FnOnce() -> Command) -> Vec<u64> {
 /// have more of them than were traced. `check` is called for those that are traced and end, too.
 /// Optimised, all of the changes are tried, or an even sample of 300; without optimisation a sample of 10.
 ///
-/// With `PROCESSION_LONG`: after every instruction, if optimised, else after every change. A window of more than 8,000
-/// instructions is sampled, and all of its changes are tried.
+/// With `PROCESSION_LONG`: at every change, and, if optimised, after every instruction. A window of more than 8,000 of
+/// them is sampled.
 ///
 /// The victims are counted in a line on stderr and one in the file that [`KILL_LOG`] names, if there is one.
 ///
@@ -101,7 +101,7 @@ pub fn sweep_changes(
         check(walked.steps, outcome);
         walked
     };
-    let traced = longest(&mut kill);
+    let traced = usual(&mut kill);
     let is_long = env::var_os("PROCESSION_LONG").is_some();
     let stride = (is_long && !cfg!(debug_assertions)).then(|| long_stride(traced.steps));
     let (mut n_killed, mut n_ended) = (0, 0);
@@ -115,13 +115,13 @@ pub fn sweep_changes(
         }
     };
     if let Some(stride) = stride {
-        kill_all(&mut (0..).step_by(stride).map(Moment::Step));
+        // Each victim may have more to do than the one before, so there may be no end.
+        let n_most = traced.steps * 2;
+        kill_all(&mut (0..=n_most).step_by(stride).map(Moment::Step));
     }
-    if stride != Some(1) {
-        let most = if is_long { usize::MAX } else { MOST_CHANGES };
-        let beyond = beyond(traced.changes.len(), most);
-        kill_all(&mut points(&traced.changes, most).into_iter().chain(beyond));
-    }
+    let most = if is_long { usize::MAX } else { MOST_CHANGES };
+    let beyond = beyond(traced.changes.len(), most);
+    kill_all(&mut points(&traced.changes, most).into_iter().chain(beyond));
     assert!(n_killed > 0, "{scenario}: no victim was killed");
     let n_told = TOLD.load(Relaxed) - told_before;
     let n_changes = traced.changes.len() as u64;
@@ -136,20 +136,19 @@ fn long_stride(n: u64) -> usize {
     usize::try_from(n_walked.div_ceil(MOST_WALKED)).unwrap_or(usize::MAX).max(1)
 }
 
-/// Traces until two victims in a row ran alike; the one with the most changes.
-fn longest(kill: &mut impl FnMut(Moment) -> Walked) -> Walked {
-    let mut longest = kill(Moment::Never);
+/// Traces until two victims in a row have as many changes; the last. If there is more to do for later ones, they are
+/// still killed in all of it.
+fn usual(kill: &mut impl FnMut(Moment) -> Walked) -> Walked {
+    let mut last = kill(Moment::Never);
     for _ in 1..TRACES {
         let next = kill(Moment::Never);
-        let alike = next.changes == longest.changes;
-        if next.changes.len() > longest.changes.len() {
-            longest = next;
-        }
+        let alike = next.changes.len() == last.changes.len();
+        last = next;
         if alike {
             break;
         }
     }
-    longest
+    last
 }
 
 /// The moments to kill at, each once, in order, for changes after these numbers of instructions.

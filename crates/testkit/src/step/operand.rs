@@ -11,6 +11,8 @@
 /// and `r8` to `r15`.
 pub(super) type Registers = [u64; 16];
 
+pub(super) const RAX: usize = 0;
+pub(super) const RDX: usize = 2;
 const RDI: usize = 7;
 
 /// Whether `code` begins with a system call.

@@ -41,7 +41,7 @@ impl Watch {
     pub(super) fn before(&self, rip: u64, registers: &Registers) -> Before {
         let code = self.read(rip, CODE as u64);
         if operand::is_call(&code) {
-            return Before::Call;
+            return if is_mark(registers) { Before::Nothing } else { Before::Call };
         }
         let address = operand::address(&code, registers);
         let place = address.and_then(|at| Some((at, self.shared.iter().find(|range| range.contains(&at))?)));
@@ -71,6 +71,12 @@ impl Watch {
         bytes.truncate(n_read);
         bytes
     }
+}
+
+/// Whether a system call is the one that closes the window, which is none of what the victim does.
+fn is_mark(registers: &Registers) -> bool {
+    registers[operand::RAX] == libc::SYS_tgkill.cast_unsigned()
+        && registers[operand::RDX] == u64::from(libc::SIGSTOP.cast_unsigned())
 }
 
 /// The mappings that a process writes and shares.
