@@ -6,11 +6,24 @@
 //! the next caller and never a wait without end.
 //!
 //! # What works today
-//! Nothing: this crate exports no item yet, and no other crate depends on it.
+//! - [`Mutex`]: data that one thread at a time has; [`Lock`]: the same without data; [`RLock`]: for a holder that comes
+//!   back.
+//! - [`Condvar`]: waiting for a change under one of these.
+//! - [`RwLock`], [`Event`], [`Semaphore`] and [`BoundedSemaphore`], [`SignalSemaphore`], [`Barrier`], [`Once`].
+//! - [`OrRepair`]: the two usual answers to a holder that died; [`Failed`] and [`LockError`]: all others.
 //!
-//! # Meanwhile
-//! Let one process own the state and let the others ask it through a pipe: its end says when a peer is gone.
-//! Between threads of one process, the standard library has all of these.
+//! ```
+//! use procession_sync::{Condvar, Mutex, OrRepair};
+//!
+//! // Handles: they clone, and travel in arguments and messages.
+//! let (queue, changed) = (Mutex::new([0_u64; 8])?, Condvar::new()?);
+//! queue.lock().or_repair(|queue, dead| {
+//!     eprintln!("process {} died in the middle of a change", dead.pid());
+//!     *queue = [0; 8];
+//! })?[0] = 1;
+//! changed.notify_all();
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
 //! # What it does not do
 //! It uses no POSIX condition variable in shared memory, because killing a waiter can block its signaller for
@@ -34,7 +47,7 @@ pub use condvar::{Condvar, TimedWait, WaitGuard, WaitTimeoutResult};
 pub use error::{Dead, Failed, Guard, LockError, OrRepair, OwnerDied, Participant, Poisoned};
 pub use event::Event;
 pub use lock::{Lock, LockGuard};
-pub use mutex::{LockFailed, Mutex, MutexGuard};
+pub use mutex::{CarryingOn, LockFailed, Mutex, MutexGuard};
 pub use once::{LazyShared, Once, OnceError};
 pub use procession_raw::{AcquireError, AttachError, NotHeld, TooMany};
 pub use rlock::{RLock, RLockGuard};

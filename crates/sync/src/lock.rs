@@ -12,7 +12,8 @@ use crate::mutex::{LockFailed, Mutex, MutexGuard};
 /// A lock that one thread at a time holds, of all threads of all processes, and that protects no data of its own.
 ///
 /// As Python's `Lock`, except that it belongs to the thread that took it, which alone gives it back, so that its death
-/// can be known. Where any process may release what another took, use `SignalSemaphore`. For
+/// can be known. Where any process may release what another took, use
+/// [`SignalSemaphore`](crate::SignalSemaphore). For
 /// data in shared memory, use [`Mutex`]. Handles and fairness are those of [`Mutex`].
 ///
 /// # If a peer dies

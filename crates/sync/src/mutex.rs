@@ -12,7 +12,7 @@ use procession_shm::domain::Participant;
 use procession_shm::{Cell, Locked, Plain, Shared, ShmError, Wait};
 use procession_sys::Deadline;
 
-use crate::error::{Failed, Guard, sealed};
+use crate::error::{Failed, Guard, LockError, OrRepair, sealed};
 
 /// Data in shared memory that one thread at a time has, of all threads of all processes.
 ///
@@ -46,9 +46,6 @@ pub type LockFailed<'a, T> = Failed<MutexGuard<'a, T>>;
 
 /// The data of a [`Mutex`], held by the thread that has this. Dropping it gives the mutex back, and poisons it if the
 /// thread began to panic meanwhile. Stays in its thread; in a forked child it holds nothing.
-///
-/// # Safety
-/// The data is only ours as long as this thread lives: do not leak a guard and hand its reference to another thread.
 #[must_use = "the mutex is given back at once if the guard is not kept"]
 pub struct MutexGuard<'a, T: Plain>(Locked<'a, raw::Lock, T>);
 
@@ -126,6 +123,13 @@ impl<T: Plain> Mutex<T> {
         self.0.words().holder().and_then(|id| self.0.domain().participant(id))
     }
 
+    /// This mutex for users who never want to hear of a death or a panic, as in Python: they get the data as it is.
+    ///
+    /// An option of the handle, which travels with it; other handles go on as before.
+    pub fn carrying_on(self) -> CarryingOn<T> {
+        CarryingOn(self)
+    }
+
     #[inline]
     fn lock_by(&self, deadline: Deadline) -> Result<MutexGuard<'_, T>, LockFailed<'_, T>> {
         match self.0.lock(Wait(deadline)) {
@@ -143,6 +147,59 @@ impl<T: Plain> Mutex<T> {
             Ok((locked, state)) => Failed::check(MutexGuard(locked), state, self.0.domain()),
             Err(error) => Err(Failed::of(error, self.0.domain())),
         }
+    }
+}
+
+/// A [`Mutex`] whose users go on with whatever a holder that died or panicked has left: [`Mutex::carrying_on`].
+///
+/// # Examples
+/// ```
+/// use procession_sync::Mutex;
+///
+/// let count = Mutex::new(0_u32)?.carrying_on();
+/// *count.lock()? += 1;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Shared)]
+pub struct CarryingOn<T: Plain>(Mutex<T>);
+
+impl<T: Plain> CarryingOn<T> {
+    /// [`Mutex::lock`].
+    ///
+    /// # Errors
+    /// [`LockError::Deadlock`], [`LockError::NoSlot`].
+    #[doc(alias = "acquire")]
+    pub fn lock(&self) -> Result<MutexGuard<'_, T>, LockError> {
+        self.0.lock().or_carry_on()
+    }
+
+    /// [`Mutex::try_lock`].
+    ///
+    /// # Errors
+    /// [`LockError::WouldBlock`]; as [`lock`](Self::lock).
+    pub fn try_lock(&self) -> Result<MutexGuard<'_, T>, LockError> {
+        self.0.try_lock().or_carry_on()
+    }
+
+    /// [`Mutex::lock_timeout`].
+    ///
+    /// # Errors
+    /// [`LockError::TimedOut`]; as [`lock`](Self::lock).
+    pub fn lock_timeout(&self, timeout: Duration) -> Result<MutexGuard<'_, T>, LockError> {
+        self.0.lock_timeout(timeout).or_carry_on()
+    }
+
+    /// [`Mutex::lock_until`].
+    ///
+    /// # Errors
+    /// [`LockError::TimedOut`]; as [`lock`](Self::lock).
+    pub fn lock_until(&self, instant: Instant) -> Result<MutexGuard<'_, T>, LockError> {
+        self.0.lock_until(instant).or_carry_on()
+    }
+
+    /// The mutex, which tells of deaths.
+    pub fn mutex(&self) -> &Mutex<T> {
+        &self.0
     }
 }
 

@@ -149,7 +149,7 @@ pub(crate) fn a_main_thread_ends_while_another_holds_the_lock() {
         mem::forget(theirs.lock().unwrap());
         tell.store(1);
     };
-    let child = main_thread_ends(|| (), beside);
+    let child = main_thread_ends(|| until(|| inside.load() == 1), beside);
     let pid = child.pid();
     until(|| inside.load() == 1);
     // The first thread is gone: only the number of the process remains of it.

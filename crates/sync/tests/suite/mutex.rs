@@ -24,6 +24,7 @@ macro_rules! contract {
             a_panic_poisons
             a_panic_from_before_does_not_poison
             errors_travel
+            who_carries_on_is_told_nothing
         }
     };
 }
@@ -266,4 +267,32 @@ fn fail(mutex: Mutex<Pair>) -> Vec<LockError> {
 pub(crate) fn errors_travel<M: Method>() {
     let errors = M::start(fail, Mutex::new(Pair::default()).unwrap()).join();
     assert_eq!(errors, [LockError::Deadlock, LockError::TimedOut { holder: None }]);
+}
+
+pub(crate) fn who_carries_on_is_told_nothing<M: Method>() {
+    let mutex = Mutex::new(Pair::default()).unwrap();
+    let carrying_on = mutex.clone().carrying_on();
+    for (form, a) in (0..4).zip(1..) {
+        M::start_victim(die_inside::<M>, mutex.clone()).ready().die();
+        let pair = loop {
+            let taken = match form {
+                0 => carrying_on.lock(),
+                1 => carrying_on.try_lock(),
+                2 => carrying_on.lock_timeout(FAR),
+                _ => carrying_on.lock_until(Instant::now()),
+            };
+            match taken {
+                Err(LockError::WouldBlock { .. } | LockError::TimedOut { .. }) => {}
+                taken => break taken.unwrap(),
+            }
+        };
+        assert_eq!(*pair, Pair { a, b: 0 });
+        drop(pair);
+        assert_eq!(carrying_on.mutex().lock().unwrap().a, a);
+    }
+    fn fail(mutex: procession_sync::CarryingOn<Pair>) {
+        let _pair = mutex.lock().unwrap();
+        assert_eq!(mutex.try_lock().map(drop), Err(LockError::Deadlock));
+    }
+    M::start(fail, carrying_on).join();
 }
