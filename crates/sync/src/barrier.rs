@@ -211,12 +211,12 @@ impl Barrier {
         let lost: Vec<_> = self.view().lost(&self.0.party()).collect();
         // Others may wait for something that these were going to do.
         lost.iter().for_each(|&id| domain.note_death(id));
-        let died: Vec<_> = lost.into_iter().filter_map(|id| domain.dead_owner(id)).collect();
         let cause = match unmet {
             Unmet::TimedOut => Broken::TimedOut,
-            _ if died.is_empty() => Broken::Aborted,
+            _ if lost.is_empty() => Broken::Aborted,
             _ => Broken::Death,
         };
+        let died = lost.into_iter().filter_map(|id| domain.dead_owner(id)).collect();
         BarrierBroken { died, cause }
     }
 

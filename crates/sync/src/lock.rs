@@ -91,6 +91,11 @@ impl Lock {
     pub fn holder(&self) -> Option<Participant> {
         self.0.holder()
     }
+
+    /// Who sleeps until it is free, as far as they have said so: for diagnosis. Looks at all slots of the domain.
+    pub fn waiters(&self) -> Vec<Participant> {
+        self.0.waiters()
+    }
 }
 
 impl<'a> LockGuard<'a> {

@@ -123,6 +123,18 @@ impl<T: Plain> Mutex<T> {
         self.0.words().holder().and_then(|id| self.0.domain().participant(id))
     }
 
+    /// Who sleeps until it is free, as far as they have said so: for diagnosis. Looks at all slots of the domain.
+    ///
+    /// # Examples
+    /// ```
+    /// let mutex = procession_sync::Mutex::new(0_u32)?;
+    /// assert!(mutex.waiters().is_empty());
+    /// # Ok::<(), procession_shm::ShmError>(())
+    /// ```
+    pub fn waiters(&self) -> Vec<Participant> {
+        self.0.waiters()
+    }
+
     /// This mutex for users who never want to hear of a death or a panic, as in Python: they get the data as it is.
     ///
     /// An option of the handle, which travels with it; other handles go on as before.

@@ -109,7 +109,7 @@ impl Once {
     /// # Panics
     /// With the panic of `f`; it is then not done.
     pub fn call_once(&self, f: impl FnOnce()) -> Result<bool, OnceError> {
-        self.call_by(Deadline::NEVER, || Ok(f()))
+        self.call_by(Deadline::NEVER, always(f))
     }
 
     /// [`call_once`](Self::call_once), but does not wait.
@@ -117,7 +117,7 @@ impl Once {
     /// # Errors
     /// [`OnceError::WouldBlock`]: another runs it; as [`call_once`](Self::call_once).
     pub fn try_call_once(&self, f: impl FnOnce()) -> Result<bool, OnceError> {
-        self.call_by(Deadline::now(), || Ok(f())).map_err(OnceError::at_once)
+        self.call_by(Deadline::now(), always(f)).map_err(OnceError::at_once)
     }
 
     /// [`call_once`](Self::call_once), but waits for at most `timeout`. How long `f` takes is not limited.
@@ -125,7 +125,7 @@ impl Once {
     /// # Errors
     /// [`OnceError::TimedOut`]; as [`call_once`](Self::call_once).
     pub fn call_once_timeout(&self, timeout: Duration, f: impl FnOnce()) -> Result<bool, OnceError> {
-        self.call_by(Deadline::after(timeout), || Ok(f()))
+        self.call_by(Deadline::after(timeout), always(f))
     }
 
     /// [`call_once`](Self::call_once), but waits until `instant` at most. How long `f` takes is not limited.
@@ -133,7 +133,7 @@ impl Once {
     /// # Errors
     /// [`OnceError::TimedOut`]; as [`call_once`](Self::call_once).
     pub fn call_once_until(&self, instant: Instant, f: impl FnOnce()) -> Result<bool, OnceError> {
-        self.call_by(Deadline::at(instant), || Ok(f()))
+        self.call_by(Deadline::at(instant), always(f))
     }
 
     /// Who runs it at this moment, and may be dead: for diagnosis.
@@ -161,6 +161,14 @@ impl Once {
         f()?;
         run.is_done = true;
         Ok(true)
+    }
+}
+
+/// What cannot fail.
+fn always(f: impl FnOnce()) -> impl FnOnce() -> Result<(), OnceError> {
+    || {
+        f();
+        Ok(())
     }
 }
 

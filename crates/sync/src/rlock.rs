@@ -113,6 +113,11 @@ impl RLock {
         self.0.words().inner().holder().and_then(|id| self.0.domain().participant(id))
     }
 
+    /// Who sleeps until it is free, as far as they have said so: for diagnosis. Looks at all slots of the domain.
+    pub fn waiters(&self) -> Vec<Participant> {
+        self.0.waiters()
+    }
+
     fn lock_by(&self, deadline: Deadline) -> Result<RLockGuard<'_>, Failed<RLockGuard<'_>>> {
         self.taken(self.0.words().lock(&SharedPark, &self.0.party(), &Wait(deadline)))
     }

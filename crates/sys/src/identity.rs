@@ -80,7 +80,8 @@ impl ThreadIdentity {
 }
 
 fn namespace() -> Result<u64> {
-    let stat = rustix::fs::stat("/proc/self/ns/pid");
+    // Of this thread: once the first thread has ended, the kernel does not say it of the process any more.
+    let stat = rustix::fs::stat("/proc/thread-self/ns/pid");
     Ok(stat.map_err(|e| OsError::new("reading this process's pid namespace", e))?.st_ino)
 }
 

@@ -146,14 +146,16 @@ pub(crate) fn a_main_thread_ends_while_another_holds_the_lock() {
     let inside = Atomic::new(0_u32).unwrap();
     let (theirs, tell) = (mutex.clone(), inside.clone());
     let beside = move || {
+        until(|| tell.load() == 1);
         mem::forget(theirs.lock().unwrap());
-        tell.store(1);
+        tell.store(2);
     };
-    let child = main_thread_ends(|| until(|| inside.load() == 1), beside);
+    let child = main_thread_ends(|| (), beside);
     let pid = child.pid();
-    until(|| inside.load() == 1);
-    // The first thread is gone: only the number of the process remains of it.
+    // The first thread is gone before the other one joins: only the number of the process remains of it.
     until(|| Identity::of(pid).is_some_and(|process| !process.is_alive()));
+    inside.store(1);
+    until(|| inside.load() == 2);
     match mutex.lock_timeout(30 * SOON) {
         Err(Failed::TimedOut { holder }) => assert_eq!(holder.unwrap().pid(), pid),
         other => panic!("{other:?}"),

@@ -111,7 +111,8 @@ pub(super) mod semaphore {
 
     /// The one that slept first is woken, and killed before it does anything: most times, as there is a race.
     pub(crate) fn killed_with_the_wake_that_was_meant_for_all() {
-        for _ in 0..5 {
+        // Each costs a tick.
+        for _ in 0..2 {
             let permits = Semaphore::new(1).unwrap();
             let permit = permits.acquire().unwrap();
             let victim = asleep(take_and_stay, &permits);
@@ -262,7 +263,7 @@ pub(super) mod barrier {
         party.stage.store(2);
         let others = waiting::<Processes>(&gate, 1);
         // Several ticks of a sleeper that watches it.
-        thread::sleep(30 * SOON);
+        thread::sleep(30 * SOON); // tidy: sleep: nothing is to happen meanwhile
         assert!(!gate.is_broken());
         process.kill(Signal::CONT).unwrap();
         assert!(others.into_iter().all(|other| other.join().is_ok()));

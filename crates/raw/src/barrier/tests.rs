@@ -232,7 +232,7 @@ fn a_guest_killed_at_every_step_has_arrived_or_not_come() {
         assert_eq!(barrier(&d.world).n_waiting(), 2);
         let lives = d.run_and_kill(2, step);
         // In its stead, if it did not come.
-        let other = d.spawn(|w| drop(barrier(w).try_wait(None, w, w).unwrap()));
+        let other = d.spawn(|w| _ = barrier(w).try_wait(None, w, w).unwrap());
         d.run_on(other);
         assert!(d.finish() <= 1, "its death is seen at a tick");
         assert!(d.world.shared.met[0][0].peek() >= 2 && !barrier(&d.world).is_broken());

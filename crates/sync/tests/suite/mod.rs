@@ -67,13 +67,15 @@ impl<R> Peer<R> {
     }
 }
 
+/// Kills a victim if told so, and waits until it is gone.
+pub(crate) type Finish = Box<dyn FnOnce(&Atomic<u32>, bool)>;
+
 /// One of the others, that shall die.
 #[must_use]
 pub(crate) struct Victim {
     pub(crate) stage: Atomic<u32>,
     pub(crate) pid: u32,
-    /// Kills it if told so, and waits until it is gone.
-    pub(crate) finish: Box<dyn FnOnce(&Atomic<u32>, bool)>,
+    pub(crate) finish: Finish,
 }
 
 impl Victim {

@@ -168,7 +168,7 @@ fn process() -> SlotOwner {
 
 fn ask_about_process() -> SlotOwner {
     let pid = std::process::id();
-    let time_namespace = rustix::fs::stat("/proc/self/ns/time").map_or(0, |stat| stat.st_ino);
+    let time_namespace = rustix::fs::stat("/proc/thread-self/ns/time").map_or(0, |stat| stat.st_ino);
     let unknown =
         SlotOwner { pid, tid: 0, process_started: 0, thread_started: 0, namespace: 0, time_namespace };
     // A `/proc` that was mounted for another pid namespace speaks of others under our numbers.
