@@ -1,7 +1,7 @@
 //! Kill points: a victim is run instruction by instruction and killed at any of them.
 //!
 //! [`sweep_changes`] kills wherever survivors could see a difference: after each instruction that changed shared bytes or
-//! was a system call, and one later. [`sweep`] kills after every instruction, or every so many.
+//! was a system call, and one later. [`sweep`] kills after every instruction, which is for short windows.
 //!
 //! The victim is a role of the test (see [`roles`](crate::roles)). It opens a window with [`here`] and closes
 //! it with [`end`]; in between every instruction is a kill point. The test then looks at what the dead left
@@ -97,8 +97,8 @@ pub fn kill_at(spawn: impl FnOnce() -> Command, n: u64) -> Outcome {
     walk_to(spawn, Moment::Step(n)).outcome
 }
 
-/// Kills one victim after 0 instructions, the next after `stride`, then after 2 `stride` and so on until the
-/// window has no more, and calls `check` with the number and the outcome after each death.
+/// Kills one victim after 0 instructions, the next after 1, then after 2 and so on until the window has no more, and
+/// calls `check` with the number and the outcome after each death.
 ///
 /// The last call has the outcome [`Outcome::Ended`]. Returns how many victims were killed.
 ///
@@ -106,17 +106,15 @@ pub fn kill_at(spawn: impl FnOnce() -> Command, n: u64) -> Outcome {
 /// As many times as [`kill_at`]; for n instructions in a window that is some n²/2 steps.
 ///
 /// # Panics
-/// As [`kill_at`] and `check` do; when `stride` is 0; when a victim ends by itself inside the window.
-pub fn sweep(stride: u64, mut spawn: impl FnMut() -> Command, mut check: impl FnMut(u64, Outcome)) -> u64 {
-    assert!(stride > 0, "a sweep has to go on");
-    let mut n_killed = 0;
+/// As [`kill_at`] and `check` do; when a victim ends by itself inside the window.
+pub fn sweep(mut spawn: impl FnMut() -> Command, mut check: impl FnMut(u64, Outcome)) -> u64 {
+    let mut n = 0;
     loop {
-        let n = n_killed * stride;
         let outcome = kill_at(&mut spawn, n);
         check(n, outcome);
         match outcome {
-            Outcome::Killed => n_killed += 1,
-            Outcome::Ended { .. } => return n_killed,
+            Outcome::Killed => n += 1,
+            Outcome::Ended { .. } => return n,
             Outcome::Died { .. } => {
                 panic!("a victim that was to be killed after {n} instructions: {outcome:?}")
             }

@@ -91,7 +91,7 @@ fn seen(way: &str) -> Vec<u64> {
         page.replace(page_file("seen"));
         victim(way, &page.borrow())
     };
-    step::sweep(1, start, |n, outcome| {
+    step::sweep(start, |n, outcome| {
         let now = bytes(&page.borrow());
         if now != last && outcome == Outcome::Killed {
             seen.push(n);
