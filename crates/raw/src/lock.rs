@@ -67,7 +67,8 @@ pub enum LockError {
     TimedOut(Id),
     /// The calling thread has no place in the domain.
     NoSlot,
-    /// The calling thread took an [`RLock`](crate::RLock) 2³² times, or somebody stored that there.
+    /// The calling thread took an [`RLock`](crate::RLock) 2³² times, or reads an [`RwLock`](crate::RwLock)
+    /// [`MAX_DEPTH`](crate::RwLock::MAX_DEPTH) times, or somebody stored that there.
     TooDeep,
 }
 

@@ -75,9 +75,7 @@ impl<const N: usize> RwLock<N> {
     ///
     /// # Errors
     /// [`LockError`]; the lock is then as it was. [`LockError::Deadlock`]: the calling thread writes.
-    ///
-    /// # Panics
-    /// If the calling thread reads [`RwLock::MAX_DEPTH`] times already.
+    /// [`LockError::TooDeep`]: it reads [`RwLock::MAX_DEPTH`] times already.
     ///
     /// # If a peer dies
     /// A writer: one reader or writer gets [`Protected::OwnerDied`], at once, and all others [`Protected::Poisoned`]
@@ -92,7 +90,9 @@ impl<const N: usize> RwLock<N> {
         let word = self.word(me);
         let now = word.load(Ordering::Relaxed);
         if depth(now, me) > 0 {
-            assert!(now & DEPTH < DEPTH, "an RwLock is read by one thread fewer than 2^14 times at once");
+            if now & DEPTH == DEPTH {
+                return Err(LockError::TooDeep);
+            }
             word.fetch_add(1, Ordering::Relaxed);
             return Ok(Held { me, state: self.writer.state() });
         }

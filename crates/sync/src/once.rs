@@ -253,10 +253,13 @@ impl<T: Plain> LazyShared<T> {
         Ok(self.value.peek())
     }
 
-    /// Only who runs the initialisation comes here; who died doing so has left the lock, and any half of a value.
+    /// Only who runs the initialisation comes here; who died doing so has left the lock, and any half of a value. So one
+    /// try is enough: whoever else seems to hold the lock was stored there.
     fn store(&self, value: T) -> Result<(), OnceError> {
-        let locked = self.value.lock(Wait(Deadline::NEVER));
-        let (mut locked, _) = locked.map_err(|error| OnceError::of(error, self.value.domain()))?;
+        let (mut locked, _) = self.value.lock(Wait(Deadline::now())).map_err(|error| match error {
+            LockError::NoSlot => OnceError::NoSlot,
+            _ => OnceError::Corrupt,
+        })?;
         *locked = value;
         Ok(())
     }

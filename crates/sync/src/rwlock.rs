@@ -80,10 +80,7 @@ impl<T: Plain> RwLock<T> {
     ///
     /// # Errors
     /// [`Failed::OwnerDied`] and [`Failed::Poisoned`], with the guard; [`Failed::Deadlock`] for who writes;
-    /// [`Failed::NoSlot`].
-    ///
-    /// # Panics
-    /// If the calling thread has 16383 guards to read already.
+    /// [`Failed::NoSlot`]; [`Failed::Corrupt`], also for a thread that has 16383 guards to read already.
     pub fn read(&self) -> Result<RwLockReadGuard<'_, T>, ReadFailed<'_, T>> {
         self.read_by(Deadline::NEVER)
     }
@@ -183,9 +180,6 @@ impl<'a, T: Plain> RwLockWriteGuard<'a, T> {
     }
 
     /// Goes on to read, with no writer between. Does not block.
-    ///
-    /// # Panics
-    /// If somebody has stored over the words of the lock.
     pub fn downgrade(self) -> RwLockReadGuard<'a, T> {
         RwLockReadGuard(self.0.downgrade())
     }

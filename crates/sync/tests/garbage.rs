@@ -1,49 +1,15 @@
 //! Words that somebody has stored over: every call comes back, with an error or with the lock, and none panics.
 
+mod memory;
+
 use std::time::{Duration, Instant};
 
-use procession_codec::{Codec, Message, Postcard, handles};
-use procession_raw::{Id, Owners};
-use procession_shm::domain::Domain;
+use memory::{Memory, garbage};
+use procession_raw::Id;
 use procession_sync::{Condvar, Failed, Lock, LockError, Mutex, OrRepair, RLock};
-use procession_sys::memory::{Mapping, Memfd};
-use procession_testkit::{Storm, guarded};
+use procession_testkit::guarded;
 
 const SOON: Duration = Duration::from_millis(1);
-/// Where the first word lies, behind the header of the object.
-const WORDS_AT: usize = 64;
-
-/// The memory of an object, to store anything there.
-struct Memory(Mapping);
-
-impl Memory {
-    fn of<T: Message>(object: &T) -> Self {
-        let mut bytes = Vec::new();
-        let ((), outgoing) = handles::collect(|| Postcard::encode_into(object, &mut bytes)).unwrap();
-        let fd = outgoing.descriptors().next().unwrap().try_clone_to_owned().unwrap();
-        outgoing.commit();
-        Self(Mapping::shared(&Memfd::adopt(fd).unwrap()).unwrap())
-    }
-
-    fn store(&self, number: usize, value: u32) {
-        self.0.atomic_u32(WORDS_AT + number * 4).store(value, std::sync::atomic::Ordering::SeqCst);
-    }
-
-    fn load(&self, number: usize) -> u32 {
-        self.0.atomic_u32(WORDS_AT + number * 4).load(std::sync::atomic::Ordering::SeqCst)
-    }
-}
-
-/// Words of every kind: the bits that mean something, with ids that exist, existed, and never did.
-fn garbage() -> Vec<u32> {
-    let mut storm = Storm::seeded();
-    let me = Domain::current().unwrap().me().unwrap();
-    let ids = [me, Id::new(me.slot(), me.generation() + 1), Id::new(4095, 7), Id::new(0, 0)];
-    let flags = (0..8).map(|flags| flags << 29);
-    let mut words: Vec<u32> = flags.flat_map(|flags| ids.map(|id| flags | id.to_bits())).collect();
-    words.extend((0..500).map(|_| storm.bits() as u32));
-    words
-}
 
 #[test]
 fn the_word_is_where_it_is_looked_for() {
