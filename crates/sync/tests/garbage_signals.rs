@@ -89,7 +89,8 @@ impl Calls for Semaphore {
         assert!((1..=Self::MAX).contains(&self.permits()));
         let _ = (self.available(), self.holders(), self.release());
         let permits = [self.try_acquire(), self.acquire_timeout(SOON), self.acquire_until(Instant::now())];
-        let _ = (self.release(), permits.iter().flatten().filter_map(|permit| permit.left_by()).count());
+        let _ =
+            (self.release(), permits.iter().flatten().filter_map(procession_sync::Permit::left_by).count());
         drop(permits);
     }
 }
