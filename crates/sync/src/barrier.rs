@@ -1,8 +1,8 @@
 //! A meeting of as many threads as were agreed on, of all processes.
 //!
 //! Invariants: as those of [`procession_raw::Barrier`]; the number of parties, which a peer could store over, is between
-//! 1 and [`Barrier::MAX`] wherever it is used. Held by `tests/contract.rs` (`barrier`), `tests/garbage.rs` and
-//! `tests/signal_steps.rs`.
+//! 1 and [`Barrier::MAX`] wherever it is used. Held by `tests/contract.rs` (`barrier`), `tests/signal_steps.rs`,
+//! `tests/signal_storm.rs` and `tests/garbage_signals.rs`.
 
 use std::error::Error;
 use std::fmt;

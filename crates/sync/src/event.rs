@@ -1,6 +1,7 @@
 //! A flag that threads of all processes wait for.
 //!
-//! Invariants: as those of [`procession_raw::Event`]. Held by `tests/contract.rs` (`event`) and `tests/signal_steps.rs`.
+//! Invariants: as those of [`procession_raw::Event`]. Held by `tests/contract.rs` (`event`),
+//! `tests/signal_steps.rs`, `tests/signal_storm.rs` and `tests/garbage_signals.rs`.
 
 use std::fmt;
 use std::time::{Duration, Instant};

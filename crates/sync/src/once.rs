@@ -1,7 +1,8 @@
 //! What is done once, by one thread of one process, while the others wait for it.
 //!
-//! Invariants: as those of [`procession_raw::Once`]; the value of a [`LazyShared`] is written by who runs its
-//! initialisation, and read only when that is done. Held by `tests/contract.rs` (`once`) and `tests/signal_steps.rs`.
+//! Invariants: as those of [`procession_raw::Once`]; the value of a [`LazyShared`] is written by who runs its initialisation, and
+//! read only when that is done. Held by `tests/contract.rs` (`once`),
+//! `tests/signal_steps.rs`, `tests/signal_storm.rs` and `tests/garbage_signals.rs`.
 
 use std::error::Error;
 use std::fmt;

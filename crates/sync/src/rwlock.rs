@@ -1,7 +1,8 @@
 //! Data that many threads read, or one of them changes, of all threads of all processes.
 //!
 //! Invariants: as those of [`Cell`]; a handle is nothing but a place in shared memory. Held by `tests/contract.rs`
-//! (`rwlock`) and `tests/signal_steps.rs` (a kill at the instructions).
+//! (`rwlock`), `tests/signal_steps.rs` (a kill at the instructions), `tests/signal_storm.rs` and
+//! `tests/garbage_signals.rs`.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};

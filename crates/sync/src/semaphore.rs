@@ -1,8 +1,8 @@
 //! Permits that know who holds them.
 //!
 //! Invariants: as those of [`procession_raw::Semaphore`]; the number of permits, which a peer could store over, is between
-//! 1 and [`Semaphore::MAX`] wherever it is used. Held by `tests/contract.rs` (`semaphore`), `tests/garbage.rs` and
-//! `tests/signal_steps.rs`.
+//! 1 and [`Semaphore::MAX`] wherever it is used. Held by `tests/contract.rs` (`semaphore`), `tests/signal_steps.rs`,
+//! `tests/signal_storm.rs` and `tests/garbage_signals.rs`.
 
 use std::fmt;
 use std::marker::PhantomData;

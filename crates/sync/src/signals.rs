@@ -1,7 +1,7 @@
 //! A counter that anybody raises and anybody takes from.
 //!
 //! Invariants: as those of [`procession_raw::Tokens`]; with a maximum, the counter is never above it at any instant. Held
-//! by `tests/contract.rs` (`signals`) and `tests/signal_steps.rs`.
+//! by `tests/contract.rs` (`signals`), `tests/signal_steps.rs`, `tests/signal_storm.rs` and `tests/garbage_signals.rs`.
 
 use std::fmt;
 use std::time::{Duration, Instant};

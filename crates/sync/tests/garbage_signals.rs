@@ -11,12 +11,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use memory::{Memory, garbage};
-use procession_codec::Message;
+use procession_codec::{Codec, DecodeError, Message, Postcard, handles};
 use procession_raw::{Id, Owners};
 use procession_shm::Shared;
 use procession_shm::domain::Domain;
 use procession_sync::{
-    Barrier, Event, Failed, LazyShared, LockError, Once, OnceError, OrRepair, RwLock, Semaphore,
+    Barrier, Event, Failed, LazyShared, LockError, Once, OnceError, OrRepair, Permit, RwLock, Semaphore,
     SignalSemaphore,
 };
 use procession_testkit::{Storm, guarded};
@@ -89,8 +89,7 @@ impl Calls for Semaphore {
         assert!((1..=Self::MAX).contains(&self.permits()));
         let _ = (self.available(), self.holders(), self.release());
         let permits = [self.try_acquire(), self.acquire_timeout(SOON), self.acquire_until(Instant::now())];
-        let _ =
-            (self.release(), permits.iter().flatten().filter_map(procession_sync::Permit::left_by).count());
+        let _ = (self.release(), permits.iter().flatten().filter_map(Permit::left_by).count());
         drop(permits);
     }
 }
@@ -274,6 +273,32 @@ fn the_words_are_where_they_are_looked_for() {
         let mine = RwLock::<u32>::word_of(me()).unwrap();
         assert_eq!(memory.load(mine), me().generation() << 14 | 1);
         drop(guard);
+    });
+}
+
+/// Sends an object to ourselves.
+fn travel<T: Message>(object: &T) -> Result<T, DecodeError> {
+    let mut bytes = Vec::new();
+    let ((), outgoing) = handles::collect(|| Postcard::encode_into(object, &mut bytes)).unwrap();
+    let fds = outgoing.descriptors().map(|fd| fd.try_clone_to_owned().unwrap()).collect();
+    outgoing.commit();
+    handles::supply(fds, || Postcard::decode(&bytes))
+}
+
+#[test]
+fn a_number_that_cannot_be_is_refused_on_arrival() {
+    guarded(|| {
+        let (semaphore, barrier) = (Semaphore::new(3).unwrap(), Barrier::new(3).unwrap());
+        for (number, is_good) in [(0, false), (1, true), (1024, true), (1025, false), (u32::MAX, false)] {
+            Memory::of(&semaphore).store(PERMITS, number);
+            Memory::of(&barrier).store(PARTIES, number);
+            assert_eq!(travel(&semaphore).is_ok(), is_good, "{number} permits");
+            assert_eq!(travel(&barrier).is_ok(), is_good, "{number} parties");
+        }
+        // Of this one any numbers will do.
+        let tokens = SignalSemaphore::bounded(3, 5).unwrap();
+        Memory::of(&tokens).store(TOKENS[2], u32::MAX);
+        assert_eq!(travel(&tokens).unwrap().max(), SignalSemaphore::MAX);
     });
 }
 

@@ -5,6 +5,7 @@
 //! up; all get the one value that was made; whoever is named as dead was killed. In the end the survivors come home, and
 //! a fresh process can take everything.
 
+mod sea;
 mod support;
 
 use std::io::Write;
@@ -12,94 +13,13 @@ use std::thread;
 use std::time::Duration;
 
 use procession_raw::{AcquireError, AttachError};
-use procession_shm::{Atomic, Plain, Shared};
-use procession_sync::{
-    Barrier, BarrierBroken, BarrierWaitResult, Broken, Event, Failed, LazyShared, LockError, OrRepair,
-    Participant, RwLock, Semaphore, SignalSemaphore,
-};
+use procession_sync::{BarrierBroken, BarrierWaitResult, Broken, Failed, LockError, OrRepair};
 use procession_testkit::roles::{self, Role, RoleProcess};
 use procession_testkit::{Signal, Storm, guarded_for, role};
+use sea::{Berth, N_LAZIES, N_PERMITS, N_SAILORS, Pair, Sea};
 use support::{hand, received};
 
-const N_SAILORS: usize = 5;
-const N_PERMITS: u32 = 3;
-const N_LAZIES: usize = 32;
 const LIMIT: Duration = Duration::from_secs(60);
-
-/// Equal for whoever holds the lock.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Plain)]
-struct Pair {
-    a: u64,
-    b: u64,
-}
-
-/// What is known of a sailor.
-#[derive(Clone, Shared)]
-struct Berth {
-    /// Its process number; 0 from just before it is killed.
-    pid: Atomic<u32>,
-    /// Odd while it has a permit. It changes only by the sailor, and when the dead one was reaped.
-    inside: Atomic<u32>,
-    /// How often a kill of a sailor of this berth began or was over: odd from just before it until the dead one was reaped.
-    kills: Atomic<u32>,
-}
-
-#[derive(Clone, Shared)]
-struct Sea {
-    pair: RwLock<Pair>,
-    permits: Semaphore,
-    tokens: SignalSemaphore,
-    event: Event,
-    gate: Barrier,
-    lazies: [LazyShared<Pair>; N_LAZIES],
-    /// Which of the lazies is to be made now, and how often somebody began to.
-    lazy: Atomic<u32>,
-    n_made: Atomic<u32>,
-    n_written: Atomic<u64>,
-    n_given: Atomic<u32>,
-    n_taken: Atomic<u32>,
-    n_met: Atomic<u32>,
-    berths: [Berth; N_SAILORS],
-    n_visits: Atomic<u32>,
-    n_deaths: Atomic<u32>,
-    n_faults: Atomic<u32>,
-    stop: Atomic<bool>,
-    n_home: Atomic<u32>,
-}
-
-impl Sea {
-    fn new() -> Self {
-        let lazies = [((), Pair::default()); N_LAZIES];
-        let berths = [(0, 0, 0); N_SAILORS];
-        Self::create((
-            Pair::default(),
-            N_PERMITS,
-            [0, SignalSemaphore::MAX],
-            (),
-            2,
-            lazies,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-            berths,
-            0,
-            0,
-            0,
-            false,
-            0,
-        ))
-        .unwrap()
-    }
-
-    fn told(&self, dead: Option<Participant>) {
-        let dead = dead.expect("a dead holder has a name");
-        assert!(self.berths.iter().all(|berth| berth.pid.load() != dead.pid), "the living are not dead");
-        self.n_deaths.fetch_add(1);
-    }
-}
 
 /// A process on the sea.
 struct Sailor {

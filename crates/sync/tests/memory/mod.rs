@@ -1,4 +1,5 @@
 //! The memory of an object, to store anything there, and what to store.
+#![allow(dead_code, reason = "no program uses all of it")]
 
 use std::sync::atomic::Ordering;
 

@@ -101,3 +101,17 @@ fn a_thread_without_a_word_is_told() {
     });
     d.run_on(n);
 }
+
+#[test]
+fn a_depth_without_room_above_it_is_an_error() {
+    let mut d = Director::new(Shared::default());
+    let n = d.spawn(|w: &W| {
+        let lock = &w.shared.lock;
+        let me = lock.read(w, w, &Forever).unwrap().me;
+        lock.word(me).fetch_add(DEPTH - 1, Ordering::Relaxed);
+        assert_eq!(lock.read(w, w, &Forever), Err(LockError::TooDeep));
+        assert_eq!(lock.write(w, w, &Forever), Err(LockError::Deadlock));
+        assert_eq!((lock.unlock_read(w, me), lock.read(w, w, &Forever).is_ok()), (Ok(()), true));
+    });
+    d.run_on(n);
+}
