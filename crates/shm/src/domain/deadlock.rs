@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use procession_raw::Id;
+use procession_sys::stderr;
 
 use super::waits::Waiter;
 use super::{Domain, Participant};
@@ -23,7 +24,8 @@ static LIMIT: AtomicU64 = AtomicU64::new(0);
 const NEVER: u64 = u64::MAX;
 
 /// Has this process write a [`DeadlockReport`] to its standard error when one of its threads has waited so long for a
-/// lock; `None`: never, which is the default. Each wait is reported once, before it sleeps or at a tick. Goes before [`DEADLOCK`].
+/// lock; `None`: never, which is the default. Each wait is reported once, before it sleeps or at a tick; what nobody takes
+/// from standard error at once is left out. Goes before [`DEADLOCK`].
 ///
 /// # Examples
 /// ```
@@ -116,10 +118,9 @@ fn cycles(waiters: &[Waiter]) -> Vec<Vec<Participant>> {
     cycles
 }
 
-/// Writes the report of a wait that takes too long.
-#[expect(clippy::print_stderr, reason = "somebody asked for it")]
+/// Writes the report of a wait that takes too long; as much of it as is taken at once, since others wait for this thread.
 pub(crate) fn tell(domain: &Domain, after: Duration) {
-    eprintln!("procession: waiting for {after:.1?}\n{}", domain.deadlock_report());
+    stderr::tell(&format!("procession: waiting for {after:.1?}\n{}\n", domain.deadlock_report()));
 }
 
 /// A thread as a report names it.
@@ -148,6 +149,9 @@ impl fmt::Display for DeadlockReport {
             let (inode, offset) = waiter.place;
             write!(f, "{line}{} waits for {} {inode}+{offset}", Who(&waiter.who), waiter.what)?;
             match &waiter.holder {
+                Some(holder) if waiter.holder_id.is_none() => {
+                    write!(f, ", held by {} and others", Who(holder))?;
+                }
                 Some(holder) => write!(f, ", held by {}", Who(holder))?,
                 None => f.write_str(", held by nobody who is known")?,
             }
