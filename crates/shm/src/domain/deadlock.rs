@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use procession_raw::Id;
+use procession_sys::life::SlotOwner;
 use procession_sys::stderr;
 
 use super::waits::Waiter;
@@ -132,8 +133,12 @@ impl fmt::Display for Who<'_> {
         if self.0.tid != self.0.pid {
             write!(f, "/{}", self.0.tid)?;
         }
+        // Under these numbers another namespace has others.
+        if self.0.namespace == 0 || self.0.namespace != SlotOwner::current().namespace {
+            return Ok(());
+        }
         match std::fs::read_to_string(format!("/proc/{}/task/{}/comm", self.0.pid, self.0.tid)) {
-            Ok(name) => write!(f, " ({})", name.trim_end()),
+            Ok(name) => write!(f, " ({})", name.trim_end().escape_debug()),
             Err(_) => Ok(()),
         }
     }
@@ -147,7 +152,12 @@ impl fmt::Display for DeadlockReport {
         for (at, waiter) in self.waiters.iter().enumerate() {
             let line = if at == 0 { "" } else { "\n" };
             let (inode, offset) = waiter.place;
-            write!(f, "{line}{} waits for {} {inode}+{offset}", Who(&waiter.who), waiter.what)?;
+            write!(
+                f,
+                "{line}{} waits for {} {inode}+{offset}",
+                Who(&waiter.who),
+                waiter.what.escape_debug()
+            )?;
             match &waiter.holder {
                 Some(holder) if waiter.holder_id.is_none() => {
                     write!(f, ", held by {} and others", Who(holder))?;
@@ -217,6 +227,15 @@ mod tests {
                  deadlock: {a} -> {b} -> {a}"
             )
         );
+    }
+
+    #[test]
+    fn threads_of_other_namespaces_have_no_name_here() {
+        let me = Participant::from(SlotOwner::current());
+        let named = Who(&me).to_string();
+        assert!(named.contains(" ("), "{named}");
+        let other = Participant { namespace: me.namespace + 1, ..me };
+        assert_eq!(Who(&other).to_string(), named[..named.find(" (").unwrap()]);
     }
 
     #[test]
