@@ -271,7 +271,10 @@ impl<'a, W: SharedExclusive, T: Plain> Locked<'a, W, T> {
     pub fn downgrade(self) -> ReadLocked<'a, W, T> {
         let this = ManuallyDrop::new(self);
         if this.cell.domain().is_own(this.me()) {
-            // It fails only if somebody has stored over the word.
+            // These fail only if somebody has stored over the word.
+            if !this.held.was_panicking() && thread::panicking() {
+                let _ = this.cell.inner().poison(this.me());
+            }
             let _ = this.cell.inner().downgrade(&SharedPark, this.me());
         }
         ReadLocked::new(this.cell, this.me())

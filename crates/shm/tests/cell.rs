@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use handed::{got, role_with};
-use procession_raw::{Lock, LockError, Protected};
+use procession_raw::{Lock, LockError, Protected, RwLock};
 use procession_shm::{Cell, Locked, Plain, Shared, ShmError, Wait, space};
 use procession_sys::Deadline;
 use procession_testkit::roles;
@@ -181,5 +181,27 @@ fn a_second_lock_of_the_same_thread_is_an_error() {
         assert!(std::ptr::eq(halves.cell(), &board.0));
         drop(halves);
         assert_eq!(board.state(), Protected::Consistent);
+    });
+}
+
+#[test]
+fn who_goes_on_to_read_while_it_panics_leaves_poison() {
+    struct GoesOn<'a>(Option<Locked<'a, RwLock, u64>>);
+
+    impl Drop for GoesOn<'_> {
+        fn drop(&mut self) {
+            drop(self.0.take().map(Locked::downgrade));
+        }
+    }
+
+    guarded(|| {
+        let cell = Cell::<RwLock, u64>::create(0).unwrap();
+        let lock = || cell.lock(Wait(Deadline::NEVER)).unwrap();
+        let panics = || {
+            let _guard = GoesOn(Some(lock().0));
+            panic!("on purpose");
+        };
+        assert!(catch_unwind(AssertUnwindSafe(panics)).is_err());
+        assert_eq!(lock().1, Protected::Poisoned);
     });
 }
