@@ -6,7 +6,7 @@
 
 use crate::run::Run;
 use crate::workspace::Workspace;
-use crate::{bench, examples, fallbacks, loom, testing, tidy};
+use crate::{bench, examples, fallbacks, kills, loom, testing, tidy};
 use std::time::{Duration, Instant};
 
 /// Over this the run warns: the project promises to stay below on a machine with two cores.
@@ -40,6 +40,8 @@ pub(crate) struct Outcome {
     pub(crate) failed: usize,
     pub(crate) skipped: usize,
     pub(crate) complaints: Vec<String>,
+    /// Printed again at the end of the run.
+    pub(crate) table: String,
 }
 
 struct Step {
@@ -64,6 +66,12 @@ const STEPS: &[Step] = &[
         about: "the contracts again, each time without one mechanism of the kernel",
         only_long: false,
         run: fallbacks::run,
+    },
+    Step {
+        name: "kills",
+        about: "optimised victims killed wherever something changed; --long: after every instruction",
+        only_long: false,
+        run: kills::run,
     },
     Step {
         name: "loom",
@@ -131,6 +139,8 @@ fn finish(step: &Step, context: &Context) -> Finished {
 }
 
 fn summary(results: &[Finished], time: Duration, long: bool) -> bool {
+    let tables = results.iter().map(|result| &result.outcome.table).filter(|table| !table.is_empty());
+    tables.for_each(|table| print!("\n{table}"));
     println!("\n{:<12}{:<10}{:>8}", "step", "result", "seconds");
     for Finished { name, time, outcome } in results {
         let word = if outcome.complaints.is_empty() { "ok" } else { "FAILED" };
@@ -201,7 +211,7 @@ mod tests {
         Finished {
             name: "x",
             time: Duration::ZERO,
-            outcome: Outcome { passed, failed, skipped: 1, complaints },
+            outcome: Outcome { passed, failed, skipped: 1, complaints, ..Outcome::default() },
         }
     }
 

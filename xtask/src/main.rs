@@ -11,6 +11,7 @@ mod ci;
 mod demo;
 mod examples;
 mod fallbacks;
+mod kills;
 mod libtest;
 mod loom;
 mod readme;

@@ -34,8 +34,8 @@
 //! | run a function in a child: [`spawn`](fn@spawn), [`spawn!`], [`scope`], [`Process`], [`JoinError`] | [`process`] |
 //! | two connected ends: [`pipe()`], [`Duplex`] | [`pipe`](mod@pipe) |
 //! | many tasks on a few workers: [`Pool`], [`Task`], [`ParProcs`] | [`pool`] |
-//! | one lock for all processes, which tells of a dead holder: [`Mutex`], [`RLock`], [`Condvar`], [`LockError`] | [`sync`] |
-//! | signals and limits: [`Event`], [`Barrier`], [`Semaphore`] | [`sync`] |
+//! | one lock for all processes, which tells of a dead holder: [`Mutex`], [`RwLock`], [`RLock`], [`Condvar`], [`LockError`] | [`sync`] |
+//! | signals, limits, what is done once: [`Event`], [`Barrier`], [`Semaphore`], [`Once`] | [`sync`] |
 //! | memory that several processes see at once: [`Value`], [`Array`], [`Atomic`], [`Encoded`], [`List`] | [`shm`] |
 //! | what may live there, and many things in one piece of it: [`Plain`], [`Shared`] | [`shm`] |
 //! | how values travel: [`Codec`](codec::Codec), [`Bytes`], [`Descriptor`] | [`codec`] |
@@ -72,7 +72,7 @@ pub use process::{
 /// What most programs name: `use procession::prelude::*;`.
 ///
 /// Functions stay behind the crate's name, so that a call reads `procession::spawn(..)`. Not here are [`Mutex`],
-/// [`Condvar`] and [`Barrier`], which the standard library has too: they are named in full.
+/// [`RwLock`], [`Condvar`], [`Barrier`] and [`Once`], which the standard library has too: they are named in full.
 pub mod prelude {
     pub use crate::{
         Array, Atomic, Bytes, Duplex, Encoded, Event, Exit, JoinError, List, Lock, LockError, Nameable,

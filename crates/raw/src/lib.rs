@@ -56,4 +56,4 @@ pub use rlock::RLock;
 pub use rwlock::RwLock;
 pub use semaphore::{AcquireError, Acquired, Permit, Semaphore};
 pub use tokens::{Tokens, TooMany};
-pub use words::{Both, Exclusive, SharedExclusive, Words};
+pub use words::{Both, Exclusive, SharedExclusive, Unguarded, Words};

@@ -2,8 +2,9 @@
 //!
 //! Invariants: every implementor of [`Words`] consists of 32-bit atomics only, without padding; whatever bits it holds,
 //! its methods give a wrong answer, an error or a panic, and nothing worse; all zero is its idle state. [`Exclusive`] is
-//! implemented only where two holders at once are impossible as long as all participants keep to the protocol. Both
-//! traits are sealed, so only this file says which types these are; the types assert their layout where they are defined.
+//! implemented only where two holders at once are impossible as long as all participants keep to the protocol, and
+//! [`Unguarded`] where it is not. The traits are sealed, so only this file says which types these are; the types assert
+//! their layout where they are defined.
 
 use crate::{
     Condvar, Event, EventCount, Held, Id, Limit, Lock, LockError, Meeting, NotHeld, Obituary, Once, Owners,
@@ -29,6 +30,24 @@ pub trait Words: Send + Sync + sealed::Sealed + 'static {
     /// The name of the protocol, to tell it from others of the same size. An array has that of its items.
     const NAME: &'static str;
 }
+
+/// Words that nobody builds guards over data on: all but those that are [`Exclusive`].
+///
+/// Whoever reaches such words may do with them what their methods can, and no reference to data is wrong for it. The words
+/// of an [`Exclusive`] lock are different: giving it back while somebody has a guard lets a second one in. Sealed.
+///
+/// ```
+/// use procession_raw::{Event, RLock, Unguarded};
+///
+/// fn needs<W: Unguarded>() {}
+/// needs::<Event>();
+/// needs::<RLock>();
+/// ```
+/// ```compile_fail,E0277
+/// fn needs<W: procession_raw::Unguarded>() {}
+/// needs::<procession_raw::Lock>();
+/// ```
+pub trait Unguarded: Words {}
 
 /// Words of two kinds, the second behind the first: what a protocol shares, and the places of its users.
 ///
@@ -202,6 +221,12 @@ macro_rules! words {
 
 words!(Condvar, Event, EventCount, Lock, Meeting, Obituary, Once, Permit, Place, RLock, Tokens);
 
+macro_rules! unguarded {
+    ($($word:ty),+ $(,)?) => { $(impl Unguarded for $word {})+ };
+}
+
+unguarded!(Condvar, Event, EventCount, Meeting, Obituary, Once, Permit, Place, RLock, Tokens, ());
+
 impl<const N: usize> sealed::Sealed for RwLock<N> {}
 impl<const N: usize> Words for RwLock<N> {
     const NAME: &'static str = "RwLock";
@@ -218,6 +243,10 @@ impl<W: Words, const N: usize> Words for [W; N] {
     const NAME: &'static str = W::NAME;
 }
 
+/// Nobody takes several at once, whatever they are.
+impl<W: Words, const N: usize> Unguarded for [W; N] {}
+
+impl<A: Words, B: Words> Unguarded for Both<A, B> {}
 impl<A: Words, B: Words> sealed::Sealed for Both<A, B> {}
 impl<A: Words, B: Words> Words for Both<A, B> {
     const NAME: &'static str = B::NAME;

@@ -114,13 +114,13 @@ unsafe impl<T: AtomicValue> Shared for Atomic<T> {
     type Init = T;
     const SHAPE: Shape = Shape::of("procession-atomic", T::SIZE, T::SIZE, T::FINGERPRINT);
 
-    fn make(space: Space, value: T) -> Result<Self, ShmError> {
-        let atomic = Self::find(space)?;
+    unsafe fn make(space: Space, value: T) -> Result<Self, ShmError> {
+        let atomic = Self { space, value: PhantomData };
         atomic.store(value);
         Ok(atomic)
     }
 
-    fn find(space: Space) -> Result<Self, ShmError> {
+    unsafe fn find(space: Space) -> Result<Self, ShmError> {
         Ok(Self { space, value: PhantomData })
     }
 

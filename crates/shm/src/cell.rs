@@ -20,7 +20,9 @@ use std::ops::{Deref, DerefMut};
 use std::sync::atomic::AtomicU32;
 use std::{ptr, thread};
 
-use procession_raw::{Exclusive, Held, Id, LockError, Obituary, Protected, SharedExclusive, Words};
+use procession_raw::{
+    Exclusive, Held, Id, LockError, Obituary, Protected, RwLock, SharedExclusive, Unguarded, Words,
+};
 use procession_sys::futex::SharedPark;
 
 use crate::domain::waits::waiters_for;
@@ -45,9 +47,8 @@ pub struct Cell<W: Words, T: Plain = ()> {
 impl<W: Words, T: Plain> Cell<W, T> {
     const VALUE_AT: usize = size_of::<W>().next_multiple_of(align_of::<T>());
 
-    /// The words.
     #[inline]
-    pub fn words(&self) -> &W {
+    fn inner(&self) -> &W {
         // SAFETY: the space was checked for this shape, which begins with the words, and is mapped while it is borrowed;
         // words are atomics, of which all bytes are values.
         unsafe { &*self.space.data().cast() }
@@ -71,10 +72,11 @@ impl<W: Words, T: Plain> Cell<W, T> {
         waiters_for(&self.space)
     }
 
-    /// A copy of the data, which may be torn if somebody has a guard: for data that does not change.
-    pub fn peek(&self) -> T {
-        // SAFETY: the place lies in the space, which is mapped; it is read as bytes, of which any are a `T`.
-        unsafe { self.value().read_volatile() }
+    fn at(space: Space) -> Result<Self, ShmError> {
+        if space.domain().is_none() {
+            return Err(Refusal::Domain.into());
+        }
+        Ok(Self { space, kind: PhantomData })
     }
 
     #[inline]
@@ -83,7 +85,31 @@ impl<W: Words, T: Plain> Cell<W, T> {
     }
 }
 
+impl<W: Unguarded, T: Plain> Cell<W, T> {
+    /// The words. Not those of a lock, which its guards answer for:
+    /// ```compile_fail,E0599
+    /// use procession_shm::{Cell, Shared};
+    /// let cell = Cell::<procession_raw::Lock, u64>::create(1).unwrap();
+    /// let lock: &procession_raw::Lock = cell.words();
+    /// ```
+    #[inline]
+    pub fn words(&self) -> &W {
+        self.inner()
+    }
+
+    /// A copy of the data, which nobody changes, since these words have no guards.
+    pub fn peek(&self) -> T {
+        // SAFETY: the place lies in the space, which is mapped; it is read as bytes, of which any are a `T`.
+        unsafe { self.value().read_volatile() }
+    }
+}
+
 impl<W: Exclusive, T: Plain> Cell<W, T> {
+    /// Who holds the lock at this moment; it may be dead.
+    pub fn holder(&self) -> Option<Id> {
+        self.inner().holder()
+    }
+
     /// Takes the lock, and says what its holders before left.
     ///
     /// Blocks until the limit.
@@ -92,7 +118,7 @@ impl<W: Exclusive, T: Plain> Cell<W, T> {
     /// As [`procession_raw::Lock::lock`].
     #[inline]
     pub fn lock(&self, wait: Wait) -> Result<(Locked<'_, W, T>, Protected), LockError> {
-        let Held { me, state } = self.words().lock(&SharedPark, &self.party(), &wait)?;
+        let Held { me, state } = self.inner().lock(&SharedPark, &self.party(), &wait)?;
         Ok((Locked::new(self, me), state))
     }
 }
@@ -106,8 +132,15 @@ impl<W: SharedExclusive, T: Plain> Cell<W, T> {
     /// As [`procession_raw::RwLock::read`].
     #[inline]
     pub fn read(&self, wait: Wait) -> Result<(ReadLocked<'_, W, T>, Protected), LockError> {
-        let Held { me, state } = self.words().read(&SharedPark, &self.party(), &wait)?;
+        let Held { me, state } = self.inner().read(&SharedPark, &self.party(), &wait)?;
         Ok((ReadLocked::new(self, me), state))
+    }
+}
+
+impl<const N: usize, T: Plain> Cell<RwLock<N>, T> {
+    /// Who reads at this moment, or looks whether it may.
+    pub fn readers(&self) -> impl Iterator<Item = Id> {
+        self.inner().readers(self.domain())
     }
 }
 
@@ -123,18 +156,15 @@ unsafe impl<W: Words, T: Plain> Shared for Cell<W, T> {
         Shape::of("", Self::VALUE_AT + size_of::<T>(), 64, fingerprint).in_domain()
     };
 
-    fn make(space: Space, value: T) -> Result<Self, ShmError> {
-        let cell = Self::find(space)?;
+    unsafe fn make(space: Space, value: T) -> Result<Self, ShmError> {
+        let cell = Self::at(space)?;
         // SAFETY: the place lies in the space, and nobody else has it yet.
         unsafe { cell.value().write(value) };
         Ok(cell)
     }
 
-    fn find(space: Space) -> Result<Self, ShmError> {
-        if space.domain().is_none() {
-            return Err(Refusal::Domain.into());
-        }
-        Ok(Self { space, kind: PhantomData })
+    unsafe fn find(space: Space) -> Result<Self, ShmError> {
+        Self::at(space)
     }
 
     fn space(&self) -> &Space {
@@ -221,7 +251,7 @@ impl<'a, W: Exclusive, T: Plain> Locked<'a, W, T> {
     /// Says that the data is as it should be: later holders are told nothing.
     pub fn mark_consistent(&self) {
         // It fails only if somebody has stored over the word.
-        let _ = self.cell.words().mark_consistent(self.me());
+        let _ = self.cell.inner().mark_consistent(self.me());
     }
 
     /// Gives the lock back, does something, and takes the lock again, however long that takes.
@@ -241,8 +271,11 @@ impl<'a, W: SharedExclusive, T: Plain> Locked<'a, W, T> {
     pub fn downgrade(self) -> ReadLocked<'a, W, T> {
         let this = ManuallyDrop::new(self);
         if this.cell.domain().is_own(this.me()) {
-            // It fails only if somebody has stored over the word.
-            let _ = this.cell.words().downgrade(&SharedPark, this.me());
+            // These fail only if somebody has stored over the word.
+            if !this.held.was_panicking() && thread::panicking() {
+                let _ = this.cell.inner().poison(this.me());
+            }
+            let _ = this.cell.inner().downgrade(&SharedPark, this.me());
         }
         ReadLocked::new(this.cell, this.me())
     }
@@ -275,7 +308,7 @@ impl<W: Exclusive, T: Plain> Drop for Locked<'_, W, T> {
         }
         if cell.domain().is_own(held.me()) {
             // It fails only if somebody has stored over the word.
-            let _ = cell.words().unlock(&SharedPark, held.me());
+            let _ = cell.inner().unlock(&SharedPark, held.me());
         }
     }
 }
@@ -287,9 +320,9 @@ fn drop_unusually<W: Exclusive, T: Plain>(cell: &Cell<W, T>, held: Holder) {
         return;
     }
     if !held.was_panicking() {
-        let _ = cell.words().poison(held.me());
+        let _ = cell.inner().poison(held.me());
     }
-    let _ = cell.words().unlock(&SharedPark, held.me());
+    let _ = cell.inner().unlock(&SharedPark, held.me());
 }
 
 impl<W: Exclusive, T: Plain + fmt::Debug> fmt::Debug for Locked<'_, W, T> {
@@ -333,7 +366,7 @@ impl<W: SharedExclusive, T: Plain> Drop for ReadLocked<'_, W, T> {
     fn drop(&mut self) {
         if self.cell.domain().is_own(self.me) {
             // It fails only if somebody has stored over the word.
-            let _ = self.cell.words().unlock_read(&SharedPark, self.me);
+            let _ = self.cell.inner().unlock_read(&SharedPark, self.me);
         }
     }
 }

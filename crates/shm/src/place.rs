@@ -17,7 +17,6 @@ use std::sync::MutexGuard;
 use std::sync::atomic::AtomicU64;
 
 use procession_raw::{self as raw, Id, Lock, LockError, Protected};
-use procession_sys::fork::{Epoch, epoch};
 use procession_sys::futex::SharedPark;
 
 use crate::error::{Refusal, ShmError};
@@ -92,7 +91,7 @@ impl Place {
                 if state != Protected::Consistent {
                     clean(lock, me);
                 }
-                Ok(Hold { lock, me, epoch: epoch(), not_send: PhantomData })
+                Ok(Hold { place: self, me, not_send: PhantomData })
             }
             Err(error) => Err(self.why_not(error)),
         }
@@ -121,10 +120,9 @@ fn clean(lock: &Lock, me: Id) {
 /// Says that the calling thread holds the lock of a [`Place`]. Dropping it unlocks.
 #[derive(Debug)]
 pub(crate) struct Hold<'a> {
-    lock: &'a Lock,
+    place: &'a Place,
+    /// A forked child has a copy of this, and is not that thread.
     me: Id,
-    /// A forked child has a copy of this, and holds nothing.
-    epoch: Epoch,
     /// The lock is the thread's. This is `Sync` nevertheless.
     not_send: PhantomData<MutexGuard<'static, ()>>,
 }
@@ -133,14 +131,14 @@ impl Hold<'_> {
     /// Whether it is not the copy of a forked child.
     #[inline]
     pub(crate) fn is_ours(&self) -> bool {
-        self.epoch == epoch()
+        self.place.space.domain().is_some_and(|domain| domain.is_own(self.me))
     }
 
     /// Unlocks, for who has just seen that it is ours.
     #[inline]
     pub(crate) fn release(self) {
         // It fails only if somebody has stored over the word.
-        let _ = self.lock.unlock(&SharedPark, self.me);
+        let _ = self.place.lock().unlock(&SharedPark, self.me);
         mem::forget(self);
     }
 }
@@ -150,7 +148,7 @@ impl Drop for Hold<'_> {
     fn drop(&mut self) {
         if self.is_ours() {
             // It fails only if somebody has stored over the word.
-            let _ = self.lock.unlock(&SharedPark, self.me);
+            let _ = self.place.lock().unlock(&SharedPark, self.me);
         }
     }
 }

@@ -29,6 +29,8 @@ use crate::shape::Shape;
 #[derive(Clone)]
 pub struct Space {
     object: Arc<Object>,
+    /// The object's: asked for on every way to a lock.
+    domain: Option<Domain>,
     /// `offset` bytes behind the beginning of the data of the object.
     data: *mut u8,
     offset: usize,
@@ -43,7 +45,7 @@ unsafe impl Sync for Space {}
 
 impl Space {
     pub(crate) fn whole(object: Arc<Object>, name: &'static str) -> Self {
-        Self { data: object.data(), object, offset: 0, name }
+        Self { data: object.data(), domain: object.domain().cloned(), object, offset: 0, name }
     }
 
     /// The part at `offset` that has this shape.
@@ -55,7 +57,7 @@ impl Space {
         // What has no name is called as what it is in.
         let name = if shape.name.is_empty() { self.name } else { shape.name };
         let data = self.object.data().wrapping_add(offset);
-        let space = Self { object: Arc::clone(&self.object), data, offset, name };
+        let space = Self { data, offset, name, ..self.clone() };
         space.check(shape).map(|()| space)
     }
 
@@ -63,7 +65,7 @@ impl Space {
     #[inline]
     #[must_use]
     pub fn domain(&self) -> Option<&Domain> {
-        self.object.domain()
+        self.domain.as_ref()
     }
 
     /// What lives there, for people.
@@ -138,7 +140,8 @@ impl fmt::Debug for Space {
 ///
 /// # Safety
 /// [`make`](Self::make) and [`find`](Self::find) touch nothing of the space beyond [`SHAPE`](Self::SHAPE), and what they
-/// make there is of types that the fingerprint tells from all others.
+/// make there is of types that the fingerprint tells from all others. [`space`](Self::space) is the one that it was made
+/// in.
 ///
 /// # Examples
 /// ```
@@ -168,13 +171,25 @@ pub unsafe trait Shared: Sized {
     ///
     /// # Errors
     /// `init` is nothing to make it from.
-    fn make(space: Space, init: Self::Init) -> Result<Self, ShmError>;
+    ///
+    /// # Safety
+    /// The memory is that, and the space a [`Space::part`] of [`SHAPE`](Self::SHAPE).
+    unsafe fn make(space: Space, init: Self::Init) -> Result<Self, ShmError>;
 
     /// Finds what another process has made.
     ///
     /// # Errors
     /// What is there cannot be used.
-    fn find(space: Space) -> Result<Self, ShmError>;
+    ///
+    /// # Safety
+    /// The space is a [`Space::part`] of [`SHAPE`](Self::SHAPE), and nothing of another type lives there. Two handles
+    /// with different guards for one place would show one thing to two who may both write it:
+    /// ```compile_fail,E0133
+    /// use procession_shm::{Atomic, Cell, Shared, Wait};
+    /// let cell = Cell::<procession_raw::Lock, u64>::create(1).unwrap();
+    /// let beside = Atomic::<u64>::find(cell.space().clone()).unwrap();
+    /// ```
+    unsafe fn find(space: Space) -> Result<Self, ShmError>;
 
     /// Where it is.
     fn space(&self) -> &Space;
@@ -186,7 +201,9 @@ pub unsafe trait Shared: Sized {
     fn create(init: Self::Init) -> Result<Self, ShmError> {
         let Shape { name, len, fingerprint, needs_domain, .. } = Self::SHAPE;
         let domain = if needs_domain { Some(Domain::current()?) } else { None };
-        Self::make(Space::whole(Object::create_in(domain, name, fingerprint, len)?, name), init)
+        let space = Space::whole(Object::create_in(domain, name, fingerprint, len)?, name);
+        // SAFETY: the object was just made with this length, begins at a multiple of 64, and is nobody else's yet.
+        unsafe { Self::make(space, init) }
     }
 }
 
@@ -247,7 +264,9 @@ fn receive<T: Shared>(fd: OwnedFd, domain: Option<Domain>, part: Option<(u64, u6
         }
         None => 0,
     };
-    T::find(space.part(offset, T::SHAPE)?)
+    let space = space.part(offset, T::SHAPE)?;
+    // SAFETY: it is a part of this shape; the fingerprint, of the object or in the message, says that a `T` is there.
+    unsafe { T::find(space) }
 }
 
 // SAFETY: `n` items of one type lie one behind the other, each in a room of its own; the fingerprint counts them.
@@ -255,16 +274,22 @@ unsafe impl<T: Shared, const N: usize> Shared for [T; N] {
     type Init = [T::Init; N];
     const SHAPE: Shape = T::SHAPE.times(N);
 
-    fn make(space: Space, init: Self::Init) -> Result<Self, ShmError> {
+    unsafe fn make(space: Space, init: Self::Init) -> Result<Self, ShmError> {
         let mut at = 0;
         each(init.map(|init| {
             at += 1;
-            T::make(space.part((at - 1) * T::SHAPE.len, T::SHAPE)?, init)
+            let space = space.part((at - 1) * T::SHAPE.len, T::SHAPE)?;
+            // SAFETY: it is a part of this shape, of memory that is as the caller says.
+            unsafe { T::make(space, init) }
         }))
     }
 
-    fn find(space: Space) -> Result<Self, ShmError> {
-        each(std::array::from_fn(|at| T::find(space.part(at * T::SHAPE.len, T::SHAPE)?)))
+    unsafe fn find(space: Space) -> Result<Self, ShmError> {
+        each(std::array::from_fn(|at| {
+            let space = space.part(at * T::SHAPE.len, T::SHAPE)?;
+            // SAFETY: it is a part of this shape, and that of this item, as the caller says that the items are there.
+            unsafe { T::find(space) }
+        }))
     }
 
     fn space(&self) -> &Space {
@@ -300,7 +325,7 @@ macro_rules! __shared {
                 $crate::Shape::new($text)$(.with($label, <$field as $crate::Shared>::SHAPE))+;
 
             #[allow(unused_assignments)]
-            fn make(
+            unsafe fn make(
                 space: $crate::Space,
                 init: Self::Init,
             ) -> ::core::result::Result<Self, $crate::ShmError> {
@@ -311,20 +336,23 @@ macro_rules! __shared {
                     let field = <$field as $crate::Shared>::SHAPE;
                     let part = space.part(shape.offset_of_next(field), field)?;
                     shape = shape.with($label, field);
-                    <$field as $crate::Shared>::make(part, init.$at)?
+                    let init = init.$at;
+                    // SAFETY: it is a part of this shape, of memory that is as the caller says.
+                    unsafe { <$field as $crate::Shared>::make(part, init) }?
                 }),+ };
                 let check: fn(&Self, bool) -> ::core::result::Result<(), $crate::ShmError> = $check;
                 check(&this, true).map(|()| this)
             }
 
             #[allow(unused_assignments)]
-            fn find(space: $crate::Space) -> ::core::result::Result<Self, $crate::ShmError> {
+            unsafe fn find(space: $crate::Space) -> ::core::result::Result<Self, $crate::ShmError> {
                 let mut shape = $crate::Shape::new($text);
                 let this = Self { $($member: {
                     let field = <$field as $crate::Shared>::SHAPE;
                     let part = space.part(shape.offset_of_next(field), field)?;
                     shape = shape.with($label, field);
-                    <$field as $crate::Shared>::find(part)?
+                    // SAFETY: it is a part of this shape, and that of this field, as the caller says that it is there.
+                    unsafe { <$field as $crate::Shared>::find(part) }?
                 }),+ };
                 let check: fn(&Self, bool) -> ::core::result::Result<(), $crate::ShmError> = $check;
                 check(&this, false).map(|()| this)

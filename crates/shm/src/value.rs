@@ -306,6 +306,10 @@ impl<T: Plain> Value<T> {
         Ok(ValueGuard::new(self, hold, value))
     }
 
+    fn at(space: Space) -> Result<Self, ShmError> {
+        Ok(Self { place: Place::new(space, Self::N_WORDS)?, kind: PhantomData })
+    }
+
     #[inline]
     fn twin(&self) -> Twin<'_> {
         // A length that the compiler knows.
@@ -324,15 +328,15 @@ unsafe impl<T: Plain> Shared for Value<T> {
         Shape::of("procession-value", len, 64, fingerprint).in_domain()
     };
 
-    fn make(space: Space, value: T) -> Result<Self, ShmError> {
-        let this = Self::find(space)?;
+    unsafe fn make(space: Space, value: T) -> Result<Self, ShmError> {
+        let this = Self::at(space)?;
         // Nobody else has it yet, and it is all zero: version 0 means the first copy.
         twin::store(this.twin().first(), plain::bytes_of(&value));
         Ok(this)
     }
 
-    fn find(space: Space) -> Result<Self, ShmError> {
-        Ok(Self { place: Place::new(space, Self::N_WORDS)?, kind: PhantomData })
+    unsafe fn find(space: Space) -> Result<Self, ShmError> {
+        Self::at(space)
     }
 
     fn space(&self) -> &Space {

@@ -36,7 +36,19 @@ impl Limit for Wait {
 pub struct Party<'a> {
     domain: &'a Domain,
     space: &'a Space,
+    watched: Watched,
     asleep: Cell<Option<Asleep>>,
+}
+
+/// What those are to the thread whom it watches while it sleeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Watched {
+    /// The one who holds what it waits for.
+    Holder,
+    /// One of several, each of whom can let it go on.
+    OneOfSeveral,
+    /// Nobody who holds something.
+    Others,
 }
 
 /// What was said before the first sleep.
@@ -58,7 +70,23 @@ impl<'a> Party<'a> {
     #[must_use]
     pub fn new(space: &'a Space) -> Self {
         let domain = space.domain().expect("who waits has a domain");
-        Self { domain, space, asleep: Cell::new(None) }
+        Self { domain, space, watched: Watched::Holder, asleep: Cell::new(None) }
+    }
+
+    /// Any one of several can let it go on: who is named as the holder is one of them, and no link of a deadlock.
+    #[inline]
+    #[must_use]
+    pub fn for_any(mut self) -> Self {
+        self.watched = Watched::OneOfSeveral;
+        self
+    }
+
+    /// Nobody holds what it waits for: nobody is named.
+    #[inline]
+    #[must_use]
+    pub fn for_nobody(mut self) -> Self {
+        self.watched = Watched::Others;
+        self
     }
 
     /// The news of deaths in the domain, for waits that cannot name the thread whose death would matter.
@@ -71,19 +99,21 @@ impl<'a> Party<'a> {
     #[cold]
     fn say(&self, whom: Id) {
         let asleep = match self.asleep.get() {
-            Some(before) if before.whom == whom => before,
+            Some(before) if before.whom == whom || self.watched != Watched::Holder => before,
             before => {
                 let Some(asleep) = self.begin(before, whom) else { return };
                 let Asleep { me, awaited, since, .. } = asleep;
-                self.domain.publish_wait(me, whom, awaited, self.space.name(), since);
+                self.domain.publish_wait(me, (whom, self.watched), awaited, self.space.name(), since);
                 asleep
             }
         };
         self.asleep.set(Some(asleep));
-        let waited = uptime().saturating_sub(asleep.since);
-        if !asleep.is_told && deadlock::limit().is_some_and(|limit| waited >= limit) {
-            self.asleep.set(Some(Asleep { is_told: true, ..asleep }));
-            deadlock::tell(self.domain, waited);
+        if let (false, Some(limit)) = (asleep.is_told, deadlock::limit()) {
+            let waited = uptime().saturating_sub(asleep.since);
+            if waited >= limit {
+                self.asleep.set(Some(Asleep { is_told: true, ..asleep }));
+                deadlock::tell(self.domain, waited);
+            }
         }
     }
 

@@ -7,8 +7,8 @@
 mod parcel;
 
 use parcel::pack;
-use procession_codec::EncodeError;
-use procession_codec::handles::HandleError;
+use procession_codec::handles::{self, HandleError};
+use procession_codec::{Codec, EncodeError, Postcard};
 use procession_shm::{Array, ArrayError};
 use procession_testkit::guarded;
 
@@ -41,6 +41,16 @@ fn copies_of_a_forked_child_give_nothing_back() {
                 && matches!(array.try_read(), Err(ArrayError::Leased { .. }))
         }));
         assert!(matches!(array.try_read(), Err(ArrayError::Leased { .. })));
+        let mut bytes = Vec::new();
+        let whole = part.as_ref().unwrap();
+        let encoded = handles::collect(|| Postcard::encode_into(whole, &mut bytes)).unwrap();
+        let mut outgoing = Some(encoded.1);
+        assert!(in_a_fork(|| {
+            outgoing = None;
+            part.as_ref().unwrap().is_moved()
+        }));
+        drop(outgoing);
+        assert!(!part.as_ref().unwrap().is_moved(), "the child took it back from nobody");
         drop(part);
         let mut items = Some(array.write());
         assert!(in_a_fork(|| {

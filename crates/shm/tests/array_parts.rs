@@ -20,6 +20,33 @@ fn one(array: &Array<u64>) -> Part<u64> {
     array.split(2).next().unwrap()
 }
 
+#[test]
+fn a_part_that_came_back_is_in_no_copy_of_the_message() {
+    guarded(|| {
+        for comes_back_first in [false, true] {
+            let array = array();
+            let mut part = one(&array);
+            let mut bytes = Vec::new();
+            let ((), outgoing) = handles::collect(|| Postcard::encode_into(&part, &mut bytes)).unwrap();
+            let descriptors = outgoing.descriptors().map(|fd| fd.try_clone_to_owned().unwrap()).collect();
+            let copy = Parcel { bytes, descriptors };
+            if comes_back_first {
+                drop(outgoing);
+                assert!(copy.unpack::<Part<u64>>().is_err(), "it is here");
+                part[0] = 7;
+            } else {
+                let mut arrived: Part<u64> = copy.unpack().unwrap();
+                drop(outgoing);
+                assert!(part.is_moved(), "it is there");
+                arrived[0] = 7;
+            }
+            drop(part);
+            assert_eq!(array.read()[0], 7);
+            assert!(array.is_consistent());
+        }
+    });
+}
+
 fn is_leased<T: procession_shm::Plain>(array: &Array<T>) -> bool {
     matches!(array.try_read(), Err(ArrayError::Leased { .. }))
 }

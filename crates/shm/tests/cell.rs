@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use handed::{got, role_with};
-use procession_raw::{Lock, LockError, Protected};
+use procession_raw::{Lock, LockError, Protected, RwLock};
 use procession_shm::{Cell, Locked, Plain, Shared, ShmError, Wait, space};
 use procession_sys::Deadline;
 use procession_testkit::roles;
@@ -82,7 +82,6 @@ fn one_thread_of_any_process_is_inside_at_a_time() {
             child.wait_with_output(LIMIT).expect_success();
         }
         assert_eq!(*board.lock().0, Halves { left: 4 * EACH, right: 4 * EACH });
-        assert_eq!(board.0.peek().left, 4 * EACH);
     });
 }
 
@@ -100,7 +99,7 @@ fn who_takes_over_from_a_killed_holder_is_told_so_and_finds_what_it_left() {
         let board = Board::new();
         let mut holder = role_with("holder", &board).spawn();
         assert_eq!(holder.hear(LIMIT).as_deref(), Some("inside"));
-        let (pid, id) = (holder.identity().pid(), board.0.words().holder().unwrap());
+        let (pid, id) = (holder.identity().pid(), board.0.holder().unwrap());
         let now = || board.0.lock(Wait(Deadline::now())).map(|(_, state)| state);
         assert_eq!(now(), Err(LockError::TimedOut(id)));
         assert_eq!(board.0.domain().participant(id).map(|p| p.pid()), Some(pid));
@@ -158,7 +157,7 @@ fn unlocked_lets_others_in_and_comes_back_with_the_lock() {
         let (answer, again) = halves.unlocked(others);
         let (halves, state) = again.unwrap();
         assert_eq!((answer, halves.left, state), (true, 11, Protected::Consistent));
-        assert_eq!((halves.me(), board.0.words().holder()), (me, Some(me)));
+        assert_eq!((halves.me(), board.0.holder()), (me, Some(me)));
         // What happens meanwhile is told.
         let poisons = || {
             let panics = || {
@@ -169,7 +168,7 @@ fn unlocked_lets_others_in_and_comes_back_with_the_lock() {
         };
         let (poisoned, again) = halves.unlocked(poisons);
         assert_eq!((poisoned, again.unwrap().1), (true, Protected::Poisoned));
-        assert_eq!(board.0.words().holder(), None);
+        assert_eq!(board.0.holder(), None);
     });
 }
 
@@ -182,5 +181,27 @@ fn a_second_lock_of_the_same_thread_is_an_error() {
         assert!(std::ptr::eq(halves.cell(), &board.0));
         drop(halves);
         assert_eq!(board.state(), Protected::Consistent);
+    });
+}
+
+#[test]
+fn who_goes_on_to_read_while_it_panics_leaves_poison() {
+    struct GoesOn<'a>(Option<Locked<'a, RwLock, u64>>);
+
+    impl Drop for GoesOn<'_> {
+        fn drop(&mut self) {
+            drop(self.0.take().map(Locked::downgrade));
+        }
+    }
+
+    guarded(|| {
+        let cell = Cell::<RwLock, u64>::create(0).unwrap();
+        let lock = || cell.lock(Wait(Deadline::NEVER)).unwrap();
+        let panics = || {
+            let _guard = GoesOn(Some(lock().0));
+            panic!("on purpose");
+        };
+        assert!(catch_unwind(AssertUnwindSafe(panics)).is_err());
+        assert_eq!(lock().1, Protected::Poisoned);
     });
 }

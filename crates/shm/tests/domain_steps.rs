@@ -1,7 +1,7 @@
-//! Kill points: a thread that joins, takes over a dead thread's slot, or leaves, is killed after every instruction.
+//! Kill points: a thread that joins, takes over a dead thread's slot, or leaves, is killed wherever something changed.
 //!
 //! Whatever the moment: its id is dead, every slot can be taken by the survivors, and who sleeps on its life wakes up.
-//! `PROCESSION_LONG` tries every instruction, else a sample of them is tried.
+//! `PROCESSION_LONG` tries every instruction.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -81,6 +81,7 @@ fn survivors_go_on(domain: &Domain, n: u64) {
         while !domain.is_dead(id) {
             thread::yield_now();
         }
+        step::death_told();
     }
     let before: HashSet<_> = ids(domain).into_iter().collect();
     let all_in = Barrier::new(N_SLOTS as usize + 1);
@@ -129,7 +130,6 @@ struct Sweep {
     /// Both slots belong to dead threads when the victim comes.
     used: bool,
     n_sleepers: usize,
-    stride: u64,
 }
 
 impl Sweep {
@@ -139,7 +139,6 @@ impl Sweep {
         }
         let domain = RefCell::new(Domain::with_slots(N_SLOTS).unwrap());
         let sleepers = RefCell::new(Vec::new());
-        let stride = if std::env::var_os("PROCESSION_LONG").is_some() { 1 } else { self.stride };
         let start = || {
             let fresh = self.fresh();
             // Where the kernel does not tell, the sleepers look at ticks.
@@ -149,14 +148,18 @@ impl Sweep {
             domain.replace(fresh);
             command
         };
-        let n_points = step::sweep(stride, start, |n, _outcome| {
+        let kills = step::sweep_changes(&self.scenario(), start, |n, _outcome| {
             sleepers.take().into_iter().for_each(|sleeper| sleeper.join().unwrap());
             survivors_go_on(&domain.borrow(), n);
         });
-        assert!(n_points > 10, "{n_points} kill points");
+        assert!(kills.n_changes > 2, "{kills}");
+    }
+
+    fn scenario(&self) -> String {
         let used = if self.used { " into a used slot" } else { "" };
-        let text = format!("{}{used}, without {:?}: {n_points} kill points", self.role, self.without);
-        let _ = writeln!(std::io::stderr(), "{text}, one in {stride} instructions");
+        let without =
+            if self.without.is_empty() { String::new() } else { format!(", without {}", self.without) };
+        format!("{}{used}{without}", self.role)
     }
 
     fn fresh(&self) -> Domain {
@@ -189,39 +192,27 @@ fn with_a_short_tick(sweep: &Sweep) {
 
 #[test]
 fn joining_a_fresh_table() {
-    with_a_short_tick(&Sweep { role: "joins", without: "", used: false, n_sleepers: 0, stride: 307 });
+    with_a_short_tick(&Sweep { role: "joins", without: "", used: false, n_sleepers: 0 });
 }
 
 #[test]
 fn taking_over_a_dead_thread_s_slot() {
-    with_a_short_tick(&Sweep { role: "joins", without: "", used: true, n_sleepers: 0, stride: 307 });
+    with_a_short_tick(&Sweep { role: "joins", without: "", used: true, n_sleepers: 0 });
 }
 
 #[test]
 fn joining_unknown_to_the_kernel() {
-    with_a_short_tick(&Sweep {
-        role: "joins",
-        without: "robust_list",
-        used: true,
-        n_sleepers: 0,
-        stride: 307,
-    });
+    with_a_short_tick(&Sweep { role: "joins", without: "robust_list", used: true, n_sleepers: 0 });
 }
 
 #[test]
 fn leaving_with_two_asleep() {
-    with_a_short_tick(&Sweep { role: "leaves", without: "", used: false, n_sleepers: 2, stride: 601 });
+    with_a_short_tick(&Sweep { role: "leaves", without: "", used: false, n_sleepers: 2 });
 }
 
 #[test]
 fn leaving_unknown_to_the_kernel() {
-    with_a_short_tick(&Sweep {
-        role: "leaves",
-        without: "robust_list",
-        used: false,
-        n_sleepers: 2,
-        stride: 601,
-    });
+    with_a_short_tick(&Sweep { role: "leaves", without: "robust_list", used: false, n_sleepers: 2 });
 }
 
 #[test]

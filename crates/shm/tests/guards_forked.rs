@@ -103,15 +103,15 @@ fn the_copy_of_a_cell_s_guard_gives_nothing_back() {
         let cell = Cell::<Lock, u64>::create(1).unwrap();
         let lock = |deadline| cell.lock(Wait(deadline)).map(|(guard, _)| guard);
         let mut guard = Some(lock(Deadline::NEVER).unwrap());
-        let holder = cell.words().holder();
+        let holder = cell.holder();
         forked(|| {
             drop(guard.take());
-            assert_eq!(cell.words().holder(), holder);
+            assert_eq!(cell.holder(), holder);
             assert_eq!(lock(Deadline::now()).map(drop), Err(LockError::TimedOut(holder.unwrap())));
         });
-        assert_eq!(cell.words().holder(), holder);
+        assert_eq!(cell.holder(), holder);
         drop(guard);
-        assert_eq!(cell.words().holder(), None);
+        assert_eq!(cell.holder(), None);
         assert_eq!(lock(Deadline::now()).map(|guard| *guard), Ok(1));
     });
 }

@@ -1,7 +1,7 @@
-//! Kill points: a thread that writes a value, an encoded value or an item of a list is killed after every instruction.
+//! Kill points: a thread that writes a value, an encoded value or an item of a list is killed wherever bytes changed.
 //!
-//! Whatever the moment: the value is the old one or the new one, whole, and a survivor takes the lock and writes. A
-//! sample of the instructions is tried; `PROCESSION_LONG` tries every one.
+//! Whatever the moment: the value is the old one or the new one, whole, and a survivor takes the lock and writes.
+//! `PROCESSION_LONG` tries every instruction.
 #![forbid(unsafe_code)]
 
 mod handed;
@@ -14,7 +14,8 @@ use handed::{got, role_with};
 use procession_shm::domain::TICK;
 use procession_shm::{Encoded, Item, List, Value};
 use procession_testkit::roles::Role;
-use procession_testkit::{guarded, guarded_for, need, role, step};
+use procession_testkit::step::{self, Outcome};
+use procession_testkit::{guarded, guarded_for, need, role};
 
 const LIMIT: Duration = Duration::from_secs(60);
 /// 64 bytes.
@@ -164,34 +165,34 @@ fn survivors_go_on<A: Act>(act: &A, n: u64) -> bool {
     seen == new
 }
 
-fn sweep<A: Act>(name: &str, stride: u64) {
+fn sweep<A: Act>(name: &str) {
     if !need("ptrace") {
         return;
     }
-    let stride = if std::env::var_os("PROCESSION_LONG").is_some() { 1 } else { stride };
     let fresh = RefCell::new(A::fresh());
     let mut n_new = 0;
-    let n_points = step::sweep(
-        stride,
-        || {
-            fresh.replace(A::fresh());
-            fresh.borrow().role(name).into_command()
-        },
-        |n, _outcome| n_new += u64::from(survivors_go_on(&*fresh.borrow(), n)),
-    );
-    assert!(
-        n_points > 10 && (1..n_points).contains(&n_new),
-        "{n_points} kill points, {n_new} with the new value"
-    );
-    let text =
-        format!("{name}: {n_points} kill points, one in {stride} instructions; the new value after {n_new}");
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let start = || {
+        fresh.replace(A::fresh());
+        fresh.borrow().role(name).into_command()
+    };
+    let kills = step::sweep_changes(&scenario::<A>(name), start, |n, outcome| {
+        let is_new = survivors_go_on(&*fresh.borrow(), n);
+        n_new += u64::from(is_new && outcome == Outcome::Killed);
+    });
+    assert!((1..kills.n_killed).contains(&n_new), "{kills}, {n_new} with the new value");
+}
+
+/// What is done to what.
+fn scenario<A>(name: &str) -> String {
+    let place = std::any::type_name::<A>().replace("alloc::string::", "").replace("procession_shm::", "");
+    let place = place.rsplit("::").next().unwrap_or_default();
+    format!("{name}: {place}")
 }
 
 /// Sweeps in a role of its own, so that the survivors' tick is short.
-fn with_a_short_tick<A: Act>(name: &str, stride: u64) {
+fn with_a_short_tick<A: Act>(name: &str) {
     match role().as_deref() {
-        Some("sweeper") => guarded_for(LIMIT * 60, || sweep::<A>(name, stride)),
+        Some("sweeper") => guarded_for(LIMIT * 60, || sweep::<A>(name)),
         Some(victim) => A::victim(victim),
         None => guarded_for(LIMIT * 60, || {
             let output = Role::new("sweeper").env(TICK, "1").spawn().wait_with_output(LIMIT * 60);
@@ -208,20 +209,20 @@ fn with_a_short_tick<A: Act>(name: &str, stride: u64) {
 
 #[test]
 fn updating_a_value() {
-    with_a_short_tick::<Value<Block>>("updates", 199);
+    with_a_short_tick::<Value<Block>>("updates");
 }
 
 #[test]
 fn dropping_a_guard() {
-    with_a_short_tick::<Value<Block>>("drops a guard", 67);
+    with_a_short_tick::<Value<Block>>("drops a guard");
 }
 
 #[test]
 fn setting_an_encoded_value() {
-    with_a_short_tick::<Encoded<String>>("sets", 263);
+    with_a_short_tick::<Encoded<String>>("sets");
 }
 
 #[test]
 fn setting_an_item_of_a_list() {
-    with_a_short_tick::<List>("sets", 149);
+    with_a_short_tick::<List>("sets");
 }

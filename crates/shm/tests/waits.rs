@@ -1,12 +1,13 @@
 //! Who waits for whom, as everybody can read it, and the report of a wait that takes too long.
 #![forbid(unsafe_code)]
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::thread;
 use std::time::Duration;
 
 use procession_raw::Lock;
-use procession_shm::domain::{DEADLOCK, Domain, Waiter};
+use procession_shm::domain::{DEADLOCK, Domain, Waiter, report_deadlocks};
 use procession_shm::space::from_descriptor;
 use procession_shm::{Cell, Locked, Shared, Wait};
 use procession_sys::Deadline;
@@ -42,6 +43,20 @@ fn philosopher(role: &str) {
     roles::say("has both");
 }
 
+/// Waits for a lock while its standard error takes nothing.
+fn complainer() {
+    report_deadlocks(Some(Duration::ZERO));
+    let table = Table::create((1, 2)).unwrap();
+    let domain = table.space().domain().unwrap().clone();
+    let guard = lock(&table.left);
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| *lock(&table.left));
+        waiters(&domain, 1);
+        drop(guard);
+        assert_eq!(waiter.join().unwrap(), 1);
+    });
+}
+
 fn start(role: &str, table: &Table, limit: Option<&str>) -> RoleProcess {
     let own = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().unwrap();
     let space = table.space();
@@ -69,8 +84,10 @@ fn waiters(domain: &Domain, n: usize) -> Vec<Waiter> {
 
 #[test]
 fn two_processes_that_wait_for_each_other_are_reported_by_name() {
-    if let Some(role) = role() {
-        return philosopher(&role);
+    match role().as_deref() {
+        Some("complainer") => return complainer(),
+        Some(role) => return philosopher(role),
+        None => {}
     }
     guarded(|| {
         let table = Table::create((1, 2)).unwrap();
@@ -124,5 +141,24 @@ fn who_has_what_it_waited_for_waits_no_more() {
             assert!(domain.waiters().is_empty());
         });
         assert_eq!(*lock(&table.left), 4);
+    });
+}
+
+#[test]
+fn a_report_that_nobody_takes_costs_the_waiter_nothing() {
+    const TEST: &str = "two_processes_that_wait_for_each_other_are_reported_by_name";
+    guarded(|| {
+        let complain = |stderr: OwnedFd| {
+            let mut child = Role::of(TEST, "complainer").into_command().stderr(stderr).spawn().unwrap();
+            child.wait().unwrap()
+        };
+        let (reader, writer) = io::pipe().unwrap();
+        drop(reader);
+        assert!(complain(writer.into()).success(), "nobody is there to read");
+        let (_reader, mut writer) = io::pipe().unwrap();
+        rustix::io::ioctl_fionbio(&writer, true).unwrap();
+        while writer.write(&[b'x'; 4096]).is_ok() {}
+        rustix::io::ioctl_fionbio(&writer, false).unwrap();
+        assert!(complain(writer.into()).success(), "nobody reads");
     });
 }

@@ -191,7 +191,8 @@ impl Barrier {
     }
 
     fn wait_by(&self, deadline: Deadline) -> Result<BarrierWaitResult, BarrierBroken> {
-        let (view, party, limit) = (self.view(), self.0.party(), Wait(deadline));
+        // Who has a place holds nothing; those who are missing may be nobody yet.
+        let (view, party, limit) = (self.view(), self.0.party().for_nobody(), Wait(deadline));
         let met = match self.place() {
             Some(at) => view.wait(at, &SharedPark, &party, &limit).map(|_| at.place),
             None => view.wait_as_guest(&SharedPark, &party, &limit),

@@ -115,12 +115,12 @@ impl<T: Plain> Mutex<T> {
     /// Whether somebody has it at this moment, who may be dead: for diagnosis.
     #[doc(alias = "locked")]
     pub fn is_locked(&self) -> bool {
-        self.0.words().holder().is_some()
+        self.0.holder().is_some()
     }
 
     /// Who has it at this moment, and may be dead: for diagnosis. `None` also if that cannot be known.
     pub fn holder(&self) -> Option<Participant> {
-        self.0.words().holder().and_then(|id| self.0.domain().participant(id))
+        self.0.holder().and_then(|id| self.0.domain().participant(id))
     }
 
     /// Who sleeps until it is free, as far as they have said so: for diagnosis. Looks at all slots of the domain.

@@ -1,7 +1,7 @@
 //! What is done once, by one thread of one process, while the others wait for it.
 //!
-//! Invariants: as those of [`procession_raw::Once`]; the value of a [`LazyShared`] is written under a lock by who runs its
-//! initialisation, and read only when that is done. Held by `tests/contract.rs` (`once`),
+//! Invariants: as those of [`procession_raw::Once`]; the value of a [`LazyShared`] is written by who runs its initialisation, and
+//! read only when that is done. Held by `tests/contract.rs` (`once`),
 //! `tests/signal_steps.rs`, `tests/signal_storm.rs` and `tests/garbage_signals.rs`.
 
 use std::error::Error;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use procession_raw::{self as raw, Begin, Id, LockError, Protected};
 use procession_shm::domain::{Domain, Participant};
-use procession_shm::{Cell, Plain, Shared, ShmError, Wait, plain};
+use procession_shm::{Cell, Plain, Shared, ShmError, Value, ValueError, Wait, plain};
 use procession_sys::Deadline;
 use procession_sys::fork::{Epoch, epoch};
 use procession_sys::futex::SharedPark;
@@ -59,7 +59,7 @@ pub struct Once(Cell<raw::Once>);
 #[derive(Clone, Shared)]
 pub struct LazyShared<T: Plain> {
     once: Once,
-    value: Cell<raw::Lock, T>,
+    value: Value<T>,
 }
 
 /// Why something that is done once is not done.
@@ -209,7 +209,7 @@ impl<T: Plain> LazyShared<T> {
     #[must_use]
     pub fn get(&self) -> Option<T> {
         // It never changes again.
-        self.once.is_done().then(|| self.value.peek())
+        self.once.is_done().then(|| self.value.get())
     }
 
     /// The value; `make` makes it if nobody has.
@@ -251,18 +251,17 @@ impl<T: Plain> LazyShared<T> {
 
     fn get_by(&self, deadline: Deadline, make: impl FnOnce() -> T) -> Result<T, OnceError> {
         self.once.call_by(deadline, || self.store(make()))?;
-        Ok(self.value.peek())
+        Ok(self.value.get())
     }
 
     /// Only who runs the initialisation comes here; who died doing so has left the lock, and any half of a value. So one
     /// try is enough: whoever else seems to hold the lock was stored there.
     fn store(&self, value: T) -> Result<(), OnceError> {
-        let (mut locked, _) = self.value.lock(Wait(Deadline::now())).map_err(|error| match error {
-            LockError::NoSlot => OnceError::NoSlot,
+        self.value.try_set(value).map_err(|error| match error {
+            ValueError::NoSlot => OnceError::NoSlot,
+            // Nobody else has a reason to lock it.
             _ => OnceError::Corrupt,
-        })?;
-        *locked = value;
-        Ok(())
+        })
     }
 }
 

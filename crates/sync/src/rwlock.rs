@@ -146,7 +146,7 @@ impl<T: Plain> RwLock<T> {
     /// Who reads at this moment: for diagnosis. Those are left out that cannot be known.
     #[must_use]
     pub fn readers(&self) -> Vec<Participant> {
-        let readers = self.0.words().readers(self.0.domain());
+        let readers = self.0.readers();
         readers.filter_map(|id| self.0.domain().participant(id)).collect()
     }
 
@@ -154,7 +154,7 @@ impl<T: Plain> RwLock<T> {
     /// cannot be known.
     #[must_use]
     pub fn writer(&self) -> Option<Participant> {
-        self.0.words().writer().and_then(|id| self.0.domain().participant(id))
+        self.0.holder().and_then(|id| self.0.domain().participant(id))
     }
 
     fn read_by(&self, deadline: Deadline) -> Result<RwLockReadGuard<'_, T>, ReadFailed<'_, T>> {

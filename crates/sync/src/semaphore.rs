@@ -156,8 +156,9 @@ impl Semaphore {
     }
 
     fn acquire_by(&self, deadline: Deadline) -> Result<Permit<'_>, AcquireError> {
-        let Acquired { me, permit, left_by } =
-            self.view().acquire(&SharedPark, &self.0.party(), &Wait(deadline))?;
+        let (view, party) = (self.view(), self.0.party());
+        let party = if self.permits() == 1 { party } else { party.for_any() };
+        let Acquired { me, permit, left_by } = view.acquire(&SharedPark, &party, &Wait(deadline))?;
         let dead = left_by.and_then(|id| {
             let domain = self.0.domain();
             let dead = domain.dead_owner(id);

@@ -29,12 +29,25 @@ pub const MAX_WORDS: usize = 128;
 pub struct SharedPark;
 
 impl Park for SharedPark {
+    /// A time from now on, as the kernel takes it: no clock is read. A signal handler ends the sleep, and the caller,
+    /// who knows its limit, sleeps again.
     fn wait(&self, word: &AtomicU32, expected: u32, timeout: Option<Duration>) -> Waited {
-        wait(word, expected, timeout.map_or(Deadline::NEVER, Deadline::after))
+        if word.load(Ordering::Acquire) != expected {
+            return Waited::Changed;
+        }
+        if timeout == Some(Duration::ZERO) {
+            return Waited::TimedOut;
+        }
+        // Beyond the clock's range is without a limit.
+        let timeout_of_kernel = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+        match futex::wait(word, Flags::empty(), expected, timeout_of_kernel.as_ref()) {
+            Err(Errno::INTR) => Waited::Woken,
+            answer => verdict(answer, || deadline_of(timeout)),
+        }
     }
 
     fn wait_any(&self, words: &[(&AtomicU32, u32)], timeout: Option<Duration>) -> Waited {
-        wait_any(words, timeout.map_or(Deadline::NEVER, Deadline::after))
+        wait_any(words, deadline_of(timeout))
     }
 
     fn wake(&self, word: &AtomicU32, n: u32) -> u32 {
@@ -66,7 +79,7 @@ pub fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> Waited {
     loop {
         match futex::wait_bitset(word, Flags::empty(), expected, until.as_ref(), ANY_WAKER) {
             Err(Errno::INTR) => continue,
-            answer => return verdict(answer, deadline),
+            answer => return verdict(answer, || deadline),
         }
     }
 }
@@ -206,7 +219,7 @@ fn wait_on_all<const N: usize>(words: &[(&AtomicU32, u32)], deadline: Deadline) 
                 caps::force_off(Capability::Waitv);
                 return wait_a_tick(words[0], deadline);
             }
-            answer => return verdict(answer.map(drop), deadline),
+            answer => return verdict(answer.map(drop), || deadline),
         }
     }
 }
@@ -221,12 +234,12 @@ fn cut_short(waited: Waited, deadline: Deadline) -> Waited {
     if waited == Waited::TimedOut && !deadline.has_passed() { Waited::Woken } else { waited }
 }
 
-fn verdict(answer: Result<(), Errno>, deadline: Deadline) -> Waited {
+fn verdict(answer: Result<(), Errno>, deadline: impl FnOnce() -> Deadline) -> Waited {
     match answer {
         Ok(()) => Waited::Woken,
         Err(Errno::AGAIN) => Waited::Changed,
         Err(Errno::TIMEDOUT) => Waited::TimedOut,
-        Err(_) => doze(deadline),
+        Err(_) => doze(deadline()),
     }
 }
 
@@ -239,6 +252,10 @@ fn doze(deadline: Deadline) -> Waited {
         let _ = rustix::thread::clock_nanosleep_absolute(ClockId::Monotonic, &until);
     }
     if deadline.has_passed() { Waited::TimedOut } else { Waited::Woken }
+}
+
+fn deadline_of(timeout: Option<Duration>) -> Deadline {
+    timeout.map_or(Deadline::NEVER, Deadline::after)
 }
 
 struct Passed;

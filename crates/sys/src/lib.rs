@@ -38,6 +38,8 @@ pub mod signal;
 pub mod socket;
 pub mod spawn;
 pub mod status;
+pub mod stderr;
+pub mod thread_end;
 
 pub use clock::Deadline;
 pub use error::{OsError, Result};

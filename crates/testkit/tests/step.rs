@@ -47,7 +47,6 @@ fn states(name: &str) -> Vec<[u8; 2]> {
     let page = std::cell::RefCell::new(page_file("two bytes"));
     let mut seen = Vec::new();
     let n_points = step::sweep(
-        1,
         || {
             page.replace(page_file("two bytes"));
             victim(name, &page.borrow())

@@ -80,7 +80,7 @@ fn judge(
     // A test that skips returns, and libtest counts it as passed.
     let n_skipped = skips::n_tests(&skipped);
     let passed = sum(|c| c.passed).saturating_sub(n_skipped);
-    Ok(Outcome { passed, failed: sum(|c| c.failed), skipped: n_skipped, complaints })
+    Ok(Outcome { passed, failed: sum(|c| c.failed), skipped: n_skipped, complaints, ..Outcome::default() })
 }
 
 /// The arguments that build what the command would run.

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `HERE` | this process has the lease, and nobody has a shared slice of the items | `SEEN`; `LEAVING` when it is encoded into a message |
 //! | `SEEN` | the same, and somebody may have a shared slice | `HERE` by `settle`, which has the part for itself alone |
-//! | `LEAVING` | a message that is not sent yet has it | `HERE` if it is not sent; `AWAY` when it is |
+//! | `LEAVING` | a message that is not sent yet has it | `HERE` if it is not sent, with the lease of the next number; `AWAY` when it is |
 //! | `AWAY` | somebody else has it, or will | |
 //!
 //! Invariants: a slice that can be written is there only in `HERE` and `SEEN`, and borrows the part for itself alone, so no part
@@ -23,7 +23,7 @@ use std::ops::{Deref, DerefMut, Range};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::{slice, thread, vec};
 
 use procession_codec::handles::{self, Carried, HandleError};
@@ -90,7 +90,10 @@ unsafe impl<T: Plain> Sync for Part<T> {}
 /// A lease, its memory, and where the part is.
 struct Hold {
     object: Arc<Object>,
-    lease: Lease,
+    /// The index of the lease.
+    index: usize,
+    /// Its state. Changes while the place is `LEAVING` only.
+    state: AtomicU64,
     place: AtomicU8,
     /// A forked child has a copy of this, and holds nothing.
     epoch: Epoch,
@@ -103,7 +106,8 @@ impl<T: Plain> Part<T> {
         assert!(first.checked_add(len).is_some_and(|end| end <= array.len), "a part of the array");
         let hold = Hold {
             object: Arc::clone(&array.object),
-            lease,
+            index: lease.index,
+            state: AtomicU64::new(lease.state),
             place: AtomicU8::new(HERE),
             epoch: epoch(),
             was_panicking: thread::panicking(),
@@ -212,6 +216,10 @@ impl Hold {
         }
     }
 
+    fn lease(&self) -> Lease {
+        Lease { index: self.index, state: self.state.load(Ordering::Relaxed) }
+    }
+
     fn come_back(&self) {
         self.place.store(HERE, Ordering::Release);
     }
@@ -232,13 +240,15 @@ impl Drop for Hold {
         if !self.was_panicking && thread::panicking() {
             head.tell_broken();
         }
-        head.release(self.lease);
+        head.release(self.lease());
     }
 }
 
 /// A part on its way out, with the claim that says so to others.
 struct Departure {
     hold: Arc<Hold>,
+    /// The first, and how many.
+    items: (u64, u64),
     claim: Option<OwnedFd>,
 }
 
@@ -249,13 +259,27 @@ impl Carried for Departure {
 
     fn commit(&self) {
         if self.claim.is_some() {
-            Head::of(&self.hold.object).depart(self.hold.lease);
+            Head::of(&self.hold.object).depart(self.hold.lease());
         }
         self.hold.place.store(AWAY, Ordering::Release);
     }
 
+    /// The lease moves on, so that no copy of the message, whoever has one, is a part; if somebody received such a copy
+    /// already, the part is there.
     fn rollback(&self) {
-        self.hold.come_back();
+        let hold = &self.hold;
+        if hold.epoch != epoch() {
+            // The copy of a forked child, of a part that is its parent's.
+            return hold.place.store(AWAY, Ordering::Release);
+        }
+        let (head, domain) = (Head::of(&hold.object), hold.object.domain().expect("that of the array"));
+        match head.arrive(domain, hold.lease(), self.items) {
+            Ok(Ok(lease)) => hold.state.store(lease.state, Ordering::Relaxed),
+            Ok(Err(TakenBack)) => return hold.place.store(AWAY, Ordering::Release),
+            // The thread has no place in the domain, or somebody was stopped in the middle of a few stores.
+            Err(_) => {}
+        }
+        hold.come_back();
     }
 }
 
@@ -275,15 +299,16 @@ impl<T: Plain> Serialize for Part<T> {
         let hold = &self.hold;
         hold.object.must_be_open().map_err(ser::Error::custom)?;
         hold.leave().map_err(|error| ser::Error::custom(handles::note(error)))?;
-        let lease = hold.lease.index as u32;
+        let lease = hold.index as u32;
         let claim = claim::take(hold.object.as_fd(), lease).ok();
-        let departure = Departure { hold: Arc::clone(hold), claim };
+        let items = (self.first as u64, self.len as u64);
+        let departure = Departure { hold: Arc::clone(hold), items, claim };
         let object = handles::put(Arc::new(departure)).map_err(|error| {
             hold.come_back();
             ser::Error::custom(error)
         })?;
         let domain = hold.object.domain().expect("that of the array").clone();
-        let (first, len, state) = (self.first as u64, self.len as u64, hold.lease.state);
+        let ((first, len), state) = (items, hold.lease().state);
         Sent { object, domain, first, len, lease, state }.serialize(serializer)
     }
 }

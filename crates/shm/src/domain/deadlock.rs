@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use procession_raw::Id;
+use procession_sys::life::SlotOwner;
+use procession_sys::stderr;
 
 use super::waits::Waiter;
 use super::{Domain, Participant};
@@ -23,7 +25,8 @@ static LIMIT: AtomicU64 = AtomicU64::new(0);
 const NEVER: u64 = u64::MAX;
 
 /// Has this process write a [`DeadlockReport`] to its standard error when one of its threads has waited so long for a
-/// lock; `None`: never, which is the default. Each wait is reported once, before it sleeps or at a tick. Goes before [`DEADLOCK`].
+/// lock; `None`: never, which is the default. Each wait is reported once, before it sleeps or at a tick; what nobody takes
+/// from standard error at once is left out. Goes before [`DEADLOCK`].
 ///
 /// # Examples
 /// ```
@@ -116,10 +119,9 @@ fn cycles(waiters: &[Waiter]) -> Vec<Vec<Participant>> {
     cycles
 }
 
-/// Writes the report of a wait that takes too long.
-#[expect(clippy::print_stderr, reason = "somebody asked for it")]
+/// Writes the report of a wait that takes too long; as much of it as is taken at once, since others wait for this thread.
 pub(crate) fn tell(domain: &Domain, after: Duration) {
-    eprintln!("procession: waiting for {after:.1?}\n{}", domain.deadlock_report());
+    stderr::tell(&format!("procession: waiting for {after:.1?}\n{}\n", domain.deadlock_report()));
 }
 
 /// A thread as a report names it.
@@ -131,8 +133,12 @@ impl fmt::Display for Who<'_> {
         if self.0.tid != self.0.pid {
             write!(f, "/{}", self.0.tid)?;
         }
+        // Under these numbers another namespace has others.
+        if self.0.namespace == 0 || self.0.namespace != SlotOwner::current().namespace {
+            return Ok(());
+        }
         match std::fs::read_to_string(format!("/proc/{}/task/{}/comm", self.0.pid, self.0.tid)) {
-            Ok(name) => write!(f, " ({})", name.trim_end()),
+            Ok(name) => write!(f, " ({})", name.trim_end().escape_debug()),
             Err(_) => Ok(()),
         }
     }
@@ -146,8 +152,16 @@ impl fmt::Display for DeadlockReport {
         for (at, waiter) in self.waiters.iter().enumerate() {
             let line = if at == 0 { "" } else { "\n" };
             let (inode, offset) = waiter.place;
-            write!(f, "{line}{} waits for {} {inode}+{offset}", Who(&waiter.who), waiter.what)?;
+            write!(
+                f,
+                "{line}{} waits for {} {inode}+{offset}",
+                Who(&waiter.who),
+                waiter.what.escape_debug()
+            )?;
             match &waiter.holder {
+                Some(holder) if waiter.holder_id.is_none() => {
+                    write!(f, ", held by {} and others", Who(holder))?;
+                }
                 Some(holder) => write!(f, ", held by {}", Who(holder))?,
                 None => f.write_str(", held by nobody who is known")?,
             }
@@ -213,6 +227,15 @@ mod tests {
                  deadlock: {a} -> {b} -> {a}"
             )
         );
+    }
+
+    #[test]
+    fn threads_of_other_namespaces_have_no_name_here() {
+        let me = Participant::from(SlotOwner::current());
+        let named = Who(&me).to_string();
+        assert!(named.contains(" ("), "{named}");
+        let other = Participant { namespace: me.namespace + 1, ..me };
+        assert_eq!(Who(&other).to_string(), named[..named.find(" (").unwrap()]);
     }
 
     #[test]

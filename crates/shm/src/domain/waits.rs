@@ -6,7 +6,7 @@
 //! | offset | bytes | what |
 //! |---|---|---|
 //! | 0 | 4 | 0, or the id of the waiting thread: a record of another id than the slot's is stale |
-//! | 4 | 4 | 0, or the id of the thread that it waits for |
+//! | 4 | 4 | 0, or the id of the thread that it waits for, and `ANY` if others can let it go on too |
 //! | 8 | 8 | inode of the object that it waits for |
 //! | 16 | 8 | where in the object |
 //! | 24 | 8 | since when, in milliseconds of the monotonic clock |
@@ -25,12 +25,14 @@ use procession_sys::memory::Mapping;
 use super::header::waits_at;
 use super::{Domain, Participant};
 use crate::space::Space;
+use crate::wait::Watched;
 
 /// Bytes of a record: a cache line.
 pub(super) const SIZE: usize = 64;
 const NAME: usize = 16;
 /// Beside an id, so that no id looks like none.
 const SOME: u32 = 1 << 29;
+const ANY: u32 = 1 << 30;
 
 /// What somebody waits for: a place in an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,7 +47,7 @@ pub(crate) struct Awaited {
 pub struct Waiter {
     /// Who waits.
     pub who: Participant,
-    /// Who held it then.
+    /// Who held it then; of something that several hold, one of them.
     pub holder: Option<Participant>,
     /// What kind of thing it waits for, such as `Mutex`; 16 bytes of it.
     pub what: String,
@@ -54,15 +56,28 @@ pub struct Waiter {
     /// How long it has waited by now.
     pub since: Duration,
     pub(super) id: Id,
+    /// Without whom it cannot go on.
     pub(super) holder_id: Option<Id>,
 }
 
 impl Domain {
     /// The calling thread, whose id is `me`, is about to sleep.
-    pub(crate) fn publish_wait(&self, me: Id, whom: Id, awaited: Awaited, name: &str, since: Duration) {
+    pub(crate) fn publish_wait(
+        &self,
+        me: Id,
+        (whom, watched): (Id, Watched),
+        awaited: Awaited,
+        name: &str,
+        since: Duration,
+    ) {
         let Some(record) = Record::of(self, me.slot()) else { return };
         record.word(0).store(0, Relaxed);
-        record.word(4).store(SOME | whom.to_bits(), Release);
+        let whom = match watched {
+            Watched::Holder => SOME | whom.to_bits(),
+            Watched::OneOfSeveral => SOME | ANY | whom.to_bits(),
+            Watched::Others => 0,
+        };
+        record.word(4).store(whom, Release);
         let mut text = [0; NAME];
         name.bytes().zip(&mut text).for_each(|(byte, place)| *place = byte);
         let (low, high) = text.split_at(NAME / 2);
@@ -135,15 +150,15 @@ impl<'a> Record<'a> {
             return None;
         }
         let text = [low.to_ne_bytes(), high.to_ne_bytes()].concat();
-        let holder_id = (whom != 0).then(|| Id::from_bits(whom));
+        let holder = (whom != 0).then(|| Id::from_bits(whom));
         Some(Waiter {
             who: domain.participant(id)?,
-            holder: holder_id.and_then(|id| domain.participant(id)),
+            holder: holder.and_then(|id| domain.participant(id)),
             what: String::from_utf8_lossy(&text).trim_end_matches('\0').to_owned(),
             place: (inode, offset),
             since: uptime().saturating_sub(Duration::from_millis(since)),
             id,
-            holder_id,
+            holder_id: holder.filter(|_| whom & ANY == 0),
         })
     }
 }

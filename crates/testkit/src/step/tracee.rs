@@ -4,7 +4,8 @@
 //! between two calls the traced thread stands still; dropping it kills and reaps.
 //!
 //! # Safety
-//! `ptrace` is only used with requests that read or write nothing in the victim, or write a `siginfo_t` here.
+//! `ptrace` is only used with requests that read or write nothing in the victim, or write a `siginfo_t` or
+//! registers here.
 //! Each names a thread that this one traces and that stands still, else the kernel answers `ESRCH`; a wrong
 //! number is therefore an error and not a danger. If the victim is killed at any moment the next wait tells.
 
@@ -21,11 +22,15 @@ use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 
 use libc::{c_int, c_long, pid_t};
 
+use super::watch::{Before, Watch};
+
 /// Set for a victim that is being traced.
 const TRACED: &str = "PROCESSION_TESTKIT_STEP";
 
 /// The thread whose window is open, 0 while there is none.
 static WINDOW: AtomicI32 = AtomicI32::new(0);
+/// Its process: asking for it again would be a system call inside the window.
+static PROCESS: AtomicI32 = AtomicI32::new(0);
 
 /// Opens the victim's window: from here on every instruction of this thread is a kill point.
 ///
@@ -44,6 +49,7 @@ pub fn here() {
     trace_me().expect("being traced by the parent");
     // SAFETY: gettid has no preconditions.
     let tid = unsafe { libc::gettid() };
+    PROCESS.store(process::id().cast_signed(), Relaxed);
     WINDOW.store(tid, Relaxed);
     mark(tid);
 }
@@ -60,7 +66,7 @@ pub fn end() {
 /// Stops the calling thread, whose id is `tid`, in front of its tracer.
 fn mark(tid: pid_t) {
     // SAFETY: a signal to the calling thread; SIGSTOP runs no handler.
-    unsafe { libc::syscall(libc::SYS_tgkill, process::id().cast_signed(), tid, libc::SIGSTOP) };
+    unsafe { libc::syscall(libc::SYS_tgkill, PROCESS.load(Relaxed), tid, libc::SIGSTOP) };
 }
 
 fn trace_me() -> io::Result<()> {
@@ -155,6 +161,21 @@ impl Tracee {
         }
     }
 
+    /// A watch on the memory of the victim, which has opened its window.
+    pub(super) fn watch(&self) -> io::Result<Watch> {
+        Watch::new(self.child.id())
+    }
+
+    /// What the next instruction can change; nothing if the victim is no more, as the next step tells.
+    pub(super) fn before(&self, watch: &Watch) -> Before {
+        self.registers().map_or(Before::Nothing, |r| {
+            let (low, high) =
+                ([r.rax, r.rcx, r.rdx, r.rbx, r.rsp, r.rbp, r.rsi, r.rdi], [r.r8, r.r9, r.r10, r.r11]);
+            let numbered = [low.as_slice(), &high, &[r.r12, r.r13, r.r14, r.r15]].concat();
+            watch.before(r.rip, &std::array::from_fn(|n| numbered[n]))
+        })
+    }
+
     /// Lets the victim run on untraced and waits for its end.
     pub(super) fn release(mut self) -> ExitStatus {
         self.request(libc::PTRACE_DETACH, 0).expect("a stopped victim can be let go");
@@ -207,6 +228,16 @@ impl Tracee {
         // SAFETY: the field is valid for signals sent by tgkill, and any bits make a number.
         let sender = unsafe { info.si_pid() };
         info.si_code == libc::SI_TKILL && sender == self.child.id().cast_signed()
+    }
+
+    fn registers(&self) -> io::Result<libc::user_regs_struct> {
+        let mut registers = MaybeUninit::<libc::user_regs_struct>::zeroed();
+        let none = ptr::null_mut::<u8>();
+        // SAFETY: `registers` is a valid place for a user_regs_struct, which is all that this request writes.
+        let asked = unsafe { libc::ptrace(libc::PTRACE_GETREGS, self.tid, none, registers.as_mut_ptr()) };
+        answer(asked)?;
+        // SAFETY: all bytes were zero, and any bits make the numbers of a user_regs_struct.
+        Ok(unsafe { registers.assume_init() })
     }
 
     /// Lets the stopped victim go on in some way, with a signal or none.

@@ -8,7 +8,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::ptr;
-use std::sync::atomic::AtomicU8;
+use std::sync::atomic::{AtomicU8, AtomicU64};
 
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
@@ -40,6 +40,39 @@ impl Page {
         // SAFETY: the kernel chooses a free address for a new mapping.
         let page = unsafe { mmap(ptr::null_mut(), SIZE, access, MapFlags::SHARED, file, 0) };
         Self(page.expect("a mapping").cast())
+    }
+
+    /// Copies as the C library does, which stores vectors.
+    #[allow(dead_code, reason = "not all of the binaries that share this file copy")]
+    pub(crate) fn copy(&self, index: usize, bytes: &[u8]) {
+        assert!(index + bytes.len() <= SIZE);
+        // SAFETY: the index is inside the page.
+        let place = unsafe { self.0.add(index) };
+        // SAFETY: so is the end of the bytes; the victim that copies is alone with its page.
+        unsafe { libc::memcpy(place.cast(), bytes.as_ptr().cast(), bytes.len()) };
+    }
+
+    /// Copies with an instruction that repeats itself.
+    #[allow(dead_code, reason = "not all of the binaries that share this file copy")]
+    pub(crate) fn copy_repeatedly(&self, index: usize, bytes: &[u8]) {
+        assert!(index + bytes.len() <= SIZE);
+        // SAFETY: the index is inside the page.
+        let place = unsafe { self.0.add(index) };
+        // SAFETY: so is the end of the bytes; the flag of the direction is clear, as the ABI has it.
+        unsafe {
+            std::arch::asm!("rep movsb", inout("rcx") bytes.len() => _, inout("rdi") place => _,
+                inout("rsi") bytes.as_ptr() => _, options(nostack, preserves_flags));
+        };
+    }
+
+    /// Eight bytes of it.
+    #[allow(dead_code, reason = "not all of the binaries that share this file need words")]
+    pub(crate) fn word(&self, index: usize) -> &AtomicU64 {
+        assert!(index.is_multiple_of(8) && index + 8 <= SIZE);
+        // SAFETY: the index is inside the page.
+        let word = unsafe { self.0.add(index) };
+        // SAFETY: so is the end of the word, which is aligned; the page is mapped for as long as `self` lives.
+        unsafe { &*word.cast() }
     }
 
     /// One byte of it.
