@@ -2,6 +2,7 @@
 //! and nothing left behind. A full domain is the matter of `no_slot.rs`.
 
 use std::fs::File;
+use std::hint::black_box;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
@@ -77,7 +78,12 @@ struct WithoutMemory;
 
 impl Each for WithoutMemory {
     fn one<T: Message>(&self, kind: &str, make: fn() -> Result<T, ShmError>) {
+        // Room for small things in the heap, with something behind it so that it stays.
+        let room = black_box(vec![0_u8; 64 << 10]);
+        let behind = black_box(Box::new(0_u8));
+        drop(room);
         let refused = limited(Resource::As, 1 << 16, || make().map(drop));
+        drop(behind);
         assert!(matches!(refused, Err(ShmError::OutOfMemory(_))), "{kind}: {refused:?}");
         drop(make().unwrap());
     }
