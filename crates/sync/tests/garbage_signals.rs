@@ -31,8 +31,8 @@ const PARTIES: usize = 2050;
 const SEMAPHORE: [usize; 6] = [0, 1, 2, 3, 1024, PERMITS];
 const PERMITS: usize = 1025;
 const TOKENS: [usize; 3] = [0, 1, 2];
-/// The lock of the value lies in a cache line of its own, and the value behind it.
-const LAZY: [usize; 3] = [0, 16, 17];
+/// The lock of the value lies in a cache line of its own, and its version and the two copies behind it.
+const LAZY: [usize; 5] = [0, 16, 18, 20, 22];
 /// Writer, sleepers, top, something spare, and the first and the last reader; those of the threads, too. Not the data,
 /// which a reader has a reference to.
 const RWLOCK: [usize; 6] = [0, 1, 2, 3, 16, 4111];
@@ -266,7 +266,7 @@ fn the_words_are_where_they_are_looked_for() {
         let lazy = LazyShared::new().unwrap();
         lazy.get_or_init(|| 7_u32).unwrap();
         let memory = Memory::of(&lazy);
-        assert_eq!(LAZY.map(|at| memory.load(at)), [1 << 30, 0, 7]);
+        assert_eq!(LAZY.map(|at| memory.load(at)), [1 << 30, 0, 1, 0, 7]);
         let rwlock = RwLock::new(7_u32).unwrap();
         let (memory, guard) = (Memory::of(&rwlock), rwlock.read().unwrap());
         assert_eq!((memory.load(2), memory.load(4112)), (me().slot() + 1, 7));
