@@ -162,11 +162,13 @@ fn follow(name: &str, path: &str, file: &NamedFile) -> Result<Option<Found>, Nam
 
 fn read(file: &NamedFile) -> Result<Record, NameError> {
     let mut bytes = [0; record::LEN];
-    // Longer is as wrong as shorter.
-    if file.len()? != record::LEN as u64 || file.read_at(0, &mut bytes)? != record::LEN {
-        return Err(NameError::Refused(Refusal::Foreign));
+    // Longer is as wrong as shorter, unless it is another layout.
+    let read = file.read_at(0, &mut bytes)?;
+    let is_whole = read == record::LEN && file.len()? == record::LEN as u64;
+    match Record::decode(&bytes) {
+        Ok(_) | Err(Refusal::Damaged) if !is_whole => Err(NameError::Refused(Refusal::Foreign)),
+        answer => answer.map_err(NameError::Refused),
     }
-    Record::decode(&bytes).map_err(NameError::Refused)
 }
 
 /// What became of a name that was in the way.

@@ -168,6 +168,10 @@ fn what_is_not_ours_is_refused_and_stays() {
         assert_eq!(refuses(b""), Refusal::Foreign);
         assert_eq!(refuses(&[0; 64]), Refusal::Foreign);
         assert_eq!(refuses(&[&record[..], b"x"].concat()), Refusal::Foreign);
+        // The first layout had 64 bytes.
+        let mut old = record[..64].to_vec();
+        old[8] = 1;
+        assert_eq!(refuses(&old), Refusal::Version { found: 1, expected: 2 });
         record[30] ^= 1;
         assert_eq!(refuses(&record), Refusal::Damaged);
         fs::remove_file(&path).unwrap();
