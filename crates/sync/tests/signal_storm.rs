@@ -40,12 +40,12 @@ impl Drop for Sailor {
 impl Sailor {
     fn sail(mut self) {
         while !self.sea.stop.load() {
-            match self.storm.below(10) {
-                0 => self.read(),
-                1 => self.write(),
-                2 => self.give_and_take(),
-                3 => self.meet(),
-                4 => self.make(),
+            match self.storm.below(12) {
+                0 | 1 => self.read(),
+                2 | 3 => self.write(),
+                4 => self.give_and_take(),
+                5 => self.meet(),
+                6 => self.make(),
                 // Often enough that more want one than there are.
                 _ => self.take_a_permit(),
             }
