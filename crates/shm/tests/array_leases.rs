@@ -230,6 +230,7 @@ fn a_told_death_wakes_who_waits() {
                     thread::yield_now();
                 }
                 victim.kill();
+                assert!(victim.identity().wait_ended(LIMIT));
                 array.domain().note_process_death(&identity);
                 assert_eq!(waiter.join().unwrap(), Some(identity.pid));
             });
