@@ -15,7 +15,7 @@ const SECONDS: &[(&str, u64)] = &[
     ("procession-sys", 240),
     ("procession-shm", 600),
     ("procession-pipe", 240),
-    ("procession-sync", 30),
+    ("procession-sync", 400),
     ("procession-queue", 30),
     ("procession-process", 400),
     ("procession-pool", 400),
