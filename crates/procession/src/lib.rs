@@ -60,8 +60,8 @@ pub use pipe::{Duplex, PipeError, RecvError, SendError, pipe};
 pub use pool::{ParProcs, Pool, Task, TaskFailed, TaskId};
 pub use shm::{Array, Atomic, Encoded, List, Nameable, Part, Plain, Shared, ShmError, Value};
 pub use sync::{
-    Barrier, BoundedSemaphore, Condvar, Event, Lock, LockError, LockFailed, Mutex, OrRepair, RLock,
-    Semaphore, SignalSemaphore,
+    Barrier, BoundedSemaphore, Condvar, Event, LazyShared, Lock, LockError, LockFailed, Mutex, Once,
+    OrRepair, RLock, RwLock, Semaphore, SignalSemaphore,
 };
 
 pub use process::{
