@@ -12,7 +12,6 @@
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use rustix::fs::{AtFlags, CWD, FallocateFlags, FileType, FlockOperation, Mode, OFlags};
@@ -230,18 +229,17 @@ pub fn descriptor_of(pid: u32, number: u32, expected: FileId) -> Result<OwnedFd>
     let failed =
         |error: io::Error| OsError::new(format!("opening descriptor {number} of process {pid}"), error);
     let other = || failed(io::Error::new(ErrorKind::NotFound, "it is of another file"));
-    let path = format!("/proc/{pid}/fd/{number}");
-    // Looked at first: opening whatever it may be by now could do something.
-    let seen = std::fs::metadata(&path).map_err(failed)?;
-    if (FileId { device: seen.dev(), inode: seen.ino() }) != expected {
+    // First only which file it is: opening whatever the number may mean by now could do something, or fail for a reason
+    // that has nothing to do with the file that is asked for.
+    let seen =
+        rustix::fs::open(format!("/proc/{pid}/fd/{number}"), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|errno| failed(errno.into()))?;
+    if id(&seen)? != expected {
         return Err(other());
     }
     let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| failed(errno.into()))?;
-    if id(&fd)? != expected {
-        return Err(other());
-    }
-    Ok(fd)
+    rustix::fs::open(format!("/proc/self/fd/{}", seen.as_raw_fd()), flags, Mode::empty())
+        .map_err(|errno| failed(errno.into()))
 }
 
 impl From<NamedFile> for File {

@@ -2,7 +2,10 @@
 
 use std::fs::File;
 use std::io::ErrorKind;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::UnixDatagram;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use procession_sys::named::{self, DIRECTORY, NamedFile};
 use procession_testkit::Counted;
@@ -96,5 +99,39 @@ fn a_descriptor_is_opened_only_if_it_is_the_one() {
         assert_eq!(named::descriptor_of(pid, number, other).unwrap_err().kind(), ErrorKind::NotFound);
         assert_eq!(named::descriptor_of(pid, 1 << 30, id).unwrap_err().kind(), ErrorKind::NotFound);
         assert_eq!(named::descriptor_of(0, number, id).unwrap_err().kind(), ErrorKind::NotFound);
+    });
+}
+
+/// What stands behind the number while it changes hands is never opened: a directory, a socket or what may only be read
+/// would be an error of its own.
+#[test]
+fn a_descriptor_that_becomes_another_is_not_there() {
+    counted(|| {
+        let file = File::from(NamedFile::draft(3).unwrap());
+        let (id, pid, done) = (named::id(&file).unwrap(), std::process::id(), AtomicBool::new(false));
+        let others = [OwnedFd::from(File::open("/").unwrap()), UnixDatagram::unbound().unwrap().into()];
+        let mut shown = file.try_clone().map(OwnedFd::from).unwrap();
+        let number = shown.as_raw_fd() as u32;
+        let (mut n_found, mut n_missing) = (0, 0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(SeqCst) {
+                    for next in others.iter().flat_map(|other| [other.as_fd(), file.as_fd()]) {
+                        rustix::io::dup2(next, &mut shown).unwrap();
+                    }
+                }
+            });
+            let seen = std::panic::catch_unwind(AssertUnwindSafe(|| {
+                while n_found < 2_000 || n_missing < 2_000 {
+                    match named::descriptor_of(pid, number, id) {
+                        Ok(fd) => n_found += usize::from(named::id(fd).unwrap() == id),
+                        Err(error) if error.kind() == ErrorKind::NotFound => n_missing += 1,
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            }));
+            done.store(true, SeqCst);
+            seen.unwrap();
+        });
     });
 }
