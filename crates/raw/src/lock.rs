@@ -100,10 +100,26 @@ impl Lock {
         limit: &impl Limit,
     ) -> Result<Held, LockError> {
         let me = owners.me().map_err(|NoSlot| LockError::NoSlot)?;
-        match self.word.compare_exchange(0, OWNED | me.to_bits(), Ordering::Acquire, Ordering::Relaxed) {
-            Ok(_) => Ok(Held { me, state: Protected::Consistent }),
-            Err(_) => self.lock_contended(park, owners, me, limit),
+        if self.lock_at_once(me) {
+            return Ok(Held { me, state: Protected::Consistent });
         }
+        self.lock_contended(park, owners, me, limit)
+    }
+
+    /// Takes the lock for the calling thread, which is `me`, if it is free and was left as it should be: the part of
+    /// [`lock`](Self::lock) that needs nobody else.
+    #[inline]
+    #[must_use]
+    pub fn lock_at_once(&self, me: Id) -> bool {
+        self.take(0, OWNED | me.to_bits())
+    }
+
+    /// Gives the lock back if `me` holds it, nobody may sleep, and nothing is to be told: the part of
+    /// [`unlock`](Self::unlock) that needs nobody else.
+    #[inline]
+    #[must_use]
+    pub fn unlock_at_once(&self, me: Id) -> bool {
+        self.word.compare_exchange(OWNED | me.to_bits(), 0, Ordering::Release, Ordering::Relaxed).is_ok()
     }
 
     /// Gives the lock back and wakes a waiter if there may be one.
@@ -117,10 +133,7 @@ impl Lock {
     /// Who is killed in here has either unlocked and woken, or still holds the lock.
     #[inline]
     pub fn unlock(&self, park: &impl Park, me: Id) -> Result<(), NotHeld> {
-        match self.word.compare_exchange(OWNED | me.to_bits(), 0, Ordering::Release, Ordering::Relaxed) {
-            Ok(_) => Ok(()),
-            Err(now) => self.unlock_contended(park, me, now),
-        }
+        if self.unlock_at_once(me) { Ok(()) } else { self.unlock_contended(park, me) }
     }
 
     /// Says that the data is as it should be; later holders then find [`Protected::Consistent`].
@@ -207,7 +220,8 @@ impl Lock {
     }
 
     #[cold]
-    fn unlock_contended(&self, park: &impl Park, me: Id, mut word: u32) -> Result<(), NotHeld> {
+    fn unlock_contended(&self, park: &impl Park, me: Id) -> Result<(), NotHeld> {
+        let mut word = self.word.load(Ordering::Relaxed);
         while holder(word) == Some(me) {
             let free = word & POISON;
             if word & WAITERS != 0 {

@@ -85,6 +85,22 @@ pub trait Exclusive: Words {
     /// [`NotHeld`]: `me` does not hold it; nothing was done.
     fn unlock(&self, park: &impl Park, me: Id) -> Result<(), NotHeld>;
 
+    /// Takes the lock for the calling thread, which is `me`, if that takes one exchange: it is free, and was left as it
+    /// should be. `false`: nothing was done, and [`lock`](Self::lock) may succeed all the same.
+    #[inline]
+    fn lock_at_once(&self, me: Id) -> bool {
+        let _ = me;
+        false
+    }
+
+    /// Gives the lock back if that takes one exchange: `me` holds it, and nobody is to be woken or told anything.
+    /// `false`: nothing was done, and [`unlock`](Self::unlock) does it.
+    #[inline]
+    fn unlock_at_once(&self, me: Id) -> bool {
+        let _ = me;
+        false
+    }
+
     /// As [`Lock::mark_consistent`].
     ///
     /// # Errors
@@ -113,6 +129,16 @@ impl Exclusive for Lock {
     #[inline]
     fn unlock(&self, park: &impl Park, me: Id) -> Result<(), NotHeld> {
         self.unlock(park, me)
+    }
+
+    #[inline]
+    fn lock_at_once(&self, me: Id) -> bool {
+        self.lock_at_once(me)
+    }
+
+    #[inline]
+    fn unlock_at_once(&self, me: Id) -> bool {
+        self.unlock_at_once(me)
     }
 
     fn mark_consistent(&self, me: Id) -> Result<(), NotHeld> {
@@ -261,6 +287,7 @@ mod tests {
     fn two_changes<L: Exclusive>(w: &World<L>) {
         let lock = &w.shared;
         let Held { me, state } = lock.lock(w, w, &Forever).unwrap();
+        assert!(!lock.lock_at_once(me));
         assert_eq!((state, lock.state(), lock.holder()), (state, state, Some(me)));
         assert_eq!(lock.lock(w, w, &Forever), Err(LockError::Deadlock));
         lock.poison(me).unwrap();

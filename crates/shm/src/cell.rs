@@ -118,8 +118,21 @@ impl<W: Exclusive, T: Plain> Cell<W, T> {
     /// As [`procession_raw::Lock::lock`].
     #[inline]
     pub fn lock(&self, wait: Wait) -> Result<(Locked<'_, W, T>, Protected), LockError> {
-        let Held { me, state } = self.inner().lock(&SharedPark, &self.party(), &wait)?;
-        Ok((Locked::new(self, me), state))
+        let held = match self.id_at_hand() {
+            Some(me) if self.inner().lock_at_once(me) => Held { me, state: Protected::Consistent },
+            _ => self.lock_slowly(wait)?,
+        };
+        Ok((Locked::new(self, held.me), held.state))
+    }
+
+    #[cold]
+    fn lock_slowly(&self, wait: Wait) -> Result<Held, LockError> {
+        self.inner().lock(&SharedPark, &self.party(), &wait)
+    }
+
+    #[inline]
+    fn id_at_hand(&self) -> Option<Id> {
+        self.space.domain().and_then(Domain::id_at_hand)
     }
 }
 
@@ -303,23 +316,22 @@ impl<W: Exclusive, T: Plain> Drop for Locked<'_, W, T> {
     #[inline]
     fn drop(&mut self) {
         let Self { cell, held, .. } = *self;
-        if held.was_panicking() != thread::panicking() {
-            return drop_unusually(cell, held);
+        let is_usual = !held.was_panicking() && !thread::panicking();
+        if is_usual && cell.id_at_hand() == Some(held.me()) && cell.inner().unlock_at_once(held.me()) {
+            return;
         }
-        if cell.domain().is_own(held.me()) {
-            // It fails only if somebody has stored over the word.
-            let _ = cell.inner().unlock(&SharedPark, held.me());
-        }
+        drop_slowly(cell, held);
     }
 }
 
-/// The rest of the drop of a guard. By value, so that the guard itself need not be in memory.
+/// The whole drop of a guard. By value, so that the guard itself need not be in memory.
 #[cold]
-fn drop_unusually<W: Exclusive, T: Plain>(cell: &Cell<W, T>, held: Holder) {
+fn drop_slowly<W: Exclusive, T: Plain>(cell: &Cell<W, T>, held: Holder) {
     if !cell.domain().is_own(held.me()) {
         return;
     }
-    if !held.was_panicking() {
+    // These fail only if somebody has stored over the word.
+    if !held.was_panicking() && thread::panicking() {
         let _ = cell.inner().poison(held.me());
     }
     let _ = cell.inner().unlock(&SharedPark, held.me());

@@ -170,6 +170,13 @@ impl Domain {
         member::id(&self.0)
     }
 
+    /// The calling thread's id, if that can be told without looking for it: then it is in this domain, and asked about
+    /// this domain last.
+    #[inline]
+    pub(crate) fn id_at_hand(&self) -> Option<Id> {
+        member::at_hand(&self.0)
+    }
+
     /// Whether this is the calling thread's id. A forked child's thread does not have that of its parent's.
     #[inline]
     pub fn is_own(&self, id: Id) -> bool {

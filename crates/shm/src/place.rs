@@ -19,6 +19,7 @@ use std::sync::atomic::AtomicU64;
 use procession_raw::{self as raw, Id, Lock, LockError, Protected};
 use procession_sys::futex::SharedPark;
 
+use crate::domain::Domain;
 use crate::error::{Refusal, ShmError};
 use crate::space::Space;
 use crate::value::ValueError;
@@ -85,6 +86,14 @@ impl Place {
     /// Takes the lock. What a holder left who died needs no repair: it is as before its last commit, or after.
     #[inline]
     pub(crate) fn hold(&self, wait: Wait) -> Result<Hold<'_>, ValueError> {
+        match self.space.domain().and_then(Domain::id_at_hand) {
+            Some(me) if self.lock().lock_at_once(me) => Ok(Hold { place: self, me, not_send: PhantomData }),
+            _ => self.hold_slowly(wait),
+        }
+    }
+
+    #[cold]
+    fn hold_slowly(&self, wait: Wait) -> Result<Hold<'_>, ValueError> {
         let lock = self.lock();
         match lock.lock(&SharedPark, &Party::new(&self.space), &wait) {
             Ok(raw::Held { me, state }) => {

@@ -61,22 +61,22 @@ impl Drop for Member {
     }
 }
 
+/// The calling thread's id in the domain, if this is the domain it asked about last: a few loads.
+#[inline]
+pub(super) fn at_hand(table: &Arc<Table>) -> Option<Id> {
+    LAST.get().filter(|last| last.is_of(table)).map(|last| last.id)
+}
+
 /// The calling thread's id in the domain; takes a slot if it has none.
 #[inline]
 pub(super) fn id(table: &Arc<Table>) -> Result<Id, JoinError> {
-    match LAST.get() {
-        Some(last) if last.is_of(table) => Ok(last.id),
-        _ => look_up(table),
-    }
+    at_hand(table).map_or_else(|| look_up(table), Ok)
 }
 
 /// Whether this is the calling thread's id in the domain. Not in a forked child, whose thread has another or none.
 #[inline]
 pub(super) fn is_own(table: &Arc<Table>, id: Id) -> bool {
-    match LAST.get() {
-        Some(last) if last.is_of(table) => last.id == id,
-        _ => look_closely(table, id),
-    }
+    at_hand(table).map_or_else(|| look_closely(table, id), |own| own == id)
 }
 
 #[cold]
