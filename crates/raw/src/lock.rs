@@ -207,8 +207,12 @@ impl Lock {
             }
             // Before giving up, too: a wake may have been meant for this thread, and a holder that came in between
             // would not know of the others.
-            if (naps.any() || !naps.passed()) && !self.announce(word) {
+            let passed = naps.passed();
+            if (naps.any() || !passed) && !self.announce(word) {
                 continue;
+            }
+            if passed {
+                return Err(LockError::TimedOut(owner));
             }
             let Some(life) = owners.watch(owner) else { continue };
             let words = [(&self.word, word | WAITERS), life];

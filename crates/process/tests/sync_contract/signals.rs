@@ -256,18 +256,21 @@ pub(super) mod barrier {
         assert!(gate.wait().is_ok());
     }
 
+    fn meet((gate, stage): (Barrier, Atomic<u32>)) {
+        stage.store(1);
+        assert!(gate.wait().is_ok());
+    }
+
     pub(crate) fn a_stopped_party_is_only_late() {
-        let gate = Barrier::new(2).unwrap();
+        let gate = Barrier::new(3).unwrap();
         let party = Processes::start_victim(attach_and_meet_late, gate.clone()).ready();
         let process = stop(party.pid);
         party.stage.store(2);
-        let others = waiting::<Processes>(&gate, 1);
-        // Several ticks of a sleeper that watches it.
-        thread::sleep(30 * SOON); // tidy: sleep: nothing is to happen meanwhile
-        assert!(!gate.is_broken());
+        // Both have looked at it, and gone to sleep.
+        let others = [(); 2].map(|()| asleep(meet, &gate));
+        assert!(gate.n_waiting() == 2 && !gate.is_broken());
         process.kill(Signal::CONT).unwrap();
-        assert!(others.into_iter().all(|other| other.join().is_ok()));
-        party.end();
+        others.into_iter().chain([party]).for_each(Victim::end);
     }
 
     fn attach_and_leave((gate, stage): (Barrier, Atomic<u32>)) {

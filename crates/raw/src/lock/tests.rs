@@ -176,6 +176,27 @@ fn who_gives_up_after_a_wake_leaves_the_others_announced() {
     assert_eq!(d.state(patient), State::Done);
 }
 
+/// To watch somebody's life is to write into its life word, and to say that this thread waits.
+struct Unwatched<'a>(&'a W);
+
+impl Owners for Unwatched<'_> {
+    fn me(&self) -> Result<Id, NoSlot> {
+        self.0.me()
+    }
+
+    fn is_dead(&self, id: Id) -> bool {
+        self.0.is_dead(id)
+    }
+
+    fn watch(&self, id: Id) -> Option<(&AtomicU32, u32)> {
+        panic!("a try watches {id:?}")
+    }
+
+    fn pass_on(&self, id: Id) {
+        self.0.pass_on(id);
+    }
+}
+
 #[test]
 fn one_try_says_who_holds_it_and_takes_over_from_the_dead() {
     let mut d = director(1);
@@ -183,7 +204,7 @@ fn one_try_says_who_holds_it_and_takes_over_from_the_dead() {
     let holder = d.id(0);
     let attempt = move |w: &W| {
         let now = Until(true.into());
-        assert_eq!(w.shared.lock.lock(w, w, &now), Err(LockError::TimedOut(holder)));
+        assert_eq!(w.shared.lock.lock(w, &Unwatched(w), &now), Err(LockError::TimedOut(holder)));
         assert_eq!(w.shared.lock.word.peek(), OWNED | holder.to_bits(), "a try leaves no trace");
     };
     let n = d.spawn(attempt);
