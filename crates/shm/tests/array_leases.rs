@@ -236,7 +236,8 @@ fn a_told_death_wakes_who_waits() {
             });
         }
         None => guarded(|| {
-            let waiter = Role::new("waiter").env(procession_shm::domain::TICK, "600000").spawn();
+            let [tick, obituary] = [procession_shm::domain::TICK, procession_shm::domain::OBITUARY];
+            let waiter = Role::new("waiter").env(tick, "600000").env(obituary, "on").spawn();
             waiter.wait_with_output(LIMIT).expect_success();
         }),
     }
