@@ -264,6 +264,12 @@ fn step() {
     }
 }
 
+/// How many steps the calling thread has taken.
+pub(crate) fn steps() -> u32 {
+    let me = ME.with(|me| me.borrow().clone());
+    me.map_or(0, |(world, n)| world.stage().lock()[n].steps)
+}
+
 /// The slot of the calling thread.
 fn me() -> Option<usize> {
     ME.with(|me| me.borrow().as_ref().map(|(_, n)| *n))
