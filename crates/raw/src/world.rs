@@ -119,6 +119,11 @@ impl<S: Send + Sync + 'static> Director<S> {
         n
     }
 
+    /// How many threads there are, whatever became of them.
+    pub(crate) fn len(&self) -> usize {
+        self.threads.len()
+    }
+
     pub(crate) fn id(&self, n: usize) -> Id {
         domain::id(n)
     }

@@ -5,6 +5,8 @@ use crate::world::atomic::exchanges;
 use crate::world::{Director, State, World, steps};
 use crate::{Forever, Id};
 
+mod kills;
+
 const SLOTS: u32 = 2;
 
 type W = World<Ring>;
