@@ -4,7 +4,7 @@
 //! leave comes back: what they were filling, to the next who looks for a piece; what they were reading, to whoever holds
 //! the consumers' lock and looks; what they had queued and not committed, to whoever follows them.
 
-use procession_raw::{Id, Owners, Park, Side, Turn, Use};
+use procession_raw::{Id, Owners, Park, Turn, Use};
 use procession_shm::ShmError;
 
 use crate::layout::N_EXTENTS;
@@ -159,6 +159,3 @@ pub(crate) fn take_back_leased(memory: &Memory, owners: &impl Owners, turn: &Tur
         }
     }
 }
-
-/// The side whose lock [`take_back_leased`] asks for.
-pub(crate) const READERS: Side = Side::Consumers;

@@ -3,7 +3,8 @@
 //! | at | bytes | what |
 //! |---|---|---|
 //! | 0 | 64 | [`Layout`], written once before anybody else has the queue |
-//! | [`MARKS_AT`] | 64 | how many bytes of slots and of the ring have memory: [`Mark`] |
+//! | [`MARKS_AT`] | 16 | how many bytes of slots and of the ring have memory: [`Mark`] |
+//! | [`RECEIVED_AT`] | 16 | the sums up to some message that is received, as the producers know them |
 //! | [`PAGES_AT`] | 8 × [`N_EXTENTS`] | how many bytes of each extent have memory |
 //! | [`SLOTS_AT`] | 64 × `n_slots` | a slot for each message: `slot.rs` |
 //! | `ring_at()` | `ring_len` | bytes of messages that do not fit into a slot |
@@ -18,6 +19,8 @@ use procession_shm::{Plain, Refusal};
 pub(crate) const N_EXTENTS: usize = 128;
 /// Where the marks are.
 pub(crate) const MARKS_AT: usize = 64;
+/// Where it is noted up to which message everything is received; behind the marks.
+pub(crate) const RECEIVED_AT: usize = MARKS_AT + 16;
 /// Where the lengths of the extents are.
 pub(crate) const PAGES_AT: usize = 128;
 /// Where the slots begin.

@@ -11,7 +11,8 @@ use procession_shm::plain::{bytes_of, from_bytes};
 use procession_shm::{Arena, Fingerprint, Plain, Refusal, ShmError};
 use serde::{Deserializer, Serializer, de};
 
-use crate::layout::{Layout, MARKS_AT, Mark, N_EXTENTS, PAGES_AT};
+use crate::layout::{Layout, MARKS_AT, Mark, N_EXTENTS, PAGES_AT, RECEIVED_AT};
+use crate::slot::{Slot, Sums};
 
 /// The ring; how often a side may have lost its last user; whose the extents are.
 pub(crate) type Words = Both<Ring, Both<Obituary, [Extent; N_EXTENTS]>>;
@@ -111,6 +112,18 @@ impl Memory {
         self.store(MARKS_AT + mark as usize, next as u64)?;
         self.marks[mark as usize / 8].store(next as u64, Relaxed);
         Ok(())
+    }
+
+    /// Up to which message everything is received, at least: each of the two numbers was so at some moment.
+    #[inline]
+    pub(crate) fn received(&self) -> Result<Sums, ShmError> {
+        Slot::sums_at(&self.arena, RECEIVED_AT)
+    }
+
+    /// Only for the holder of the producers' lock.
+    pub(crate) fn set_received(&self, sums: Sums) -> Result<(), ShmError> {
+        self.store(RECEIVED_AT, sums.charged)?;
+        self.store(RECEIVED_AT + 8, sums.end)
     }
 
     /// How many bytes of an extent have memory. Only for its owner.

@@ -3,12 +3,12 @@
 //! Invariants: a message is written outside of what is committed; so who is killed here has done nothing. What is taken is
 //! copied out, or leased, before it is given back to the producers.
 
-use procession_raw::{Owners, Side, Turn};
+use procession_raw::{Corrupt, Owners, Turn};
 use procession_shm::ShmError;
 use procession_sys::futex::SharedPark;
 
 use crate::extents::{Leased, Owned};
-use crate::layout::Mark;
+use crate::layout::{Mark, SLOT};
 use crate::memory::Memory;
 use crate::slot::{INLINE, Kind, Senseless, Slot, Sums};
 
@@ -54,18 +54,28 @@ pub(crate) struct Load<'a, 't> {
 impl<'a, 't> Load<'a, 't> {
     #[inline]
     pub(crate) fn begin(memory: &'a Memory, turn: &'t mut Turn<'a, SharedPark>) -> Result<Self, Refused> {
-        let mut load = Self { last: Sums::default(), received: Sums::default(), memory, turn, n: 0 };
+        let received = memory.received()?;
+        let mut load = Self { last: Sums::default(), received, memory, turn, n: 0 };
         load.last = load.sums_before(load.turn.at())?;
-        load.look(1)?;
+        load.turn.ready(memory.layout().capacity, 1)?;
         Ok(load)
     }
 
     /// Puts a message behind the last; it is not seen before [`commit`](Self::commit).
     #[inline]
     pub(crate) fn put(&mut self, parcel: &Parcel<'_>) -> Result<(), Refused> {
-        match self.try_put(parcel) {
-            // What was known may be old.
-            Err(Refused::Full) if self.look(u32::MAX)? => self.try_put(parcel),
+        match self.try_put(parcel, Growth::No) {
+            Err(Refused::Full) => self.put_after_a_look(parcel),
+            answer => answer,
+        }
+    }
+
+    /// What was known may be old, and memory can be taken.
+    #[cold]
+    fn put_after_a_look(&mut self, parcel: &Parcel<'_>) -> Result<(), Refused> {
+        self.look()?;
+        match self.try_put(parcel, Growth::No) {
+            Err(Refused::Full) => self.try_put(parcel, Growth::Yes),
             answer => answer,
         }
     }
@@ -81,85 +91,102 @@ impl<'a, 't> Load<'a, 't> {
         self.n
     }
 
-    fn try_put(&mut self, parcel: &Parcel<'_>) -> Result<(), Refused> {
+    fn try_put(&mut self, parcel: &Parcel<'_>, growth: Growth) -> Result<(), Refused> {
         let layout = self.memory.layout();
         let position = self.turn.at().wrapping_add(self.n);
         let len = parcel.len() as u64;
         let charged = self.last.charged.wrapping_add(len);
-        let is_full = position.wrapping_sub(self.turn.other()) >= layout.capacity
-            || charged.wrapping_sub(self.received.charged) > layout.budget;
-        if is_full {
+        if position.wrapping_sub(self.turn.other()) >= layout.capacity
+            || charged.wrapping_sub(self.received.charged) > layout.budget
+        {
             return Err(Refused::Full);
         }
         let sums = Sums { charged, end: self.last.end };
         let slot = match parcel {
             Parcel::Bytes(bytes) if bytes.len() <= INLINE => Slot::inline(sums, bytes),
-            Parcel::Bytes(bytes) => self.put_into_ring(sums, bytes)?,
+            Parcel::Bytes(bytes) => self.put_into_ring(sums, bytes, growth)?,
             Parcel::Extent(owned) => {
                 owned.enqueue(position);
                 Slot::outside(sums, len, Kind::Extent(owned.index()))
             }
         };
-        self.memory.need(Mark::Slots, layout.slot_offset(position) + crate::layout::SLOT).map_err(Refused::Memory)?;
-        slot.store(self.memory.arena(), layout.slot_at(position)).map_err(Refused::Memory)?;
+        self.memory.need(Mark::Slots, layout.slot_offset(position) + SLOT)?;
+        slot.store(self.memory.arena(), layout.slot_at(position))?;
         self.last = slot.sums;
         self.n += 1;
         Ok(())
     }
 
-    fn put_into_ring(&mut self, sums: Sums, bytes: &[u8]) -> Result<Slot, Refused> {
-        let end = self.room(bytes.len() as u64).ok_or(Refused::Full)?;
+    fn put_into_ring(&mut self, sums: Sums, bytes: &[u8], growth: Growth) -> Result<Slot, Refused> {
+        let end = self.room(bytes.len() as u64, growth).ok_or(Refused::Full)?;
         let slot = Slot::outside(Sums { end, ..sums }, bytes.len() as u64, Kind::Ring);
         let layout = self.memory.layout();
         let offset = slot.offset_in(layout.ring_len).ok_or(Refused::Senseless)?;
-        self.memory.need(Mark::Ring, offset + bytes.len()).map_err(Refused::Memory)?;
-        self.memory.arena().write(layout.ring_at() + offset, bytes).map_err(Refused::Memory)?;
+        self.memory.need(Mark::Ring, offset + bytes.len())?;
+        self.memory.arena().write(layout.ring_at() + offset, bytes)?;
         Ok(slot)
     }
 
-    /// Where a message would end in the ring, in one piece: in memory that is there already if it can be.
-    fn room(&self, len: u64) -> Option<u64> {
+    /// Where a message would end in the ring, in one piece.
+    fn room(&self, len: u64, growth: Growth) -> Option<u64> {
         let all = self.memory.layout().ring_len;
         let offset = self.last.end & (all - 1);
         let on = self.last.end.wrapping_add(len);
         let over = self.last.end.wrapping_add(all - offset).wrapping_add(len);
+        let has_memory = |end: u64| growth == Growth::Yes || self.memory.is_known(Mark::Ring, end as usize);
         let fits = |end: u64| end.wrapping_sub(self.received.end) <= all;
-        let is_empty = self.last.end == self.received.end;
-        let stays = (offset + len <= all && fits(on)).then_some(on);
-        let wraps = fits(over).then_some(over);
-        let has_memory = self.memory.is_known(Mark::Ring, (offset + len) as usize);
-        // Over what nobody needs any more the caches know best.
-        if is_empty && offset > 0 || !has_memory { wraps.or(stays) } else { stays.or(wraps) }
+        let stays = offset + len <= all && fits(on) && has_memory(offset + len);
+        let wraps = fits(over) && has_memory(len);
+        // Where nothing is queued the beginning is best, which the caches know.
+        let is_empty = offset > 0 && self.last.end == self.received.end;
+        match (stays && !(is_empty && wraps), wraps) {
+            (true, _) => Some(on),
+            (false, true) => Some(over),
+            (false, false) => None,
+        }
     }
 
-    /// Looks how far the consumers are, if at least so many slots are not known to be free. Says whether that is news.
-    fn look(&mut self, wanted: u32) -> Result<bool, Refused> {
-        let before = self.turn.other();
-        let n = self.n;
-        self.turn.ready(self.memory.layout().capacity, wanted).map_err(|_| Refused::Senseless)?;
+    /// Looks how far the consumers are.
+    fn look(&mut self) -> Result<(), Refused> {
+        let layout = self.memory.layout();
+        self.turn.ready(layout.capacity, u32::MAX)?;
         let now = self.turn.other();
-        let is_news = now != before;
-        if is_news || n == 0 {
-            // Nothing is queued: then the last message put is the last received. In a full ring there is no such slot
-            // any more, and no room either.
-            self.received = match self.turn.at().wrapping_sub(now) {
-                0 => self.sums_before(now)?,
-                queued if queued >= self.memory.layout().n_slots => self.last,
-                _ => self.sums_before(now)?,
-            };
+        // Where all slots are filled, the one before the first is the last.
+        if self.turn.at().wrapping_sub(now) < layout.n_slots {
+            self.received = self.sums_before(now)?;
+            self.memory.set_received(self.received)?;
         }
-        Ok(is_news)
+        Ok(())
     }
 
     fn sums_before(&self, position: u32) -> Result<Sums, Refused> {
         let (memory, layout) = (self.memory, self.memory.layout());
         let before = position.wrapping_sub(1);
-        let end = layout.slot_offset(before) + crate::layout::SLOT;
+        let end = layout.slot_offset(before) + SLOT;
         // No message was ever there.
-        if !memory.is_known(Mark::Slots, end) && memory.marked(Mark::Slots).map_err(Refused::Memory)? < end {
+        if !memory.is_known(Mark::Slots, end) && memory.marked(Mark::Slots)? < end {
             return Ok(Sums::default());
         }
-        Slot::sums_at(memory.arena(), layout.slot_at(before)).map_err(Refused::Memory)
+        Ok(Slot::sums_at(memory.arena(), layout.slot_at(before))?)
+    }
+}
+
+/// Whether memory may be taken for a message that fits nowhere else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Growth {
+    No,
+    Yes,
+}
+
+impl From<ShmError> for Refused {
+    fn from(error: ShmError) -> Self {
+        Self::Memory(error)
+    }
+}
+
+impl From<Corrupt> for Refused {
+    fn from(_: Corrupt) -> Self {
+        Self::Senseless
     }
 }
 
@@ -224,6 +251,3 @@ pub(crate) fn copy(memory: &Memory, at: usize, len: usize, into: &mut Vec<u8>) -
     into.resize(old + len, 0);
     memory.arena().read(at, &mut into[old..]).map_err(Missing::Memory)
 }
-
-/// The side that puts.
-pub(crate) const SENDERS: Side = Side::Producers;

@@ -13,7 +13,8 @@
 //! * [`Semaphore`]: permits that know their holders, so that those of the dead come back; [`Tokens`]: a counter whose
 //!   tokens belong to nobody;
 //! * [`Extent`]: whose a piece of memory is that messages are put into;
-//! * [`Barrier`]: a meeting of parties that the death of one breaks.
+//! * [`Barrier`]: a meeting of parties that the death of one breaks;
+//! * [`Ring`]: slots that producers fill and consumers empty, and no kill leaves one between.
 //!
 //! [`Words`] are the types of these that live in shared memory, [`Exclusive`] those that one thread holds at a time.
 //!
@@ -36,6 +37,7 @@ mod obituary;
 mod once;
 mod owners;
 mod park;
+mod ring;
 mod rlock;
 mod rwlock;
 mod semaphore;
@@ -55,6 +57,7 @@ pub use obituary::Obituary;
 pub use once::{Begin, Once};
 pub use owners::{Id, NoSlot, Owners};
 pub use park::{Park, Waited};
+pub use ring::{Corrupt, Ring, Side, Turn};
 pub use rlock::RLock;
 pub use rwlock::RwLock;
 pub use semaphore::{AcquireError, Acquired, Permit, Semaphore};
