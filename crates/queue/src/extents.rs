@@ -31,7 +31,12 @@ pub(crate) struct Leased<'a> {
 
 impl<'a> Owned<'a> {
     /// One with memory for `len` bytes; `None` if all are in use.
-    pub(crate) fn take(memory: &'a Memory, owners: &impl Owners, me: Id, len: usize) -> Result<Option<Self>, ShmError> {
+    pub(crate) fn take(
+        memory: &'a Memory,
+        owners: &impl Owners,
+        me: Id,
+        len: usize,
+    ) -> Result<Option<Self>, ShmError> {
         // The first that has enough memory, which may still be in the caches; else the first.
         let has_enough = |index: &usize| memory.extent_memory(*index).is_ok_and(|has| has >= len as u64);
         let take = |index: &usize| memory.extents()[*index].take(owners, me);
@@ -83,7 +88,13 @@ impl Drop for Owned<'_> {
 impl<'a> Leased<'a> {
     /// The extent of the message at this position. Only for the holder of the consumers' lock; `None` if it is not that
     /// message's.
-    pub(crate) fn lease(memory: &'a Memory, owners: &impl Owners, me: Id, position: u32, slot: &Slot) -> Option<Self> {
+    pub(crate) fn lease(
+        memory: &'a Memory,
+        owners: &impl Owners,
+        me: Id,
+        position: u32,
+        slot: &Slot,
+    ) -> Option<Self> {
         let Kind::Extent(index) = slot.kind else { return None };
         let extent = &memory.extents()[index];
         let now = extent.current();
@@ -123,7 +134,10 @@ fn trim(memory: &Memory, index: usize) {
     // Nobody else has it meanwhile: it is taken like one to be filled, by a thread that may well be the only one.
     let Ok(me) = memory.arena().party().me() else { return };
     let extent = &memory.extents()[index];
-    if has == 0 || all <= memory.layout().budget.saturating_mul(2) || !extent.change(Use::Free, Use::Owned(me)) {
+    if has == 0
+        || all <= memory.layout().budget.saturating_mul(2)
+        || !extent.change(Use::Free, Use::Owned(me))
+    {
         return;
     }
     // First the memory: who is killed in between leaves an extent that has less than it says, which is only slow.

@@ -97,7 +97,9 @@ impl Slot {
         let kind = match tag {
             0 if len <= INLINE as u64 => Kind::Inline,
             1 if len <= layout.ring_len => Kind::Ring,
-            2 if len <= layout.extent_len && word(HEAD) < N_EXTENTS as u64 => Kind::Extent(word(HEAD) as usize),
+            2 if len <= layout.extent_len && word(HEAD) < N_EXTENTS as u64 => {
+                Kind::Extent(word(HEAD) as usize)
+            }
             _ => return Err(Senseless),
         };
         let sums = Sums { charged: word(0), end: word(8) };

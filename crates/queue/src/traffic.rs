@@ -3,8 +3,11 @@
 //! Invariants: a message is written outside of what is committed; so who is killed here has done nothing. What is taken is
 //! copied out, or leased, before it is given back to the producers.
 
+use std::io::ErrorKind;
+
 use procession_raw::{Corrupt, Owners, Turn};
 use procession_shm::ShmError;
+use procession_sys::OsError;
 use procession_sys::futex::SharedPark;
 
 use crate::extents::{Leased, Owned};
@@ -149,6 +152,7 @@ impl<'a, 't> Load<'a, 't> {
     /// Looks how far the consumers are.
     fn look(&mut self) -> Result<(), Refused> {
         let layout = self.memory.layout();
+        self.memory.marked(Mark::Ring)?;
         self.turn.ready(layout.capacity, u32::MAX)?;
         let now = self.turn.other();
         // Where all slots are filled, the one before the first is the last.
@@ -224,7 +228,8 @@ pub(crate) fn take<'a>(
         return Err(Missing::Empty);
     }
     let position = turn.at().wrapping_add(n_before);
-    let slot = Slot::load(memory.arena(), layout, layout.slot_at(position)).map_err(|Senseless| Missing::Senseless)?;
+    let slot = Slot::load(memory.arena(), layout, layout.slot_at(position))
+        .map_err(|Senseless| Missing::Senseless)?;
     match slot.kind {
         Kind::Inline => {
             into.extend_from_slice(slot.bytes());
@@ -236,18 +241,25 @@ pub(crate) fn take<'a>(
             Ok(Taken::Copied)
         }
         Kind::Extent(_) => {
-            Leased::lease(memory, owners, turn.me(), position, &slot).map(Taken::Leased).ok_or(Missing::Senseless)
+            // Now, while the message is still queued.
+            reserve(slot.len as usize, into)?;
+            Leased::lease(memory, owners, turn.me(), position, &slot)
+                .map(Taken::Leased)
+                .ok_or(Missing::Senseless)
         }
     }
+}
+
+fn reserve(len: usize, into: &mut Vec<u8>) -> Result<(), Missing> {
+    into.try_reserve(len).map_err(|_| {
+        Missing::Memory(OsError::new(format!("receiving {len} bytes"), ErrorKind::OutOfMemory).into())
+    })
 }
 
 /// Appends a copy of bytes of the queue to `into`.
 pub(crate) fn copy(memory: &Memory, at: usize, len: usize, into: &mut Vec<u8>) -> Result<(), Missing> {
     let old = into.len();
-    into.try_reserve(len).map_err(|_| Missing::Memory(ShmError::from(procession_sys::OsError::new(
-        format!("receiving {len} bytes"),
-        std::io::ErrorKind::OutOfMemory,
-    ))))?;
+    reserve(len, into)?;
     into.resize(old + len, 0);
     memory.arena().read(at, &mut into[old..]).map_err(Missing::Memory)
 }
