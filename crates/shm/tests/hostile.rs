@@ -242,7 +242,10 @@ fn errors_say_what_is_wrong() {
         (ShmError::OutOfBounds { offset: 3, len: 2, size: 4 }, "2 bytes at offset 3 do not lie in 4 bytes"),
         (Refusal::Foreign.into(), "the shared memory is refused: it is not a segment of procession"),
         (Refusal::Type { found, expected }.into(), "fingerprint 0000000000000001"),
-        (Refusal::NotReserved { reserved: 4096, len: 8192 }.into(), "only 4096 of its 8192 bytes are reserved"),
+        (
+            Refusal::NotReserved { reserved: 4096, len: 8192 }.into(),
+            "only 4096 of its 8192 bytes are reserved",
+        ),
         (Refusal::Version { found: 2, expected: 1 }.into(), "version 2"),
     ] {
         assert!(error.to_string().contains(text), "{error}");
