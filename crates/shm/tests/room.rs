@@ -6,7 +6,7 @@ use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 
 use procession_shm::{
-    Encoded, EncodedError, ForeignSegment, List, ListError, ReadSegment, Segment, ShmError,
+    Encoded, EncodedError, ForeignSegment, List, ListError, ReadSegment, Refusal, Segment, ShmError,
 };
 use procession_sys::memory::{Mapping, Memfd};
 use procession_testkit::guarded;
@@ -48,6 +48,10 @@ fn a_stored_length_for_which_there_is_no_room_is_an_error() {
         // A table of slots: 16 bytes here for each.
         let many = List::with_capacity(LARGE / 16, 8).unwrap();
         out(&cramped(|| List::try_from(descriptor(&many))).unwrap_err());
+        // More slots than there is memory for are refused without room for their table.
+        put(&many, 1, LARGE as u64 / 16 * 2);
+        let refused = cramped(|| List::try_from(descriptor(&many))).unwrap_err();
+        assert!(matches!(refused, ShmError::Refused(Refusal::Damaged)), "{refused}");
         drop(many);
 
         let text = Encoded::<String>::with_capacity(LARGE, &"old".into()).unwrap();

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::thread;
 
-use procession_sys::memory::{Mapping, Memfd, Unsealed, grow};
+use procession_sys::memory::{Mapping, Memfd, Unsealed, available, grow};
 use rustix::fs::{
     FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, ftruncate, memfd_create,
 };
@@ -263,6 +263,9 @@ fn there_is_room_or_an_error() {
         assert_eq!((error.kind(), items.len()), (ErrorKind::OutOfMemory, 2));
     }
     grow(&mut vec![(); 5], usize::MAX - 5).unwrap();
+    // What an allocator may promise, and nobody could touch.
+    let everything = usize::try_from(available()).unwrap();
+    assert_eq!(grow(&mut Vec::<u8>::new(), everything).unwrap_err().kind(), ErrorKind::OutOfMemory);
 }
 
 #[test]
