@@ -8,7 +8,7 @@
 use core::time::Duration;
 
 use crate::limit::{Limit, Naps};
-use crate::{EventCount, Held, Id, Lock, LockError, Obituary, Owners, Park};
+use crate::{EventCount, Held, Id, Lock, LockError, NotHeld, Obituary, Owners, Park};
 
 /// A count of notifications, in one word: an [`EventCount`]. All zero is none.
 #[derive(Debug, Default)]
@@ -52,10 +52,8 @@ impl Condvar {
     /// is taken again however long that takes.
     ///
     /// # Errors
-    /// Those of [`Lock::lock`]; the lock is then not held.
-    ///
-    /// # Panics
-    /// If `me` does not hold the lock.
+    /// [`LockError::NotHeld`]: `me` does not hold the lock, or somebody has stored over its word; nothing was waited for.
+    /// Those of [`Lock::lock`]. The lock is then not held.
     ///
     /// # If a peer dies
     /// A holder of the lock: as [`Lock::lock`]. A waiter whom a notification woke: the others end their wait at their
@@ -68,9 +66,8 @@ impl Condvar {
         owners: &impl Owners,
         limit: &impl Limit,
     ) -> Result<(Signal, Held), LockError> {
-        assert_eq!(lock.holder(), Some(me), "who waits holds the lock");
         let enrolled = self.enroll(obituary);
-        lock.unlock(park, me).expect("nobody else gives back what this thread holds");
+        lock.unlock(park, me).map_err(|NotHeld| LockError::NotHeld)?;
         let signal = self.sleep(enrolled, obituary, park, limit);
         lock.lock(park, owners, &Unlimited(limit)).map(|held| (signal, held))
     }

@@ -70,6 +70,9 @@ pub enum LockError {
     /// The calling thread took an [`RLock`](crate::RLock) 2³² times, or reads an [`RwLock`](crate::RwLock)
     /// [`MAX_DEPTH`](crate::RwLock::MAX_DEPTH) times, or somebody stored that there.
     TooDeep,
+    /// The calling thread was to give the lock back meanwhile and does not hold it, or somebody stored that there. Only
+    /// from [`Condvar::wait`](crate::Condvar::wait).
+    NotHeld,
 }
 
 /// The thread named does not hold the lock.
@@ -268,6 +271,7 @@ impl fmt::Display for LockError {
             Self::TimedOut(_) => "taking a lock: the time is up and another thread holds it",
             Self::NoSlot => "taking a lock: this thread has no place in the domain",
             Self::TooDeep => "taking a lock: this thread has taken it too often",
+            Self::NotHeld => "giving a lock back to wait: this thread does not hold it",
         })
     }
 }

@@ -102,10 +102,12 @@ impl<T: Message, C: Codec> Encoded<T, C> {
     /// Copies its bytes without the lock, as [`Value::get`](crate::Value::get) does, then decodes the copy.
     ///
     /// # Errors
-    /// [`EncodedError::Damaged`] and [`EncodedError::Decode`], if somebody wrote something else over it.
+    /// [`EncodedError::Damaged`] and [`EncodedError::Decode`], if somebody wrote something else over it;
+    /// [`EncodedError::Memory`], if there is no room for the copy, which has as many bytes as the memory says, within the
+    /// capacity. Decoding takes memory in proportion to those bytes.
     pub fn get(&self) -> Result<T, EncodedError> {
         let mut bytes = Vec::new();
-        let len = self.twin().read(&self.place, |copy| load(copy, &mut bytes));
+        let len = self.twin().read(&self.place, |copy| load(copy, &mut bytes))?;
         self.decode(len, &bytes)
     }
 
@@ -205,7 +207,7 @@ impl<T: Message, C: Codec> Encoded<T, C> {
     fn change<R>(&self, change: impl FnOnce(&mut T) -> R, deadline: Deadline) -> Result<R, EncodedError> {
         let hold = self.place.hold(Wait(deadline))?;
         let mut bytes = Vec::new();
-        let len = self.twin().read_held(&hold, |copy| load(copy, &mut bytes));
+        let len = self.twin().read_held(&hold, |copy| load(copy, &mut bytes))?;
         let mut value = self.decode(len, &bytes)?;
         let answer = change(&mut value);
         let bytes = self.fitting(&value)?;
@@ -259,13 +261,13 @@ impl<T: Message, C: Codec> Encoded<T, C> {
     }
 }
 
-/// Copies out what is used of a copy, and returns how many bytes it says that is; more than there are is damage.
-fn load(copy: &[AtomicU64], bytes: &mut Vec<u8>) -> u64 {
+/// Copies out what is used of a copy, and returns how many bytes it says that is; more than there are is damage, of which
+/// nothing is copied.
+fn load(copy: &[AtomicU64], bytes: &mut Vec<u8>) -> Result<u64, ShmError> {
     let (len, words) = copy.split_first().expect("a copy begins with its length");
     let len = len.load(Relaxed);
-    bytes.resize(len.min((words.len() * WORD) as u64) as usize, 0);
-    twin::load(words, bytes);
-    len
+    twin::load_all(words, len, bytes)?;
+    Ok(len)
 }
 
 fn store(copy: &[AtomicU64], bytes: &[u8]) {

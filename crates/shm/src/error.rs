@@ -16,7 +16,7 @@ use crate::domain::DomainError;
 #[non_exhaustive]
 pub enum ShmError {
     /// There is not that much memory: the machine, the control group, a limit of this process or the file system
-    /// of named objects has less left. Nothing was taken.
+    /// of named objects has less left, or there is no room for a copy. Nothing was taken.
     OutOfMemory(OsError),
     /// The bytes do not all lie in the memory. Nothing was read or written.
     OutOfBounds {
@@ -47,6 +47,14 @@ pub enum Refusal {
     NotMemory,
     /// It is not sealed against shrinking, so it could vanish under a reader.
     MayShrink,
+    /// It is longer than what is in it, so that there may be no memory for the rest when it is touched. Its maker must
+    /// allocate all of it (`fallocate`) before sending it.
+    NotReserved {
+        /// Bytes that are allocated.
+        reserved: u64,
+        /// Bytes that should be: its length, in whole pages.
+        len: u64,
+    },
     /// It was to be read only, and others may still become writers.
     MayBeWritten,
     /// It does not begin as a segment of procession does.
@@ -157,6 +165,9 @@ impl From<OsError> for ShmError {
         let unsealed = error.os_error().get_ref().and_then(|inner| inner.downcast_ref::<Unsealed>());
         match unsealed {
             Some(Unsealed::MayShrink) => return Self::Refused(Refusal::MayShrink),
+            Some(&Unsealed::NotReserved { reserved, len }) => {
+                return Self::Refused(Refusal::NotReserved { reserved, len });
+            }
             Some(_) => return Self::Refused(Refusal::NotMemory),
             None => {}
         }
@@ -203,6 +214,12 @@ impl Display for Refusal {
         match self {
             Self::NotMemory => f.write_str("it is not anonymous memory"),
             Self::MayShrink => f.write_str("it is not sealed against shrinking"),
+            Self::NotReserved { reserved, len } => {
+                write!(
+                    f,
+                    "only {reserved} of its {len} bytes are reserved: its maker must fallocate all of it"
+                )
+            }
             Self::MayBeWritten => f.write_str("it is not closed to writers"),
             Self::Foreign => f.write_str("it is not a segment of procession"),
             Self::Version { found, expected } => {

@@ -6,7 +6,7 @@
 
 use std::io::ErrorKind;
 
-use procession_sys::OsError;
+use procession_sys::memory;
 use procession_sys::named::NamedFile;
 
 use crate::error::{NameError, Refusal, ShmError};
@@ -127,9 +127,7 @@ impl ForeignSegment {
         self.check(offset, len)?;
         let mut bytes = Vec::new();
         // A file can be longer than what is in it, and than all memory.
-        bytes.try_reserve_exact(len).map_err(|_| {
-            ShmError::OutOfMemory(OsError::new("copying shared memory", ErrorKind::OutOfMemory))
-        })?;
+        memory::grow(&mut bytes, len)?;
         bytes.resize(len, 0);
         self.read(offset, &mut bytes)?;
         Ok(bytes)

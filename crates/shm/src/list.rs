@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use procession_sys::Deadline;
+use procession_sys::{Deadline, memory};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::Fingerprint;
@@ -74,7 +74,7 @@ pub use item::Item;
 pub struct List {
     place: Place,
     /// Where the twin of each slot is among the words of the place.
-    slots: Arc<[Range<usize>]>,
+    slots: Arc<Vec<Range<usize>>>,
 }
 
 const KIND: Kind = Kind { name: "procession-list", fingerprint: Fingerprint::new("List", 0, WORD) };
@@ -120,7 +120,7 @@ impl List {
         for (word, capacity) in table.iter().zip(capacities) {
             word.store(capacity as u64, Relaxed);
         }
-        let slots = layout(place.words()).ok_or(ShmError::Refused(Refusal::Damaged))?;
+        let slots = layout(place.words())?;
         Ok(Self { place, slots })
     }
 
@@ -147,11 +147,12 @@ impl List {
     /// The item in this slot, as it was set last. Takes no lock.
     ///
     /// # Errors
-    /// [`ListError::OutOfRange`]; [`ListError::Damaged`], if somebody wrote something else over it.
+    /// [`ListError::OutOfRange`]; [`ListError::Damaged`], if somebody wrote something else over it; [`ListError::Memory`],
+    /// if there is no room for the copy, which has as many bytes as the memory says, within the capacity.
     pub fn get(&self, index: usize) -> Result<Item, ListError> {
         let twin = self.twin(self.slot(index)?);
         let mut bytes = Vec::new();
-        let head = twin.read(&self.place, |copy| item::load(copy, &mut bytes));
+        let head = twin.read(&self.place, |copy| item::load(copy, &mut bytes))?;
         Item::from_parts(head, bytes).ok_or(ListError::Damaged { index })
     }
 
@@ -250,7 +251,7 @@ impl List {
         let len = space.object().len();
         let n_words = (len / WORD).checked_sub(1).filter(|n| Place::len(*n) == len);
         let place = Place::new(space, n_words.ok_or(Refusal::Damaged)?)?;
-        let slots = layout(place.words()).ok_or(Refusal::Damaged)?;
+        let slots = layout(place.words())?;
         Ok(Self { place, slots })
     }
 }
@@ -264,21 +265,31 @@ const fn capacity_of(slot: &Range<usize>) -> usize {
     (slot.end - slot.start - n_words_of(0)) / 2 * WORD
 }
 
-/// Where the slots are; `None` if the table does not describe just these words. Each word is read once.
-fn layout(words: &[AtomicU64]) -> Option<Arc<[Range<usize>]>> {
+/// Where the slots are, if the table describes just these words. Each word is read once.
+fn layout(words: &[AtomicU64]) -> Result<Arc<Vec<Range<usize>>>, ShmError> {
+    let table = table(words).ok_or(Refusal::Damaged)?;
+    let mut slots = Vec::new();
+    memory::grow(&mut slots, table.len())?;
+    let mut end = 1 + table.len();
+    for word in table {
+        let begin = end;
+        end = end_of_slot(words, begin, word.load(Relaxed)).ok_or(Refusal::Damaged)?;
+        slots.push(begin..end);
+    }
+    if end == words.len() { Ok(Arc::new(slots)) } else { Err(Refusal::Damaged.into()) }
+}
+
+/// The capacities: no more than there can be slots with them.
+fn table(words: &[AtomicU64]) -> Option<&[AtomicU64]> {
     let (n_slots, rest) = words.split_first()?;
     let n_slots = usize::try_from(n_slots.load(Relaxed)).ok()?;
-    let table = rest.get(..n_slots)?;
-    let mut end = 1 + n_slots;
-    let slot = |word: &AtomicU64| {
-        let capacity = usize::try_from(word.load(Relaxed)).ok()?;
-        let fits = capacity <= words.len() * WORD && capacity.is_multiple_of(WORD);
-        let begin = end;
-        end = begin.checked_add(fits.then(|| n_words_of(capacity))?)?;
-        (end <= words.len()).then_some(begin..end)
-    };
-    let slots = table.iter().map(slot).collect::<Option<_>>()?;
-    (end == words.len()).then_some(slots)
+    rest.get(..n_slots).filter(|_| n_slots <= rest.len() / (1 + n_words_of(0)))
+}
+
+fn end_of_slot(words: &[AtomicU64], begin: usize, capacity: u64) -> Option<usize> {
+    let capacity = usize::try_from(capacity).ok()?;
+    let fits = capacity <= words.len() * WORD && capacity.is_multiple_of(WORD);
+    begin.checked_add(fits.then(|| n_words_of(capacity))?).filter(|end| *end <= words.len())
 }
 
 /// Shows the items as they are now.

@@ -1,14 +1,18 @@
 //! A piece of sealed memory with a header, mapped: what every shared handle of this crate is made of.
 //!
-//! Invariants: the memory cannot shrink, so touching the mapping raises no signal; the header was written by us or
-//! checked on arrival; `len` bytes of data follow it in the mapping, for as long as the object lives.
+//! Invariants: the memory cannot shrink, and all of it was reserved when it was made or arrived, so touching the mapping
+//! raises no signal; the header was written by us or checked on arrival; `len` bytes of data follow it in the mapping,
+//! for as long as the object lives.
+//!
+//! Who may write may punch holes: a peer that does costs the others a page at their next touch of each, until the memory
+//! is closed to writers.
 
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
 
 use procession_codec::handles::{self, Carried};
-use procession_sys::memory::{Mapping, Memfd};
+use procession_sys::memory::{self, Mapping, Memfd};
 use procession_sys::named::{self, FileId};
 use serde::{Deserialize, Deserializer, Serializer, de, ser};
 
@@ -131,7 +135,8 @@ impl Object {
                 ErrorKind::PermissionDenied => ShmError::ReadOnly,
                 _ => error.into(),
             })?,
-            Access::Read if memory.is_open_to_writers()? => return Err(Refusal::MayBeWritten.into()),
+            // As it came: who closes it only now may have punched holes since.
+            Access::Read if !memory.came_closed_to_writers() => return Err(Refusal::MayBeWritten.into()),
             Access::Read => Mapping::read_only(&memory)?,
         };
         let (header, len) = check(&mapping, fingerprint)?;
@@ -196,7 +201,12 @@ impl Object {
     }
 
     pub(crate) fn read_vec(&self, offset: usize, len: usize) -> Result<Vec<u8>, ShmError> {
-        Ok(self.mapping.read_vec(self.at(offset, len)?, len))
+        let at = self.at(offset, len)?;
+        let mut bytes = Vec::new();
+        memory::grow(&mut bytes, len)?;
+        bytes.resize(len, 0);
+        self.mapping.read(at, &mut bytes);
+        Ok(bytes)
     }
 
     /// Only for objects that may be written.

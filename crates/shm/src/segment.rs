@@ -19,11 +19,12 @@ use crate::{Fingerprint, header};
 /// one mapping for each process that has it. The kernel frees the memory with its last user, however that ends.
 ///
 /// Reading while another thread or process writes gives old and new bytes in any mixture, and so does a writer that
-/// was killed halfway: this type has no locks. The receiver checks that what came is such a segment, whole and sealed
-/// against shrinking; if not, decoding fails with the words of a [`Refusal`](crate::Refusal).
+/// was killed halfway: this type has no locks. The receiver checks that what came is such a segment, whole, reserved, and
+/// sealed against shrinking; if not, decoding fails with the words of a [`Refusal`](crate::Refusal).
 ///
 /// # If a peer dies
-/// The bytes stay, with what it wrote.
+/// The bytes stay, with what it wrote. A peer that means harm can write anything, and punch holes: those read as zeros,
+/// and need memory again when they are touched. In a [`ReadSegment`] it cannot.
 ///
 /// # Examples
 /// ```
@@ -74,7 +75,7 @@ impl Segment {
     /// Copies `len` bytes from `offset` on.
     ///
     /// # Errors
-    /// [`ShmError::OutOfBounds`].
+    /// [`ShmError::OutOfBounds`]; [`ShmError::OutOfMemory`] when there is no room for a copy.
     pub fn read_vec(&self, offset: usize, len: usize) -> Result<Vec<u8>, ShmError> {
         self.0.read_vec(offset, len)
     }
@@ -182,7 +183,7 @@ impl ReadSegment {
     /// Copies `len` bytes from `offset` on.
     ///
     /// # Errors
-    /// [`ShmError::OutOfBounds`].
+    /// [`ShmError::OutOfBounds`]; [`ShmError::OutOfMemory`] when there is no room for a copy.
     pub fn read_vec(&self, offset: usize, len: usize) -> Result<Vec<u8>, ShmError> {
         self.0.read_vec(offset, len)
     }

@@ -20,8 +20,9 @@ use std::sync::atomic::{
 use std::thread;
 use std::time::Duration;
 
-use procession_sys::Deadline;
+use procession_sys::{Deadline, memory};
 
+use crate::error::ShmError;
 use crate::place::{Hold, Place, WORD};
 use crate::plain::{self, Plain};
 use crate::wait::Wait;
@@ -147,6 +148,19 @@ pub(crate) fn load(words: &[AtomicU64], bytes: &mut [u8]) {
     if let (false, Some(word)) = (rest.is_empty(), words.last()) {
         rest.copy_from_slice(&word.load(Relaxed).to_ne_bytes()[..rest.len()]);
     }
+}
+
+/// Makes `bytes` the first `n_bytes` of these words, a number that somebody stored; none, if there are not so many.
+///
+/// # Errors
+/// There is no room for the copy.
+pub(crate) fn load_all(words: &[AtomicU64], n_bytes: u64, bytes: &mut Vec<u8>) -> Result<(), ShmError> {
+    bytes.clear();
+    let n_bytes = usize::try_from(n_bytes).ok().filter(|n| *n <= words.len() * WORD).unwrap_or(0);
+    memory::grow(bytes, n_bytes)?;
+    bytes.resize(n_bytes, 0);
+    load(words, bytes);
+    Ok(())
 }
 
 /// Copies all of `bytes` into as many words as they take.

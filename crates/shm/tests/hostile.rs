@@ -6,9 +6,14 @@ mod support;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
-use procession_shm::{Atomic, Fingerprint, Plain, ReadSegment, Refusal, Segment, ShmError};
+use procession_shm::domain::Domain;
+use procession_shm::{
+    Atomic, Encoded, Fingerprint, List, Plain, ReadSegment, Refusal, Segment, ShmError, Value,
+};
 use procession_testkit::counted;
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
+use rustix::fs::{
+    FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, ftruncate, memfd_create,
+};
 use support::{pack, travel, unpack};
 
 const HEADER: usize = 64;
@@ -95,6 +100,60 @@ fn unsealed_memory_is_refused() {
     });
 }
 
+/// Touching what is not reserved may be death: where the machine, the control group or its accounting has no more.
+#[test]
+fn memory_that_is_not_there_is_refused() {
+    counted(|| {
+        const MIB: u64 = 1 << 20;
+        let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        // A good header, and nothing behind it.
+        let endless = memory(&header(MIB * MIB), SealFlags::empty());
+        ftruncate(&endless, MIB * MIB).unwrap();
+        let holed = memory(&header(MIB), SealFlags::empty());
+        fallocate(&holed, FallocateFlags::empty(), 0, MIB).unwrap();
+        fallocate(&holed, hole, MIB / 2, 4096).unwrap();
+        let domain = Domain::create().unwrap().as_fd().try_clone_to_owned().unwrap();
+        fallocate(&domain, hole, 4096, 4096).unwrap();
+        for (fd, len, lacking) in [(&endless, MIB * MIB, MIB * MIB - 4096), (&holed, MIB, 4096)] {
+            let again = || fd.try_clone().unwrap();
+            fcntl_add_seals(fd, SealFlags::SHRINK | SealFlags::GROW).unwrap();
+            let expected = Refusal::NotReserved { reserved: len - lacking, len };
+            assert_eq!(refusal(Segment::try_from(again())), expected);
+            assert_eq!(refusal(Atomic::<u64>::try_from(again())), expected);
+            assert_eq!(refusal(Value::<u64>::try_from(again())), expected);
+            assert_eq!(refusal(Encoded::<u64>::try_from(again())), expected);
+            assert_eq!(refusal(List::try_from(again())), expected);
+            fcntl_add_seals(fd, SealFlags::FUTURE_WRITE).unwrap();
+            assert_eq!(refusal(ReadSegment::try_from(again())), expected);
+        }
+        let refused = Domain::attach(domain).unwrap_err().to_string();
+        assert!(refused.contains("bytes are reserved: its maker must fallocate all of it"), "{refused}");
+        // Once all of it is there, the same memory is welcome.
+        fallocate(&holed, FallocateFlags::empty(), 0, MIB).unwrap();
+        assert_eq!(ReadSegment::try_from(holed).unwrap().len() as u64, MIB - HEADER as u64);
+    });
+}
+
+/// Its own segment, sent with a hole by who may write it; closed to writers, it can have none.
+#[test]
+fn a_hole_in_a_segment_is_seen_by_the_next_receiver() {
+    counted(|| {
+        let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        let segment = Segment::new(100_000).unwrap();
+        segment.write(50_000, &[7; 100]).unwrap();
+        let receiver = travel(&segment);
+        fallocate(&segment, hole, 49_152, 4096).unwrap();
+        assert_eq!(receiver.read_vec(50_000, 100).unwrap(), [0; 100], "and the page is there again");
+        fallocate(&segment, hole, 49_152, 4096).unwrap();
+        let text = unpack::<Segment>(pack(&segment).unwrap()).unwrap_err().to_string();
+        assert!(text.contains("bytes are reserved: its maker must fallocate all of it"), "{text}");
+        segment.write(50_000, b"x").unwrap();
+        let readers = segment.read_only().unwrap();
+        assert_eq!(fallocate(&segment, hole, 0, 4096), Err(rustix::io::Errno::PERM));
+        assert_eq!(travel(&readers).get::<u8>(50_000).unwrap(), b'x');
+    });
+}
+
 #[test]
 fn what_is_no_memory_is_refused() {
     counted(|| {
@@ -145,6 +204,15 @@ fn a_good_header_before_too_little_is_refused() {
     });
 }
 
+/// The header of a segment that is so long with it.
+fn header(len: u64) -> Vec<u8> {
+    let mut header = image(Segment::new(0).unwrap());
+    header[24..32].copy_from_slice(&(len - HEADER as u64).to_ne_bytes());
+    let hash = hash(&header[..56]);
+    header[56..].copy_from_slice(&hash.to_ne_bytes());
+    header
+}
+
 /// FNV-1a, written again.
 fn hash(bytes: &[u8]) -> u64 {
     bytes
@@ -174,6 +242,10 @@ fn errors_say_what_is_wrong() {
         (ShmError::OutOfBounds { offset: 3, len: 2, size: 4 }, "2 bytes at offset 3 do not lie in 4 bytes"),
         (Refusal::Foreign.into(), "the shared memory is refused: it is not a segment of procession"),
         (Refusal::Type { found, expected }.into(), "fingerprint 0000000000000001"),
+        (
+            Refusal::NotReserved { reserved: 4096, len: 8192 }.into(),
+            "only 4096 of its 8192 bytes are reserved",
+        ),
         (Refusal::Version { found: 2, expected: 1 }.into(), "version 2"),
     ] {
         assert!(error.to_string().contains(text), "{error}");

@@ -2,11 +2,13 @@
 //! waits for ever with a limit.
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
+use procession_codec::{Codec, Message, MessagePack, Postcard};
 use procession_shm::{Encoded, EncodedError, Item, List, ListError, Refusal, ShmError, Value};
 use procession_sys::memory::{Mapping, Memfd};
 use procession_testkit::{Storm, guarded, guarded_for};
@@ -107,6 +109,29 @@ fn lengths_and_kinds_are_checked() {
         assert!(list.get(0).is_err(), "no UTF-8");
         list.set(0, 3).unwrap();
         assert_eq!((list.get(0).unwrap(), list.get(1).unwrap()), (3.into(), 1.into()));
+    });
+}
+
+/// The lengths inside of the encoding are the codec's business, which believes none beyond its input.
+#[test]
+fn a_length_inside_of_the_value_allocates_nothing() {
+    fn is_refused<T: Message, C: Codec>(value: &T, bytes: &[u8]) {
+        let encoded = Encoded::<T, C>::with_capacity(40, value).unwrap();
+        mapping(&encoded).write(HEADER + 3 * 8, bytes);
+        put(&mapping(&encoded), 2, bytes.len() as u64);
+        assert!(matches!(encoded.get(), Err(EncodedError::Decode(_))), "{bytes:?}");
+        assert!(matches!(encoded.update(|_| ()), Err(EncodedError::Decode(_))), "{bytes:?}");
+    }
+    guarded(|| {
+        // As many as can be, and nothing behind them.
+        let postcard = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
+        let message_pack = [0xdd, 0xff, 0xff, 0xff, 0xff];
+        is_refused::<Vec<u64>, Postcard>(&vec![], &postcard);
+        is_refused::<Vec<()>, Postcard>(&vec![], &postcard);
+        is_refused::<String, Postcard>(&String::new(), &postcard);
+        is_refused::<BTreeMap<u8, [u64; 32]>, Postcard>(&BTreeMap::new(), &postcard);
+        is_refused::<Vec<[u64; 32]>, MessagePack>(&vec![], &message_pack);
+        is_refused::<Vec<()>, MessagePack>(&vec![], &message_pack);
     });
 }
 

@@ -47,11 +47,10 @@ fn philosopher(role: &str) {
 fn complainer() {
     report_deadlocks(Some(Duration::ZERO));
     let table = Table::create((1, 2)).unwrap();
-    let domain = table.space().domain().unwrap().clone();
     let guard = lock(&table.left);
     thread::scope(|scope| {
         let waiter = scope.spawn(|| *lock(&table.left));
-        waiters(&domain, 1);
+        waiters(&table, 1);
         drop(guard);
         assert_eq!(waiter.join().unwrap(), 1);
     });
@@ -71,10 +70,17 @@ fn start(role: &str, table: &Table, limit: Option<&str>) -> RoleProcess {
     process
 }
 
+/// Who waits for something in the table now. The other tests of this process wait in the same domain.
+fn waiting(table: &Table) -> Vec<Waiter> {
+    let inode = table.space().file().unwrap().inode;
+    let waiters = table.space().domain().unwrap().waiters().into_iter();
+    waiters.filter(|waiter| waiter.place.0 == inode).collect()
+}
+
 /// The waiters, once they are so many.
-fn waiters(domain: &Domain, n: usize) -> Vec<Waiter> {
+fn waiters(table: &Table, n: usize) -> Vec<Waiter> {
     loop {
-        let waiters = domain.waiters();
+        let waiters = waiting(table);
         if waiters.len() == n {
             return waiters;
         }
@@ -94,15 +100,15 @@ fn two_processes_that_wait_for_each_other_are_reported_by_name() {
         let domain = table.space().domain().unwrap().clone();
         let mut left = start("left", &table, Some("0ms"));
         let mut right = start("right", &table, None);
-        assert!(domain.waiters().is_empty(), "who has not slept has said nothing");
+        assert!(waiting(&table).is_empty(), "who has not slept has said nothing");
         left.say("go");
-        let waiter = waiters(&domain, 1).remove(0);
+        let waiter = waiters(&table, 1).remove(0);
         assert_eq!((waiter.who.pid, waiter.holder.unwrap().pid), (left.pid(), right.pid()));
         assert_eq!((&*waiter.what, waiter.place.1), ("Fork", 64));
         assert_eq!(waiter.place.0, table.space().file().unwrap().inode);
         assert!(domain.deadlock_report().cycles.is_empty());
         right.say("go");
-        waiters(&domain, 2);
+        waiters(&table, 2);
         let report = domain.deadlock_report();
         let mut cycle: Vec<u32> = report.cycles[0].iter().map(|who| who.pid).collect();
         cycle.sort_unstable();
@@ -120,7 +126,7 @@ fn two_processes_that_wait_for_each_other_are_reported_by_name() {
         assert!(line("waits for Fork"), "{}", output.stderr);
         let silent = right.wait_with_output(LIMIT);
         assert!(!silent.stderr.contains("waits for"), "{}", silent.stderr);
-        assert!(domain.waiters().is_empty(), "a dead waiter waits for nothing");
+        assert!(waiting(&table).is_empty(), "a dead waiter waits for nothing");
     });
 }
 
@@ -132,13 +138,13 @@ fn who_has_what_it_waited_for_waits_no_more() {
         let guard = lock(&table.left);
         thread::scope(|scope| {
             let threads = [(); 3].map(|()| scope.spawn(|| *lock(&table.left) += 1));
-            let all = waiters(&domain, 3);
+            let all = waiters(&table, 3);
             let me = domain.participant(guard.me()).unwrap();
             assert!(all.iter().all(|waiter| waiter.holder == Some(me) && waiter.who != me));
             assert_eq!((table.left.0.waiters().len(), table.right.0.waiters().len()), (3, 0));
             drop(guard);
             threads.into_iter().for_each(|thread| thread.join().unwrap());
-            assert!(domain.waiters().is_empty());
+            assert!(waiting(&table).is_empty());
         });
         assert_eq!(*lock(&table.left), 4);
     });

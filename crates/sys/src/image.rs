@@ -16,9 +16,12 @@
 #![allow(unsafe_code, reason = "reads the image's own headers and turns checked addresses into functions")]
 
 use std::any::{TypeId, type_name};
+use std::fs::File;
 use std::hash::{Hash, Hasher};
+use std::io::{self, ErrorKind, Read as _};
 use std::marker::PhantomData;
 use std::ops::Range;
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::OnceLock;
 use std::{fmt, slice};
 
@@ -74,27 +77,38 @@ pub struct ImageId {
 }
 
 impl ImageId {
-    /// The image of this process, or why functions of it cannot run in another process.
+    /// The image of this process, or why functions of it cannot run in another process. Asked once; a failure is asked
+    /// again.
     ///
     /// Errors: the program was started through the loader (`ld.so program`) or our code lives in a library that a
-    /// foreign program loaded; starting `/proc/self/exe` again would run something else.
+    /// foreign program loaded; starting `/proc/self/exe` again would run something else. Or there is no descriptor left
+    /// to look at it with.
     pub fn current() -> Result<Self> {
-        static CURRENT: OnceLock<std::result::Result<ImageId, &'static str>> = OnceLock::new();
-        let file =
-            rustix::fs::stat("/proc/self/exe").map_err(|e| OsError::new("looking at /proc/self/exe", e))?;
-        let current = CURRENT.get_or_init(|| {
-            let mut start = [0; size_of::<libc::Elf64_Ehdr>()];
-            let read = std::fs::File::open("/proc/self/exe")
-                .and_then(|mut exe| std::io::Read::read_exact(&mut exe, &mut start));
-            if read.is_err() || start != header_bytes() {
-                return Err("this code is not part of the program /proc/self/exe");
-            }
-            let layout = layout_hash();
-            let probe = (anchor as fn() -> usize as usize).wrapping_sub(anchor()) as u64;
-            Ok(Self { device: file.st_dev, inode: file.st_ino, layout, probe })
-        });
-        let foreign = |why| OsError::new("identifying the program image", std::io::Error::other(why));
-        (*current).map_err(foreign)
+        static CURRENT: OnceLock<ImageId> = OnceLock::new();
+        match CURRENT.get() {
+            Some(current) => Ok(*current),
+            None => Self::look().map(|found| *CURRENT.get_or_init(|| found)),
+        }
+    }
+
+    /// One open file for all looks at it, so that they are of one file.
+    fn look() -> Result<Self> {
+        const EXE: &str = "/proc/self/exe";
+        let failed = |error: io::Error| OsError::new(format!("looking at {EXE}"), error);
+        let mut exe = File::open(EXE).map_err(failed)?;
+        let file = exe.metadata().map_err(failed)?;
+        let mut start = [0; size_of::<libc::Elf64_Ehdr>()];
+        let is_ours = match exe.read_exact(&mut start) {
+            Ok(()) => start == header_bytes(),
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => false,
+            Err(error) => return Err(failed(error)),
+        };
+        if !is_ours {
+            let foreign = io::Error::other(format!("this code is not part of the program {EXE}"));
+            return Err(OsError::new("identifying the program image", foreign));
+        }
+        let probe = (anchor as fn() -> usize as usize).wrapping_sub(anchor()) as u64;
+        Ok(Self { device: file.dev(), inode: file.ino(), layout: layout_hash(), probe })
     }
 
     /// As four words, for the handshake.

@@ -2,7 +2,7 @@
 //!
 //! Memory is reserved when it is made, so that a lack of it is an error there and not a signal at some later
 //! touch; it is sealed, so that no peer can shrink it under a reader; and it is anonymous, so that the kernel
-//! frees it with its last user. Held by `tests/memory.rs`.
+//! frees it with its last user. What comes from elsewhere is asked whether it is so. Held by `tests/memory.rs`.
 //!
 //! This module does not say what the bytes mean: types, headers and layouts are made of it one level up.
 
@@ -11,7 +11,9 @@ mod copy;
 mod mapping;
 mod memfd;
 mod readers;
+mod room;
 
 pub use available::available;
 pub use mapping::Mapping;
 pub use memfd::{Memfd, Unsealed};
+pub use room::grow;

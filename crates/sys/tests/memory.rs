@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::thread;
 
-use procession_sys::memory::{Mapping, Memfd, Unsealed};
+use procession_sys::memory::{Mapping, Memfd, Unsealed, available, grow};
 use rustix::fs::{
     FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, ftruncate, memfd_create,
 };
@@ -94,6 +94,7 @@ fn a_slice_is_given_only_where_nobody_can_write() {
     assert!(shared.as_slice().is_none());
     assert!(read_only.as_slice().is_none());
     let half = unsealed(64);
+    fallocate(&half, FallocateFlags::empty(), 0, 64).unwrap();
     fcntl_add_seals(&half, SealFlags::SHRINK | SealFlags::FUTURE_WRITE).unwrap();
     assert!(Mapping::read_only(&Memfd::adopt(half).unwrap()).unwrap().as_slice().is_none());
 }
@@ -197,10 +198,74 @@ fn absurd_lengths_are_errors() {
 
 #[test]
 fn a_length_is_no_proof_of_bytes() {
-    let sparse = unsealed(1 << 50);
-    fcntl_add_seals(&sparse, SealFlags::SHRINK).unwrap();
-    let memory = Memfd::adopt(sparse).unwrap();
-    assert_eq!(memory.read_all().unwrap_err().kind(), ErrorKind::OutOfMemory);
+    let page = rustix::param::page_size() as u64;
+    let sealed = |fd: OwnedFd| {
+        fcntl_add_seals(&fd, SealFlags::SHRINK).unwrap();
+        Memfd::adopt(fd)
+    };
+    for len in [1, page, page + 1, 1 << 20, 1 << 40, i64::MAX as u64 & !(page - 1)] {
+        let whole = len.next_multiple_of(page);
+        let refused = sealed(unsealed(len)).unwrap_err();
+        assert_eq!(why(&refused), Unsealed::NotReserved { reserved: 0, len: whole });
+        let half = unsealed(len);
+        fallocate(&half, FallocateFlags::empty(), 0, 1).unwrap();
+        match sealed(half) {
+            Ok(memory) => assert_eq!((memory.len(), whole), (len, page), "all of it is reserved"),
+            Err(refused) => {
+                assert_eq!(why(&refused), Unsealed::NotReserved { reserved: page, len: whole });
+            }
+        }
+    }
+    let refused = sealed(unsealed(5000)).unwrap_err();
+    let text = "only 0 of 8192 bytes are reserved: its maker must fallocate all of it";
+    assert!(page != 4096 || refused.to_string().ends_with(text), "{refused}");
+    sealed(unsealed(0)).unwrap();
+}
+
+/// Touched or allocated, by whatever call, before or after the seals: all the same.
+#[test]
+fn what_is_there_counts_however_it_came() {
+    let written = unsealed(10_000);
+    assert_eq!(rustix::io::pwrite(&written, &[7; 10_000], 0), Ok(10_000));
+    let late = unsealed(1 << 20);
+    for fd in [&written, &late] {
+        fcntl_add_seals(fd, SealFlags::SHRINK | SealFlags::GROW).unwrap();
+    }
+    fallocate(&late, FallocateFlags::empty(), 0, 1 << 20).unwrap();
+    assert_eq!([written, late].map(|fd| Memfd::adopt(fd).unwrap().len()), [10_000, 1 << 20]);
+}
+
+#[test]
+fn a_hole_is_seen_and_who_cannot_write_makes_none() {
+    let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    let memory = Memfd::sealable("holes", 1 << 20).unwrap();
+    let again = || memory.as_fd().try_clone_to_owned().unwrap();
+    assert!(!Memfd::adopt(again()).unwrap().came_closed_to_writers());
+    fallocate(&memory, hole, 0, 4096).unwrap();
+    let refused = Memfd::adopt(again()).unwrap_err();
+    assert_eq!(why(&refused), Unsealed::NotReserved { reserved: (1 << 20) - 4096, len: 1 << 20 });
+    fallocate(&memory, FallocateFlags::empty(), 0, 1 << 20).unwrap();
+    let before = Memfd::adopt(again()).unwrap();
+    memory.close_to_writers().unwrap();
+    assert_eq!(fallocate(&memory, hole, 0, 4096), Err(Errno::PERM));
+    let after = Memfd::adopt(again()).unwrap();
+    assert!(!before.came_closed_to_writers() && after.came_closed_to_writers());
+    assert!(Memfd::from_bytes("frozen", b"x").unwrap().came_closed_to_writers());
+}
+
+#[test]
+fn there_is_room_or_an_error() {
+    let mut items = vec![1_u64, 2];
+    grow(&mut items, 1000).unwrap();
+    assert!(items.capacity() >= 1002);
+    for absurd in [1 << 46, isize::MAX as usize, usize::MAX] {
+        let error = grow(&mut items, absurd).unwrap_err();
+        assert_eq!((error.kind(), items.len()), (ErrorKind::OutOfMemory, 2));
+    }
+    grow(&mut vec![(); 5], usize::MAX - 5).unwrap();
+    // What an allocator may promise, and nobody could touch.
+    let everything = usize::try_from(available()).unwrap();
+    assert_eq!(grow(&mut Vec::<u8>::new(), everything).unwrap_err().kind(), ErrorKind::OutOfMemory);
 }
 
 #[test]

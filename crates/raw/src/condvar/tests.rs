@@ -163,3 +163,55 @@ fn the_limit_ends_the_wait_and_the_lock_is_held() {
     });
     assert_eq!(d.run_on(n), State::Done);
 }
+
+/// Another process can store anything into the lock: here, that it is free, or its own.
+#[test]
+fn a_lock_that_somebody_took_away_is_an_error_and_nobody_sleeps() {
+    for takes_it in [false, true] {
+        let stolen = (1..).take_while(|&steps| is_stolen(steps, takes_it)).count();
+        assert!(stolen > 1, "{stolen}: from when it is taken until it is given back");
+    }
+}
+
+/// Takes the lock from a thread that waits, after so many steps; false if that had given it back by then.
+fn is_stolen(steps: u32, takes_it: bool) -> bool {
+    let mut d = Director::new(Shared::default());
+    let waiter = d.spawn(|w| {
+        let Shared { lock, changed, obituary, items } = &w.shared;
+        let me = enter(w);
+        items.poke(match changed.wait((lock, me), obituary, w, w, &Forever) {
+            Err(LockError::NotHeld) => 1,
+            other => panic!("{other:?}"),
+        });
+    });
+    d.run(waiter, steps);
+    let victim = d.id(waiter);
+    let thief = d.spawn(move |w| {
+        let Shared { lock, items, .. } = &w.shared;
+        if lock.unlock(w, victim).is_err() {
+            items.poke(2);
+        } else if takes_it {
+            let _ = lock.lock(w, w, &Forever).unwrap();
+        }
+    });
+    assert_eq!(d.run_on(thief), State::Done);
+    if d.world.shared.items.peek() == 2 {
+        return false;
+    }
+    assert_eq!((d.run_on(waiter), d.world.shared.items.peek()), (State::Done, 1));
+    true
+}
+
+#[test]
+fn who_waits_without_the_lock_is_told_so() {
+    let mut d = Director::new(Shared::default());
+    let n = d.spawn(|w| {
+        let Shared { lock, changed, obituary, .. } = &w.shared;
+        let me = enter(w);
+        lock.unlock(w, me).unwrap();
+        let answer = changed.wait((lock, me), obituary, w, w, &Forever);
+        assert_eq!(answer, Err(LockError::NotHeld));
+        assert!(LockError::NotHeld.to_string().contains("does not hold it"));
+    });
+    assert_eq!(d.run_on(n), State::Done);
+}

@@ -7,6 +7,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use crate::error::ShmError;
 use crate::place::WORD;
 use crate::twin;
 
@@ -99,15 +100,12 @@ impl Item {
     }
 }
 
-/// Copies an item's bytes out of a copy, and returns its head; the bytes are fewer than it says if that is more than
-/// there are.
-pub(super) fn load(copy: &[AtomicU64], bytes: &mut Vec<u8>) -> u64 {
+/// Copies an item's bytes out of a copy, and returns its head; there are none if it says more than there can be.
+pub(super) fn load(copy: &[AtomicU64], bytes: &mut Vec<u8>) -> Result<u64, ShmError> {
     let (head, words) = copy.split_first().expect("a copy begins with its head");
     let head = head.load(Relaxed);
-    let len = (head >> KIND_BITS).min((words.len() * WORD) as u64);
-    bytes.resize(len as usize, 0);
-    twin::load(words, bytes);
-    head
+    twin::load_all(words, head >> KIND_BITS, bytes)?;
+    Ok(head)
 }
 
 fn number(words: &[AtomicU64], kind: u64, bits: u64) -> u64 {

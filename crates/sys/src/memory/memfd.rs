@@ -1,7 +1,7 @@
 //! Anonymous files in memory: made at their full size, reserved, and sealed before anybody else can have them.
 //!
-//! Invariants of every [`Memfd`]: it is close-on-exec, it is sealed against shrinking, and `len` is at most its
-//! real length for ever.
+//! Invariants of every [`Memfd`]: it is close-on-exec, it is sealed against shrinking, `len` is at most its real
+//! length for ever, and all of it was reserved when it was made or taken over.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -11,7 +11,7 @@ use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
 use rustix::io::Errno;
 use rustix::process::Resource;
 
-use super::available;
+use super::room::{grow, is_absurd};
 use crate::{OsError, Result};
 
 /// Shared memory without a name: a descriptor of a file that lives in memory and cannot shrink.
@@ -21,7 +21,8 @@ use crate::{OsError, Result};
 pub struct Memfd {
     fd: OwnedFd,
     len: u64,
-    seals: SealFlags,
+    /// When it was made or taken over.
+    pub(super) seals: SealFlags,
 }
 
 /// The reason inside the [`OsError`] of [`Memfd::adopt`] when the descriptor is no memory that can be trusted to
@@ -33,6 +34,14 @@ pub enum Unsealed {
     NotMemory,
     /// It may still shrink, and with it the ground under a reader.
     MayShrink,
+    /// It is longer than what is in it: the rest would be allocated at the first touch, for which there may be no
+    /// memory.
+    NotReserved {
+        /// Bytes that are allocated.
+        reserved: u64,
+        /// Bytes that should be: its length, in whole pages.
+        len: u64,
+    },
 }
 
 impl Memfd {
@@ -173,11 +182,16 @@ impl Memfd {
         seal(fd, name, len, SIZE_SEALS | SealFlags::WRITE)
     }
 
-    /// Takes over a descriptor that came from elsewhere, after asking the kernel what it really is and how long.
+    /// Takes over a descriptor that came from elsewhere, after asking the kernel what it really is, how long, and how
+    /// much of that is allocated.
+    ///
+    /// What others can still do: whoever may write can also punch holes, which only the seals against writing forbid
+    /// ([`is_frozen`](Self::is_frozen), [`close_to_writers`](Self::close_to_writers)). A hole reads as zeros, and costs
+    /// its page again at the next touch.
     ///
     /// # Errors
-    /// `InvalidData` holding an [`Unsealed`] when it is not memory that is sealed against shrinking: such memory
-    /// could vanish under a reader, who would die of it. The descriptor is then closed.
+    /// `InvalidData` holding an [`Unsealed`] when it is not memory that is sealed against shrinking, and reserved: such
+    /// memory could vanish under a reader, or be lacking, who would die of it. The descriptor is then closed.
     pub fn adopt(fd: OwnedFd) -> Result<Self> {
         let number = fd.as_raw_fd();
         let refuse = |why| {
@@ -196,9 +210,11 @@ impl Memfd {
         if !seals.contains(SealFlags::SHRINK) {
             return Err(refuse(Unsealed::MayShrink));
         }
-        // After the seal was seen: from here on the length only grows, if at all.
-        let len = rustix::fs::fstat(&fd).map_err(failed)?.st_size;
-        let len = u64::try_from(len).map_err(|_| failed(Errno::OVERFLOW))?;
+        // After the seals were seen: from here on the length only grows, if at all, and what is closed to writers has no
+        // new holes.
+        let stat = rustix::fs::fstat(&fd).map_err(failed)?;
+        let len = u64::try_from(stat.st_size).map_err(|_| failed(Errno::OVERFLOW))?;
+        check_reserved(len, stat.st_blocks.cast_unsigned()).map_err(refuse)?;
         rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC).map_err(failed)?;
         Ok(Self { fd, len, seals })
     }
@@ -221,17 +237,12 @@ impl Memfd {
     /// Copies all of its bytes. Where they are not frozen, another process may change them meanwhile.
     ///
     /// # Errors
-    /// `OutOfMemory` when there is visibly not that much left: a file in memory can be longer than what is in it,
-    /// so its length is no proof that so much exists.
+    /// As [`grow`](super::grow), when there is no room for a copy.
     pub fn read_all(&self) -> Result<Vec<u8>> {
         let doing = || format!("reading {} bytes of shared memory", self.len);
-        let no_memory = || OsError::from_errno(doing(), libc::ENOMEM);
-        if is_absurd(self.len) {
-            return Err(no_memory());
-        }
-        let len = usize::try_from(self.len).map_err(|_| no_memory())?;
+        let len = usize::try_from(self.len).map_err(|_| OsError::from_errno(doing(), libc::ENOMEM))?;
         let mut bytes = Vec::new();
-        bytes.try_reserve_exact(len).map_err(|_| no_memory())?;
+        grow(&mut bytes, len)?;
         bytes.resize(len, 0);
         let mut got = 0;
         while got < len {
@@ -272,6 +283,12 @@ impl fmt::Display for Unsealed {
         f.write_str(match self {
             Self::NotMemory => "not anonymous shared memory",
             Self::MayShrink => "not sealed against shrinking",
+            Self::NotReserved { reserved, len } => {
+                return write!(
+                    f,
+                    "only {reserved} of {len} bytes are reserved: its maker must fallocate all of it"
+                );
+            }
         })
     }
 }
@@ -280,14 +297,12 @@ impl std::error::Error for Unsealed {}
 
 const SIZE_SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
 
-/// From this length on, asking what is left takes little of the time that reserving it does.
-const WORTH_ASKING: u64 = 4 << 20;
-/// Left for the page tables and the buffers of everybody else.
-const RESERVE: u64 = 8 << 20;
 /// Reserved in one call. On many kernels a call that a signal interrupts undoes all it did, so it must be short
 /// enough to finish between two ticks of a profiler.
 const PORTION: u64 = 16 << 20;
 const LEAST_PORTION: u64 = 64 << 10;
+/// What `st_blocks` counts, whatever the file system.
+const BLOCK: u64 = 512;
 
 fn doing(what: &str, name: &str, len: u64) -> String {
     format!("{what} {len} bytes of shared memory {name:?}")
@@ -311,8 +326,12 @@ fn check_file_size(name: &str, len: u64) -> Result<()> {
     Ok(())
 }
 
-fn is_absurd(len: u64) -> bool {
-    len >= WORTH_ASKING && len > available().saturating_sub(RESERVE)
+/// Pages that were swapped out count as allocated, pages beyond the end too. The kernel's memory files never say
+/// fewer than there are; one of zero length has none.
+fn check_reserved(len: u64, blocks: u64) -> std::result::Result<(), Unsealed> {
+    let len = len.next_multiple_of(rustix::param::page_size() as u64);
+    let reserved = blocks.saturating_mul(BLOCK);
+    if reserved < len { Err(Unsealed::NotReserved { reserved, len }) } else { Ok(()) }
 }
 
 /// Close-on-exec and sealable; without the right to be executed where the kernel knows of that.

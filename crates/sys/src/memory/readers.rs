@@ -1,7 +1,7 @@
 //! Memory that some write and all others can only read: the seal against new writers.
 //!
 //! The kernel keeps it: after the seal no process gets a writable mapping or may call `write`, whatever descriptor it
-//! has; mappings that were writable before stay so. There is no way back.
+//! has; mappings that were writable before stay so, but nobody can punch holes through them. There is no way back.
 
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -33,6 +33,12 @@ impl Memfd {
         let seals = rustix::fs::fcntl_get_seals(self)
             .map_err(|errno| OsError::new(self.doing("asking for the seals of", ""), errno))?;
         Ok(!seals.intersects(SealFlags::FUTURE_WRITE | SealFlags::WRITE))
+    }
+
+    /// Whether nobody could become a writer any more when it was made or taken over. What was reserved then stays: the
+    /// seal forbids holes as well.
+    pub fn came_closed_to_writers(&self) -> bool {
+        self.seals.intersects(SealFlags::FUTURE_WRITE | SealFlags::WRITE)
     }
 
     fn doing(&self, what: &str, how: &str) -> String {
