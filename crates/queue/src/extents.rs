@@ -159,7 +159,8 @@ pub(crate) fn take_back_uncommitted(memory: &Memory, turn: &Turn<'_, impl Park>)
 #[cold]
 pub(crate) fn take_back_leased(memory: &Memory, owners: &impl Owners, turn: &Turn<'_, impl Park>) {
     // The first message may still be received by somebody else: its extent stays with the dead until then.
-    let first = Slot::load(memory.arena(), memory.layout(), memory.layout().slot_at(turn.at()));
+    let at = memory.layout().slot_at(turn.at());
+    let first = Slot::load(memory.arena(), memory.layout(), at, &mut Vec::new());
     let kept = match first {
         Ok(Slot { kind: Kind::Extent(index), .. }) => Some(index),
         _ => None,

@@ -136,15 +136,14 @@ impl Memory {
         self.store(PAGES_AT + 8 * index, bytes)
     }
 
-    /// One aligned word, so that it is whole.
+    /// A word, so that it is whole.
     fn load(&self, at: usize) -> Result<u64, ShmError> {
-        let mut bytes = [0; 8];
-        self.arena.read(at, &mut bytes)?;
-        Ok(u64::from_le_bytes(bytes))
+        Ok(self.arena.atomics(at, 1)?[0].load(Relaxed))
     }
 
     fn store(&self, at: usize, word: u64) -> Result<(), ShmError> {
-        self.arena.write(at, &word.to_le_bytes())
+        self.arena.atomics(at, 1)?[0].store(word, Relaxed);
+        Ok(())
     }
 }
 

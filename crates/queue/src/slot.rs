@@ -11,9 +11,11 @@
 //! its position comes round again. Sums are differences between slots, so that no counter has to be kept in step with the
 //! messages. What is read is a copy, and checked.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
 use procession_shm::{Arena, ShmError};
 
-use crate::layout::{Layout, N_EXTENTS};
+use crate::layout::{Layout, N_EXTENTS, SLOT};
 use crate::memory::Words;
 
 /// How many bytes a message may have to lie in its slot.
@@ -37,96 +39,101 @@ pub(crate) enum Kind {
     Extent(usize),
 }
 
-/// A slot.
+/// A slot, but for the bytes in it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Slot {
     pub(crate) sums: Sums,
     pub(crate) len: u64,
     pub(crate) kind: Kind,
-    inline: [u8; INLINE],
 }
 
 /// A slot whose words make no sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Senseless;
 
-const HEAD: usize = 24;
+const N_WORDS: usize = SLOT / 8;
+/// The word where the message is, or the index of its extent.
+const BODY: usize = 3;
 const KIND_AT: u32 = 56;
 const LEN: u64 = (1 << KIND_AT) - 1;
 
 impl Slot {
-    /// Of a message that lies here.
+    /// Writes it, with the bytes that are to lie in it.
     #[inline]
-    pub(crate) fn inline(sums: Sums, bytes: &[u8]) -> Self {
-        let mut inline = [0; INLINE];
-        inline[..bytes.len()].copy_from_slice(bytes);
-        Self { sums, len: bytes.len() as u64, kind: Kind::Inline, inline }
-    }
-
-    /// Of a message that lies elsewhere.
-    pub(crate) fn outside(sums: Sums, len: u64, kind: Kind) -> Self {
-        Self { sums, len, kind, inline: [0; INLINE] }
-    }
-
-    /// Writes it, no further than it says something.
-    #[inline]
-    pub(crate) fn store(&self, arena: &Arena<Words>, at: usize) -> Result<(), ShmError> {
-        let mut bytes = [0; HEAD + INLINE];
-        let (tag, more) = match self.kind {
-            Kind::Inline => (0, self.len as usize),
-            Kind::Ring => (1, 0),
-            Kind::Extent(_) => (2, 8),
-        };
-        bytes[..8].copy_from_slice(&self.sums.charged.to_le_bytes());
-        bytes[8..16].copy_from_slice(&self.sums.end.to_le_bytes());
-        bytes[16..HEAD].copy_from_slice(&(self.len | tag << KIND_AT).to_le_bytes());
-        match self.kind {
-            Kind::Extent(index) => bytes[HEAD..HEAD + 8].copy_from_slice(&(index as u64).to_le_bytes()),
-            _ => bytes[HEAD..].copy_from_slice(&self.inline),
-        }
-        arena.write(at, &bytes[..HEAD + more.next_multiple_of(8)])
-    }
-
-    /// Reads one that is to be received.
-    #[inline]
-    pub(crate) fn load(arena: &Arena<Words>, layout: &Layout, at: usize) -> Result<Self, Senseless> {
-        let mut bytes = [0; HEAD + INLINE];
-        arena.read(at, &mut bytes).map_err(|_| Senseless)?;
-        let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
-        let (len, tag) = (word(16) & LEN, word(16) >> KIND_AT);
-        let kind = match tag {
-            0 if len <= INLINE as u64 => Kind::Inline,
-            1 if len <= layout.ring_len => Kind::Ring,
-            2 if len <= layout.extent_len && word(HEAD) < N_EXTENTS as u64 => {
-                Kind::Extent(word(HEAD) as usize)
+    pub(crate) fn store(&self, arena: &Arena<Words>, at: usize, inline: &[u8]) -> Result<(), ShmError> {
+        let words = arena.atomics(at, N_WORDS)?;
+        let tag = match self.kind {
+            Kind::Inline => 0,
+            Kind::Ring => 1,
+            Kind::Extent(index) => {
+                words[BODY].store(index as u64, Relaxed);
+                2
             }
+        };
+        words[0].store(self.sums.charged, Relaxed);
+        words[1].store(self.sums.end, Relaxed);
+        words[2].store(self.len | tag << KIND_AT, Relaxed);
+        let (whole, rest) = inline.as_chunks::<8>();
+        for (word, bytes) in words[BODY..].iter().zip(whole) {
+            word.store(u64::from_le_bytes(*bytes), Relaxed);
+        }
+        if !rest.is_empty() {
+            let mut last = [0; 8];
+            last[..rest.len()].copy_from_slice(rest);
+            words[BODY + whole.len()].store(u64::from_le_bytes(last), Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Reads one that is to be received, and appends the bytes that lie in it to `into`.
+    #[inline]
+    pub(crate) fn load(
+        arena: &Arena<Words>,
+        layout: &Layout,
+        at: usize,
+        into: &mut Vec<u8>,
+    ) -> Result<Self, Senseless> {
+        let words = arena.atomics(at, N_WORDS).map_err(|_| Senseless)?;
+        let [charged, end, what] = [0, 1, 2].map(|at: usize| words[at].load(Relaxed));
+        let (len, tag) = (what & LEN, what >> KIND_AT);
+        let kind = match tag {
+            0 if len <= INLINE as u64 => {
+                append(&words[BODY..], len as usize, into);
+                Kind::Inline
+            }
+            1 if len <= layout.ring_len => Kind::Ring,
+            2 if len <= layout.extent_len => match words[BODY].load(Relaxed) as usize {
+                index if index < N_EXTENTS => Kind::Extent(index),
+                _ => return Err(Senseless),
+            },
             _ => return Err(Senseless),
         };
-        let sums = Sums { charged: word(0), end: word(8) };
-        let mut inline = [0; INLINE];
-        inline.copy_from_slice(&bytes[HEAD..]);
-        Ok(Self { sums, len, kind, inline })
+        Ok(Self { sums: Sums { charged, end }, len, kind })
     }
 
     /// The sums up to a message, whatever it is.
     #[inline]
     pub(crate) fn sums_at(arena: &Arena<Words>, at: usize) -> Result<Sums, ShmError> {
-        let mut bytes = [0; 16];
-        arena.read(at, &mut bytes)?;
-        let (charged, end) = bytes.split_at(8);
-        let word = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().expect("eight bytes"));
-        Ok(Sums { charged: word(charged), end: word(end) })
-    }
-
-    /// The message, if it lies here.
-    #[inline]
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.inline[..(self.len as usize).min(INLINE)]
+        let words = arena.atomics(at, 2)?;
+        Ok(Sums { charged: words[0].load(Relaxed), end: words[1].load(Relaxed) })
     }
 
     /// Where in the ring it begins, if it lies there in one piece.
     pub(crate) fn offset_in(&self, ring_len: u64) -> Option<usize> {
         let offset = self.sums.end.wrapping_sub(self.len) & (ring_len - 1);
         (offset + self.len <= ring_len).then_some(offset as usize)
+    }
+}
+
+#[inline]
+fn append(words: &[AtomicU64], len: usize, into: &mut Vec<u8>) {
+    let mut left = len;
+    for word in words {
+        let bytes = word.load(Relaxed).to_le_bytes();
+        into.extend_from_slice(&bytes[..left.min(8)]);
+        if left <= 8 {
+            return;
+        }
+        left -= 8;
     }
 }

@@ -105,16 +105,20 @@ impl<'a, 't> Load<'a, 't> {
             return Err(Refused::Full);
         }
         let sums = Sums { charged, end: self.last.end };
+        let mut inline: &[u8] = &[];
         let slot = match parcel {
-            Parcel::Bytes(bytes) if bytes.len() <= INLINE => Slot::inline(sums, bytes),
+            Parcel::Bytes(bytes) if bytes.len() <= INLINE => {
+                inline = bytes;
+                Slot { sums, len, kind: Kind::Inline }
+            }
             Parcel::Bytes(bytes) => self.put_into_ring(sums, bytes, growth)?,
             Parcel::Extent(owned) => {
                 owned.enqueue(position);
-                Slot::outside(sums, len, Kind::Extent(owned.index()))
+                Slot { sums, len, kind: Kind::Extent(owned.index()) }
             }
         };
         self.memory.need(Mark::Slots, layout.slot_offset(position) + SLOT)?;
-        slot.store(self.memory.arena(), layout.slot_at(position))?;
+        slot.store(self.memory.arena(), layout.slot_at(position), inline)?;
         self.last = slot.sums;
         self.n += 1;
         Ok(())
@@ -122,7 +126,7 @@ impl<'a, 't> Load<'a, 't> {
 
     fn put_into_ring(&mut self, sums: Sums, bytes: &[u8], growth: Growth) -> Result<Slot, Refused> {
         let end = self.room(bytes.len() as u64, growth).ok_or(Refused::Full)?;
-        let slot = Slot::outside(Sums { end, ..sums }, bytes.len() as u64, Kind::Ring);
+        let slot = Slot { sums: Sums { end, ..sums }, len: bytes.len() as u64, kind: Kind::Ring };
         let layout = self.memory.layout();
         let offset = slot.offset_in(layout.ring_len).ok_or(Refused::Senseless)?;
         self.memory.need(Mark::Ring, offset + bytes.len())?;
@@ -228,13 +232,10 @@ pub(crate) fn take<'a>(
         return Err(Missing::Empty);
     }
     let position = turn.at().wrapping_add(n_before);
-    let slot = Slot::load(memory.arena(), layout, layout.slot_at(position))
-        .map_err(|Senseless| Missing::Senseless)?;
+    let at = layout.slot_at(position);
+    let slot = Slot::load(memory.arena(), layout, at, into).map_err(|Senseless| Missing::Senseless)?;
     match slot.kind {
-        Kind::Inline => {
-            into.extend_from_slice(slot.bytes());
-            Ok(Taken::Copied)
-        }
+        Kind::Inline => Ok(Taken::Copied),
         Kind::Ring => {
             let offset = slot.offset_in(layout.ring_len).ok_or(Missing::Senseless)?;
             copy(memory, layout.ring_at() + offset, slot.len as usize, into)?;

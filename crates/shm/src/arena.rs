@@ -11,7 +11,9 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
+use std::slice;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use procession_codec::handles;
 use procession_raw::Unguarded;
@@ -19,7 +21,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use crate::domain::Domain;
 use crate::error::ShmError;
-use crate::object::{Access, Object};
+use crate::object::Object;
 use crate::space::Space;
 use crate::wait::Party;
 use crate::{Fingerprint, header};
@@ -51,6 +53,8 @@ use crate::{Fingerprint, header};
 /// ```
 pub struct Arena<W: Unguarded> {
     space: Space,
+    /// How many bytes there are behind the words.
+    len: usize,
     words: PhantomData<W>,
 }
 
@@ -93,7 +97,8 @@ impl<W: Unguarded> Arena<W> {
         if object.domain().is_none() {
             return Err(crate::Refusal::Domain.into());
         }
-        Ok(Self { space: Space::whole(object, "Queue"), words: PhantomData })
+        let len = object.len() - Self::BYTES_AT;
+        Ok(Self { space: Space::whole(object, "Queue"), len, words: PhantomData })
     }
 
     /// The words.
@@ -108,13 +113,35 @@ impl<W: Unguarded> Arena<W> {
     /// How many bytes there are, with memory or without.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.space.object().len() - Self::BYTES_AT
+        self.len
     }
 
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// `n` words of eight bytes from `at` on: for what has to be whole.
+    ///
+    /// # Errors
+    /// [`ShmError::OutOfBounds`].
+    ///
+    /// # Panics
+    /// If `at` is no multiple of 8.
+    #[inline]
+    pub fn atomics(&self, at: usize, n: usize) -> Result<&[AtomicU64], ShmError> {
+        assert!(at.is_multiple_of(align_of::<AtomicU64>()), "words at the odd offset {at}");
+        let bytes = n.saturating_mul(size_of::<AtomicU64>());
+        match at.checked_add(bytes) {
+            Some(end) if end <= self.len => {}
+            _ => return Err(ShmError::OutOfBounds { offset: at, len: bytes, size: self.len }),
+        }
+        let first = self.space.data().wrapping_add(Self::BYTES_AT + at).cast();
+        // SAFETY: the words lie in the object, as was just checked, which is mapped while it is borrowed; its data is
+        // aligned to more than 8, and so are `BYTES_AT` and `at`; this process touches these bytes with atomics only,
+        // or where it answers for keeping others out.
+        Ok(unsafe { slice::from_raw_parts(first, n) })
     }
 
     /// Copies the bytes from `at` on. While another writes them, these are old and new ones in any mixture.
@@ -189,7 +216,7 @@ impl<W: Unguarded> Arena<W> {
 
 impl<W: Unguarded> Clone for Arena<W> {
     fn clone(&self) -> Self {
-        Self { space: self.space.clone(), words: PhantomData }
+        Self { space: self.space.clone(), ..*self }
     }
 }
 
@@ -223,7 +250,7 @@ impl<W: Unguarded> Arena<W> {
     pub fn receive<'de, D: Deserializer<'de>>(deserializer: D, kind: Fingerprint) -> Result<Self, D::Error> {
         let Sent { object, domain } = Sent::deserialize(deserializer)?;
         let fd = handles::take(object).map_err(ShmError::Handle);
-        fd.and_then(|fd| Object::adopt_in(Some(domain), fd, Some(Self::fingerprint(kind)), Access::Write))
+        fd.and_then(|fd| Object::adopt_sparse(domain, fd, Self::fingerprint(kind)))
             .and_then(Self::new)
             .map_err(de::Error::custom)
     }

@@ -128,7 +128,24 @@ impl Object {
         fingerprint: Option<Fingerprint>,
         access: Access,
     ) -> Result<Arc<Self>, ShmError> {
-        let memory = Memfd::adopt(fd)?;
+        Self::adopted(domain, Memfd::adopt(fd)?, fingerprint, access)
+    }
+
+    /// What [`create_sparse`](Self::create_sparse) made elsewhere.
+    pub(crate) fn adopt_sparse(
+        domain: Domain,
+        fd: OwnedFd,
+        fingerprint: Fingerprint,
+    ) -> Result<Arc<Self>, ShmError> {
+        Self::adopted(Some(domain), Memfd::adopt_sparse(fd)?, Some(fingerprint), Access::Write)
+    }
+
+    fn adopted(
+        domain: Option<Domain>,
+        memory: Memfd,
+        fingerprint: Option<Fingerprint>,
+        access: Access,
+    ) -> Result<Arc<Self>, ShmError> {
         let mapping = match access {
             // The kernel says in the same call whether we may.
             Access::Write => Mapping::shared(&memory).map_err(|error| match error.kind() {

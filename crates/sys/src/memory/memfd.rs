@@ -193,6 +193,21 @@ impl Memfd {
     /// `InvalidData` holding an [`Unsealed`] when it is not memory that is sealed against shrinking, and reserved: such
     /// memory could vanish under a reader, or be lacking, who would die of it. The descriptor is then closed.
     pub fn adopt(fd: OwnedFd) -> Result<Self> {
+        Self::adopt_if(fd, check_reserved)
+    }
+
+    /// [`adopt`](Self::adopt) for memory that [`sparse`](Self::sparse) made, of which not all is reserved.
+    ///
+    /// # Errors
+    /// As [`adopt`](Self::adopt).
+    pub fn adopt_sparse(fd: OwnedFd) -> Result<Self> {
+        Self::adopt_if(fd, |_, _| Ok(()))
+    }
+
+    fn adopt_if(
+        fd: OwnedFd,
+        check: impl FnOnce(u64, u64) -> std::result::Result<(), Unsealed>,
+    ) -> Result<Self> {
         let number = fd.as_raw_fd();
         let refuse = |why| {
             OsError::new(format!("adopting descriptor {number}"), io::Error::new(ErrorKind::InvalidData, why))
@@ -214,7 +229,7 @@ impl Memfd {
         // new holes.
         let stat = rustix::fs::fstat(&fd).map_err(failed)?;
         let len = u64::try_from(stat.st_size).map_err(|_| failed(Errno::OVERFLOW))?;
-        check_reserved(len, stat.st_blocks.cast_unsigned()).map_err(refuse)?;
+        check(len, stat.st_blocks.cast_unsigned()).map_err(refuse)?;
         rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC).map_err(failed)?;
         Ok(Self { fd, len, seals })
     }
