@@ -31,6 +31,7 @@ impl Obituary {
 
     /// The word, and the value it holds: for [`Park::wait_any`] and [`Ring::nap`](crate::Ring::nap). To be called before
     /// looking at what is waited for.
+    #[inline]
     pub fn watch(&self) -> (&AtomicU32, u32) {
         (&self.word, self.word.load(Ordering::Acquire))
     }

@@ -262,6 +262,7 @@ impl Ring {
     }
 
     /// What those of a side sleep on: the other side's counter, and their own flag.
+    #[inline]
     fn news(&self, side: Side) -> (&AtomicU32, &AtomicU32) {
         let flag = match side {
             Side::Producers => &self.not_full.word,
@@ -270,6 +271,7 @@ impl Ring {
         (self.moved_by(side.other()), flag)
     }
 
+    #[inline]
     fn half(&self, side: Side) -> &Half {
         match side {
             Side::Producers => &self.producers,
@@ -277,6 +279,7 @@ impl Ring {
         }
     }
 
+    #[inline]
     fn moved_by(&self, side: Side) -> &AtomicU32 {
         match side {
             Side::Producers => &self.tail.word,

@@ -288,6 +288,7 @@ impl Object {
     }
 
     /// Where in the mapping data lies.
+    #[inline]
     fn at(&self, offset: usize, len: usize) -> Result<usize, ShmError> {
         match offset.checked_add(len) {
             Some(end) if end <= self.len => Ok(header::LEN + offset),
