@@ -3,6 +3,7 @@
 
 mod error;
 mod extents;
+mod fast;
 mod layout;
 mod link;
 mod make;

@@ -216,9 +216,13 @@ impl Link {
     /// it was long ago.
     #[inline]
     pub(crate) fn seems_alone(&self, position: u32) -> bool {
-        let heard = self.news();
-        (heard != self.heard.load(Ordering::Relaxed) || position % EVERY == EVERY - 1)
-            && self.is_alone_since(heard)
+        self.has_news(position) && self.is_alone_since(self.news())
+    }
+
+    /// Whether there is a reason to ask whether anybody is left.
+    #[inline]
+    pub(crate) fn has_news(&self, position: u32) -> bool {
+        self.news() != self.heard.load(Ordering::Relaxed) || position % EVERY == EVERY - 1
     }
 
     #[cold]

@@ -152,11 +152,14 @@ impl<T, W: Wire<T>> Receiver<T, W> {
             return W::get_owned(bytes).map_err(RecvError::Decode);
         }
         scratch::with(|bytes| {
-            self.recv_encoded(bytes, deadline)?;
+            if !self.link.recv_at_once(bytes) {
+                self.recv_encoded(bytes, deadline)?;
+            }
             W::get(bytes).map_err(RecvError::Decode)
         })
     }
 
+    #[inline(never)]
     fn recv_encoded(&self, bytes: &mut Vec<u8>, deadline: Deadline) -> Result<(), RecvError> {
         let party = self.link.party();
         match self.recv_parcel(&party, bytes, deadline)? {

@@ -145,11 +145,12 @@ impl<T, W: Wire<T>> Sender<T, W> {
     fn send_by(&self, value: T, deadline: Deadline) -> Result<(), SendError<T>> {
         let sent = scratch::with(|bytes| {
             W::put(&value, bytes).map_err(SendFault::Encode)?;
-            self.send_encoded(bytes, deadline)
+            if self.link.send_at_once(bytes) { Ok(()) } else { self.send_encoded(bytes, deadline) }
         });
         sent.map_err(|fault| SendError::new(value, fault))
     }
 
+    #[inline(never)]
     fn send_encoded(&self, bytes: &[u8], deadline: Deadline) -> Result<(), SendFault> {
         let (len, limit) = (bytes.len() as u64, self.capacity_bytes());
         if len > limit {

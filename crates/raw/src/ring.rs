@@ -12,7 +12,7 @@
 use core::time::Duration;
 
 use crate::atomic::{AtomicU32, Ordering, fence};
-use crate::{Limit, Lock, LockError, Owners, Park, Waited};
+use crate::{Held, Id, Limit, Lock, LockError, Owners, Park, Protected, Waited};
 
 mod turn;
 
@@ -141,6 +141,14 @@ impl Ring {
     ) -> Result<Turn<'a, P>, LockError> {
         let held = self.half(side).lock.lock(park, owners, limit)?;
         Ok(Turn::begin(self, side, park, held))
+    }
+
+    /// [`enter`](Self::enter) by the calling thread, which is `me`, if that takes one exchange: nobody of this side is in
+    /// the middle, and nobody died there. `None`: nothing was done, and `enter` may succeed all the same.
+    #[inline]
+    pub fn enter_at_once<'a, P: Park>(&'a self, side: Side, park: &'a P, me: Id) -> Option<Turn<'a, P>> {
+        let held = Held { me, state: Protected::Consistent };
+        self.half(side).lock.lock_at_once(me).then(|| Turn::begin(self, side, park, held))
     }
 
     /// Sleeps once, until the other side's counter differs from `seen`, the ring is closed, a word of `also` differs from

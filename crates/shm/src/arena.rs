@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use procession_codec::handles;
-use procession_raw::Unguarded;
+use procession_raw::{Id, Unguarded};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use crate::domain::Domain;
@@ -193,6 +193,13 @@ impl<W: Unguarded> Arena<W> {
     #[must_use]
     pub fn domain(&self) -> &Domain {
         self.space.domain().expect("was checked when it came")
+    }
+
+    /// The calling thread in the domain, if that can be told without looking for it.
+    #[inline]
+    #[must_use]
+    pub fn id_at_hand(&self) -> Option<Id> {
+        self.domain().id_at_hand()
     }
 
     /// The calling thread, to wait for something here.
