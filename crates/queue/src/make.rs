@@ -75,6 +75,7 @@ pub fn unbounded<T: Message>() -> Result<(Sender<T>, Receiver<T>), ShmError> {
     make(MANY, (memory::available() / 4).clamp(1 << 16, MAX_BUDGET), true)
 }
 
+#[allow(clippy::type_complexity, reason = "two ends are clearer than an alias for them")]
 fn make<T, W>(n: usize, bytes: u64, never_waits: bool) -> Result<(Sender<T, W>, Receiver<T, W>), ShmError> {
     assert!(
         (1..=MAX_CAPACITY as usize).contains(&n),

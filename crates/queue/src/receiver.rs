@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use procession_codec::Postcard;
-use procession_raw::Side;
+use procession_raw::{Side, Turn};
 use procession_shm::Party;
 use procession_sys::Deadline;
 use procession_sys::futex::SharedPark;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::RecvError;
+use crate::iter::{Iter, TryIter};
 use crate::link::{Barred, Link, News};
 use crate::scratch;
 use crate::traffic::{self, Missing, Taken};
@@ -137,12 +138,12 @@ impl<T, W: Wire<T>> Receiver<T, W> {
     ///
     /// A message that does not decode ends it too: [`recv`](Self::recv) tells the difference.
     pub fn iter(&self) -> Iter<'_, T, W> {
-        Iter { receiver: self }
+        Iter::new(self)
     }
 
     /// The values that are there, without waiting for more.
     pub fn try_iter(&self) -> TryIter<'_, T, W> {
-        TryIter { receiver: self }
+        TryIter::new(self)
     }
 
     fn recv_by(&self, deadline: Deadline) -> Result<T, RecvError> {
@@ -161,82 +162,72 @@ impl<T, W: Wire<T>> Receiver<T, W> {
 
     #[inline(never)]
     fn recv_encoded(&self, bytes: &mut Vec<u8>, deadline: Deadline) -> Result<(), RecvError> {
-        let party = self.link.party();
-        match self.recv_parcel(&party, bytes, deadline)? {
+        match self.recv_one(bytes, deadline)? {
             Taken::Copied => Ok(()),
-            Taken::Leased(leased) => {
-                let copied = traffic::copy(self.link.memory(), leased.at(), leased.len(), bytes);
-                copied.map_err(RecvError::from)
-            }
+            Taken::Leased(leased) => Ok(traffic::copy(self.link.memory(), leased.at(), leased.len(), bytes)?),
         }
     }
 }
 
 impl<T, W> Receiver<T, W> {
-    pub(crate) fn recv_parcel(
-        &self,
-        party: &Party<'_>,
-        bytes: &mut Vec<u8>,
+    /// Takes one message, waiting for it.
+    pub(crate) fn recv_one(&self, bytes: &mut Vec<u8>, deadline: Deadline) -> Result<Taken<'_>, RecvError> {
+        let memory = self.link.memory();
+        self.recv_as(deadline, |turn, party| {
+            let taken = traffic::take(memory, turn, party, 0, bytes)?;
+            turn.commit(1);
+            Ok(taken)
+        })
+    }
+
+    /// Takes what `take` takes and commits, waiting for it.
+    pub(crate) fn recv_as<'a, X>(
+        &'a self,
         deadline: Deadline,
-    ) -> Result<Taken<'_>, RecvError> {
+        mut take: impl FnMut(&mut Turn<'a, SharedPark>, &Party<'_>) -> Result<X, Missing>,
+    ) -> Result<X, RecvError> {
+        let party = self.link.party();
+        let mut take = || match self.link.enter(&party, deadline) {
+            Ok(mut turn) => match take(&mut turn, &party) {
+                Ok(taken) => Ok(Ok(taken)),
+                Err(Missing::Empty) => Ok(Err(turn.other())),
+                Err(missing) => Err(RecvError::from(missing)),
+            },
+            Err(barred) => Err(barred.into()),
+        };
         let (mut ticks, mut has_slept) = (0, false);
         let error = loop {
-            let seen = match self.take(party, bytes, deadline) {
+            let seen = match take() {
                 Ok(Ok(taken)) => return Ok(taken),
                 Ok(Err(seen)) => seen,
                 Err(error) => break error,
             };
-            if self.link.memory().ring().is_closed() {
-                match self.drained(party, deadline) {
+            if self.is_closed() {
+                match self.link.drained(&party, deadline) {
                     Ok(true) => break RecvError::Closed,
                     Ok(false) => continue,
-                    Err(error) => break error,
+                    Err(barred) => break barred.into(),
                 }
             }
             if deadline.has_passed() && !self.link.seems_alone(seen) {
                 break RecvError::TimedOut;
             }
             has_slept = true;
-            match self.link.wait(seen, deadline, &mut ticks) {
-                News::Maybe => {}
-                // Nobody can send any more: one look at what was sent before.
-                News::TimedOut | News::Disconnected => match self.take(party, bytes, deadline) {
-                    Ok(Ok(taken)) => return Ok(taken),
-                    Ok(Err(_)) if self.link.is_alone() => break RecvError::Disconnected,
-                    Ok(Err(_)) => break RecvError::TimedOut,
-                    Err(error) => break error,
-                },
+            if self.link.wait(seen, deadline, &mut ticks) == News::Maybe {
+                continue;
+            }
+            // If nobody is left, nobody sends any more: one look at what was sent before.
+            let is_alone = self.link.is_alone();
+            match take() {
+                Ok(Ok(taken)) => return Ok(taken),
+                Ok(Err(_)) => break if is_alone { RecvError::Disconnected } else { RecvError::TimedOut },
+                Err(error) => break error,
             }
         };
         if has_slept {
             self.link.pass_on();
         }
         Err(error)
-    }
-
-    /// Whether the queue is closed and nothing is left or on its way into it.
-    #[cold]
-    fn drained(&self, party: &Party<'_>, deadline: Deadline) -> Result<bool, RecvError> {
-        self.link.drained(party, deadline).map_err(RecvError::from)
-    }
-
-    /// Takes one message; or the producers' counter, if there is none before it moves.
-    #[inline]
-    fn take(
-        &self,
-        party: &Party<'_>,
-        bytes: &mut Vec<u8>,
-        deadline: Deadline,
-    ) -> Result<Result<Taken<'_>, u32>, RecvError> {
-        let mut turn = self.link.enter(party, deadline)?;
-        match traffic::take(self.link.memory(), &mut turn, party, 0, bytes) {
-            Ok(taken) => {
-                turn.commit(1);
-                Ok(Ok(taken))
-            }
-            Err(Missing::Empty) => Ok(Err(turn.other())),
-            Err(missing) => Err(missing.into()),
-        }
     }
 }
 
@@ -257,66 +248,6 @@ impl From<Missing> for RecvError {
             Missing::Memory(error) => Self::Memory(error),
             Missing::Senseless => Self::Corrupt,
         }
-    }
-}
-
-/// The values of a [`Receiver`] as they come: see [`Receiver::iter`].
-#[derive(Debug)]
-pub struct Iter<'a, T, W = Postcard> {
-    receiver: &'a Receiver<T, W>,
-}
-
-/// The values that a [`Receiver`] has: see [`Receiver::try_iter`].
-#[derive(Debug)]
-pub struct TryIter<'a, T, W = Postcard> {
-    receiver: &'a Receiver<T, W>,
-}
-
-/// The values of a receiver as they come: see [`Receiver::iter`].
-#[derive(Debug)]
-pub struct IntoIter<T, W = Postcard> {
-    receiver: Receiver<T, W>,
-}
-
-impl<T, W: Wire<T>> Iterator for Iter<'_, T, W> {
-    type Item = T;
-
-    fn next(&mut self) -> Option<T> {
-        self.receiver.recv().ok()
-    }
-}
-
-impl<T, W: Wire<T>> Iterator for TryIter<'_, T, W> {
-    type Item = T;
-
-    fn next(&mut self) -> Option<T> {
-        self.receiver.try_recv().ok()
-    }
-}
-
-impl<T, W: Wire<T>> Iterator for IntoIter<T, W> {
-    type Item = T;
-
-    fn next(&mut self) -> Option<T> {
-        self.receiver.recv().ok()
-    }
-}
-
-impl<T, W: Wire<T>> IntoIterator for Receiver<T, W> {
-    type Item = T;
-    type IntoIter = IntoIter<T, W>;
-
-    fn into_iter(self) -> IntoIter<T, W> {
-        IntoIter { receiver: self }
-    }
-}
-
-impl<'a, T, W: Wire<T>> IntoIterator for &'a Receiver<T, W> {
-    type Item = T;
-    type IntoIter = Iter<'a, T, W>;
-
-    fn into_iter(self) -> Iter<'a, T, W> {
-        self.iter()
     }
 }
 

@@ -151,59 +151,58 @@ impl<T, W: Wire<T>> Sender<T, W> {
     }
 
     #[inline(never)]
-    fn send_encoded(&self, bytes: &[u8], deadline: Deadline) -> Result<(), SendFault> {
-        let (len, limit) = (bytes.len() as u64, self.capacity_bytes());
-        if len > limit {
-            return Err(SendFault::TooLarge { len, limit });
+    pub(crate) fn send_encoded(&self, bytes: &[u8], deadline: Deadline) -> Result<(), SendFault> {
+        self.check_length(bytes.len())?;
+        if bytes.len() > LARGE
+            && let Some(extent) = self.extent(bytes.len())?
+        {
+            self.link.memory().arena().write(extent.at(), bytes).map_err(SendFault::Memory)?;
+            return self.send_parcel(&Parcel::Extent(extent), deadline);
         }
-        let party = self.link.party();
-        if bytes.len() <= LARGE {
-            return self.send_parcel(&party, &Parcel::Bytes(bytes), deadline);
-        }
-        match self.extent(&party, bytes.len())? {
-            Some(extent) => {
-                self.link.memory().arena().write(extent.at(), bytes).map_err(SendFault::Memory)?;
-                self.send_parcel(&party, &Parcel::Extent(extent), deadline)
-            }
-            None => self.send_parcel(&party, &Parcel::Bytes(bytes), deadline),
-        }
+        self.send_parcel(&Parcel::Bytes(bytes), deadline)
     }
 }
 
 impl<T, W> Sender<T, W> {
+    pub(crate) fn check_length(&self, len: usize) -> Result<(), SendFault> {
+        let (len, limit) = (len as u64, self.capacity_bytes());
+        if len > limit { Err(SendFault::TooLarge { len, limit }) } else { Ok(()) }
+    }
+
     /// A piece of memory to write a message into; `None` if all are in use.
-    pub(crate) fn extent<'a>(
-        &'a self,
-        party: &Party<'_>,
-        len: usize,
-    ) -> Result<Option<Owned<'a>>, SendFault> {
+    pub(crate) fn extent(&self, len: usize) -> Result<Option<Owned<'_>>, SendFault> {
+        let (memory, party) = (self.link.memory(), self.link.party());
         let me = party.me().map_err(|_| SendFault::NoSlot)?;
-        let memory = self.link.memory();
-        let taken = Owned::take(memory, party, me, len).map_err(SendFault::Memory)?;
+        let taken = Owned::take(memory, &party, me, len).map_err(SendFault::Memory)?;
         if taken.is_some() {
             return Ok(taken);
         }
         // Those that the dead were reading, if nobody is receiving right now.
         let now = Wait(Deadline::now());
-        if let Ok(turn) = memory.ring().enter(Side::Consumers, &SharedPark, party, &now) {
-            extents::take_back_leased(memory, party, &turn);
+        if let Ok(turn) = memory.ring().enter(Side::Consumers, &SharedPark, &party, &now) {
+            extents::take_back_leased(memory, &party, &turn);
         }
-        Owned::take(memory, party, me, len).map_err(SendFault::Memory)
+        Owned::take(memory, &party, me, len).map_err(SendFault::Memory)
     }
 
-    pub(crate) fn send_parcel(
+    pub(crate) fn send_parcel(&self, parcel: &Parcel<'_>, deadline: Deadline) -> Result<(), SendFault> {
+        self.send_as(deadline, |load| load.put(parcel).map(|()| true))
+    }
+
+    /// Puts what `put` puts, and commits it, until that says that it is done; waits for room in between.
+    pub(crate) fn send_as(
         &self,
-        party: &Party<'_>,
-        parcel: &Parcel<'_>,
         deadline: Deadline,
+        mut put: impl FnMut(&mut Load<'_, '_>) -> Result<bool, Refused>,
     ) -> Result<(), SendFault> {
+        let party = self.link.party();
         let (mut ticks, mut has_slept) = (0, false);
-        let sent = loop {
-            let seen = match self.put(party, parcel, deadline) {
-                Ok(seen) => seen,
+        let fault = loop {
+            let seen = match self.put(&party, deadline, &mut put) {
+                Ok(None) => return Ok(()),
+                Ok(Some(seen)) => seen,
                 Err(fault) => break fault,
             };
-            let Some(seen) = seen else { return Ok(()) };
             if self.link.memory().layout().never_waits != 0 {
                 break SendFault::Full;
             }
@@ -217,31 +216,29 @@ impl<T, W> Sender<T, W> {
         if has_slept {
             self.link.pass_on();
         }
-        Err(sent)
+        Err(fault)
     }
 
-    /// Puts one message; or the consumers' counter, if there is no room before it moves.
-    #[inline]
+    /// One turn; the consumers' counter, if there is no room before it moves.
     fn put(
         &self,
         party: &Party<'_>,
-        parcel: &Parcel<'_>,
         deadline: Deadline,
+        put: &mut impl FnMut(&mut Load<'_, '_>) -> Result<bool, Refused>,
     ) -> Result<Option<u32>, SendFault> {
         let mut turn = self.link.enter(party, deadline)?;
-        if self.link.memory().ring().is_closed() {
+        if self.is_closed() {
             return Err(SendFault::Closed);
         }
         if self.link.seems_alone(turn.at()) {
             return Err(SendFault::Disconnected);
         }
         let mut load = Load::begin(self.link.memory(), &mut turn)?;
-        match load.put(parcel) {
-            Ok(()) => {
-                load.commit();
-                Ok(None)
-            }
-            Err(Refused::Full) => Ok(Some(turn.other())),
+        let done = put(&mut load);
+        load.commit();
+        match done {
+            Ok(true) => Ok(None),
+            Ok(false) | Err(Refused::Full) => Ok(Some(turn.other())),
             Err(refused) => Err(refused.into()),
         }
     }

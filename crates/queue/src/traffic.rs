@@ -89,11 +89,6 @@ impl<'a, 't> Load<'a, 't> {
         self.turn.commit(self.n);
     }
 
-    /// How many were put.
-    pub(crate) fn n(&self) -> u32 {
-        self.n
-    }
-
     fn try_put(&mut self, parcel: &Parcel<'_>, growth: Growth) -> Result<(), Refused> {
         let layout = self.memory.layout();
         let position = self.turn.at().wrapping_add(self.n);
