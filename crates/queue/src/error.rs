@@ -47,7 +47,7 @@ pub enum SendFault {
     },
     /// The value does not encode.
     Encode(EncodeError),
-    /// `try_send`: for some 50 µs another sender was in the middle; it may be stopped.
+    /// Another sender was in the middle until the time was up, for `try_send` some 50 µs; it may be stopped.
     Contended {
         /// Who, if that can be known.
         by: Option<Participant>,
@@ -74,7 +74,7 @@ pub enum RecvError {
     Disconnected,
     /// A message was no value of this type. It is gone: the next call receives the next one.
     Decode(DecodeError),
-    /// `try_recv`: for some 50 µs another receiver was in the middle; it may be stopped.
+    /// Another receiver was in the middle until the time was up, for `try_recv` some 50 µs; it may be stopped.
     Contended {
         /// Who, if that can be known.
         by: Option<Participant>,

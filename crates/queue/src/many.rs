@@ -303,12 +303,12 @@ impl<T, W: Wire<T>> Receiver<T, W> {
             while ends.len() < max && bytes.len() < LARGE {
                 match traffic::take(memory, turn, party, ends.len() as u32, bytes) {
                     Ok(Taken::Copied) => ends.push(bytes.len()),
+                    // It is alone.
                     Ok(Taken::Leased(leased)) => {
-                        turn.commit(ends.len() as u32 + 1);
+                        turn.commit(1);
                         return Ok(Some(leased));
                     }
                     Err(missing) if ends.is_empty() => return Err(missing),
-                    Err(Missing::Empty) => break,
                     // Those before it first.
                     Err(_) => break,
                 }

@@ -99,6 +99,7 @@ impl<'a, 't> Load<'a, 't> {
         {
             return Err(Refused::Full);
         }
+        self.memory.need(Mark::Slots, layout.slot_offset(position) + SLOT)?;
         let sums = Sums { charged, end: self.last.end };
         let mut inline: &[u8] = &[];
         let slot = match parcel {
@@ -112,7 +113,6 @@ impl<'a, 't> Load<'a, 't> {
                 Slot { sums, len, kind: Kind::Extent(owned.index()) }
             }
         };
-        self.memory.need(Mark::Slots, layout.slot_offset(position) + SLOT)?;
         slot.store(self.memory.arena(), layout.slot_at(position), inline)?;
         self.last = slot.sums;
         self.n += 1;
@@ -211,8 +211,8 @@ pub(crate) enum Taken<'a> {
     Leased(Leased<'a>),
 }
 
-/// Takes the first message: copies it to the end of `into`, or leases where it is. It is given back to the producers by
-/// the commit of the caller.
+/// Takes the message behind the first `n_before`: copies it to the end of `into`, or, if it is the first, leases where it
+/// is. It is given back to the producers by the commit of the caller.
 #[inline]
 pub(crate) fn take<'a>(
     memory: &'a Memory,
@@ -236,6 +236,8 @@ pub(crate) fn take<'a>(
             copy(memory, layout.ring_at() + offset, slot.len as usize, into)?;
             Ok(Taken::Copied)
         }
+        // Only the first message's extent stays with who dies before the commit: it has to be alone.
+        Kind::Extent(_) if n_before > 0 => Err(Missing::Empty),
         Kind::Extent(_) => {
             // Now, while the message is still queued.
             reserve(slot.len as usize, into)?;
