@@ -1,4 +1,43 @@
-//! Channels with many producers and many consumers, in shared memory.
+//! Channels with many senders and many receivers, in shared memory.
+//!
+//! ```
+//! let (tx, rx) = procession_queue::bounded::<(u32, String)>(100)?;
+//! // Ends are values: clone them, send them to other processes as arguments or through pipes.
+//! let other = tx.clone();
+//! std::thread::spawn(move || other.send((1, "one".into())).unwrap());
+//! drop(tx);
+//! // Ends when no sender is left, in whatever process.
+//! assert_eq!(rx.into_iter().map(|(n, _)| n).sum::<u32>(), 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! [`bounded`] waits when it is full, [`unbounded`] never waits; [`Queue`] is both ends in one handle, as Python's. A
+//! message is encoded by its sender, in [`send`](Sender::send), and errors come back there with the value; no thread does
+//! anything later. Nobody needs sentinel values: [`close`](Sender::close), or the end of the last sender, ends every
+//! receiver's loop.
+//!
+//! Every call that may block has a `try_` form, which does not wait, a `_timeout` and an `_until` form.
+//!
+//! # Speed
+//! A small message costs no system call while nobody sleeps, and two exchanges on each side. [`send_many`](
+//! Sender::send_many) and [`recv_many`](Receiver::recv_many) share them among many. Numbers and structs of numbers skip
+//! the codec with [`AsPlain`]; bytes with [`AsBytes`], which also gives loans: [`send_with`](Sender::send_with) writes a
+//! message where it will lie, [`recv_ref`](Receiver::recv_ref) reads it there.
+//!
+//! Who waits looks for some 12 µs, yielding meanwhile, and then sleeps.
+//!
+//! # If a peer dies
+//! A message is wholly sent or not at all, and received whole and once; with a receiver that is killed, the message that
+//! it had just taken is lost, and no other. When a side has lost its last user, the other is told, by
+//! [`RecvError::Disconnected`] or [`SendFault::Disconnected`]. Nobody waits for the dead.
+//!
+//! # When not to use it
+//! Between threads of one process, the channels of the standard library are enough. Two processes that talk in turns, or
+//! hand over descriptors and handles, want a pipe: those cannot travel in a queue yet.
+//!
+//! Not here yet: jobs whose death is noticed, handles in messages, async forms.
+#![doc = ""]
+#![doc = include_str!("../README.md")]
 #![deny(unsafe_code)]
 
 mod error;
