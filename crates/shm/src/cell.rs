@@ -21,7 +21,7 @@ use std::sync::atomic::AtomicU32;
 use std::{ptr, thread};
 
 use procession_raw::{
-    Exclusive, Held, Id, LockError, Obituary, Protected, RwLock, SharedExclusive, Unguarded, Words,
+    Exclusive, Held, Id, LockError, Obituary, Owners, Protected, RwLock, SharedExclusive, Unguarded, Words,
 };
 use procession_sys::futex::SharedPark;
 
@@ -127,7 +127,19 @@ impl<W: Exclusive, T: Plain> Cell<W, T> {
 
     #[cold]
     fn lock_slowly(&self, wait: Wait) -> Result<Held, LockError> {
-        self.inner().lock(&SharedPark, &self.party(), &wait)
+        self.inner().lock(&SharedPark, &self.party(), &wait).inspect_err(|error| self.tell_holder(*error))
+    }
+
+    /// Who gave up because of a reader may have found a writer dead before it, whose name the words keep for the next one:
+    /// others may wait for something that this thread was going to do.
+    #[cold]
+    fn tell_holder(&self, error: LockError) {
+        match (error, self.holder()) {
+            (LockError::TimedOut(by), Some(holder)) if by != holder && self.domain().is_dead(holder) => {
+                self.domain().note_death(holder);
+            }
+            _ => {}
+        }
     }
 
     #[inline]

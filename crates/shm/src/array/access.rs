@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use procession_raw::{Held, Limit, LockError, Park, Protected, Waited};
+use procession_raw::{Held, Limit, LockError, Owners, Park, Protected, Waited};
 use procession_sys::Deadline;
 use procession_sys::futex::SharedPark;
 
@@ -152,7 +152,7 @@ impl<T: Plain> Array<T> {
                 How::Read => head.lock.read(park, &party, &wait),
                 How::Write => head.lock.write(park, &party, &wait),
             };
-            let held = held.map_err(|error| self.error(error))?;
+            let held = held.map_err(|error| self.give_up(error))?;
             self.hear(held.state, &party, wait);
             if head.live().next().is_none() {
                 if head.top.load(Ordering::Relaxed) != 0 {
@@ -213,6 +213,16 @@ impl<T: Plain> Array<T> {
             Protected::Poisoned if head.is_consistent() => head.tell_broken(),
             Protected::Poisoned => {}
         }
+    }
+
+    /// Who gave up because of a reader may have found a writer dead before it, whose name the lock keeps for the next one.
+    #[cold]
+    fn give_up(&self, error: LockError) -> ArrayError {
+        let (domain, holder) = (self.domain(), self.head().lock.writer());
+        if let Some(holder) = holder.filter(|&id| error != LockError::TimedOut(id) && domain.is_dead(id)) {
+            domain.note_death(holder);
+        }
+        self.error(error)
     }
 
     fn error(&self, error: LockError) -> ArrayError {
