@@ -61,29 +61,50 @@ fn the_name_outlives_any_number_of_writers_that_gave_up() {
     assert_eq!((lock.writer(), lock.state()), (None, Protected::Consistent));
 }
 
+const SLEEPERS: [[fn(&W); 2]; 3] = [[change, change], [look, look], [change, look]];
+
+/// One that reads, a writer that followed the dead and whose time is up now, and two asleep because of that; the dead and
+/// the number of the follower.
+fn followed_in_vain(others: [fn(&W); 2]) -> (Director<Shared>, Id, usize) {
+    let (mut d, dead) = waited_for();
+    let until = Arc::new(Until::default());
+    let theirs = Arc::clone(&until);
+    let reader = d.id(0);
+    let follower = d.spawn(move |w: &W| {
+        assert_eq!(w.shared.lock.write(w, w, &*theirs), Err(LockError::TimedOut(reader)));
+    });
+    let others = others.map(|body| d.spawn(body));
+    assert_eq!([follower, others[0], others[1]].map(|n| d.run_on(n)), [State::Asleep; 3]);
+    until.0.store(true, Ordering::SeqCst);
+    let waker = d.spawn(|w: &W| _ = w.wake(&w.shared.lock.readers[0], u32::MAX));
+    d.run_on(waker);
+    assert_eq!(d.state(follower), State::Paused);
+    (d, dead, follower)
+}
+
+#[test]
+fn a_writer_that_followed_in_vain_wakes_who_sleeps() {
+    for others in SLEEPERS {
+        let (d, dead, follower) = followed_in_vain(others);
+        assert_eq!((d.run_on(follower), d.finish()), (State::Done, 0));
+        let Shared { told, named, .. } = &d.world.shared;
+        assert_eq!((told[0].peek(), named.peek()), (1, dead.to_bits()));
+    }
+}
+
 #[test]
 fn a_writer_that_followed_in_vain_killed_at_every_step_leaves_nobody_asleep() {
-    let kills = at_every_step(|step| {
-        let (mut d, dead) = waited_for();
-        let until = Arc::new(Until::default());
-        let theirs = Arc::clone(&until);
-        let reader = d.id(0);
-        let follower = d.spawn(move |w: &W| {
-            assert_eq!(w.shared.lock.write(w, w, &*theirs), Err(LockError::TimedOut(reader)));
+    for others in SLEEPERS {
+        let kills = at_every_step(|step| {
+            let (d, dead, follower) = followed_in_vain(others);
+            let lives = d.run_and_kill(follower, step);
+            assert_eq!(d.finish(), 0);
+            let Shared { lock, told, named, .. } = &d.world.shared;
+            assert!(told[0].peek() == 1 && [dead, d.id(follower)].map(Id::to_bits).contains(&named.peek()));
+            assert!(lives || named.peek() == dead.to_bits(), "who gave up and went on is no news");
+            assert_eq!(lock.writer(), None);
+            lives
         });
-        let others = [d.spawn(change), d.spawn(look)];
-        assert_eq!([follower, others[0], others[1]].map(|n| d.run_on(n)), [State::Asleep; 3]);
-        // Its time is up, and nobody else wakes.
-        until.0.store(true, Ordering::SeqCst);
-        let waker = d.spawn(|w: &W| _ = w.wake(&w.shared.lock.readers[0], u32::MAX));
-        d.run_on(waker);
-        let lives = d.run_and_kill(follower, step);
-        assert_eq!(d.finish(), 0);
-        let Shared { lock, told, named, .. } = &d.world.shared;
-        assert!(told[0].peek() == 1 && [dead, d.id(follower)].map(Id::to_bits).contains(&named.peek()));
-        assert!(lives || named.peek() == dead.to_bits(), "who gave up and went on is no news");
-        assert_eq!(lock.writer(), None);
-        lives
-    });
-    assert!(kills >= 5, "{kills}");
+        assert!(kills >= 5, "{kills}");
+    }
 }
