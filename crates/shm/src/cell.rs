@@ -134,12 +134,9 @@ impl<W: Exclusive, T: Plain> Cell<W, T> {
     /// others may wait for something that this thread was going to do.
     #[cold]
     fn tell_holder(&self, error: LockError) {
-        match (error, self.holder()) {
-            (LockError::TimedOut(by), Some(holder)) if by != holder && self.domain().is_dead(holder) => {
-                self.domain().note_death(holder);
-            }
-            _ => {}
-        }
+        let holder =
+            self.holder().filter(|&id| error != LockError::TimedOut(id) && self.domain().is_dead(id));
+        holder.into_iter().for_each(|id| self.domain().note_death(id));
     }
 
     #[inline]

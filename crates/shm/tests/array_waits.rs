@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use parcel::{Parcel, pack};
 use procession_codec::Message;
-use procession_raw::{Id, Lock, RwLock};
+use procession_raw::{Id, Lock, Protected, RwLock};
 use procession_shm::domain::{Domain, Waiter};
 use procession_shm::{Array, Cell, Encoded, List, Locked, Part, Shared, Value, Wait};
 use procession_sys::Deadline;
@@ -191,6 +191,57 @@ fn who_gets_what_the_dead_had_tells_the_domain() {
             assert_eq!(told(domain), before, "nobody has heard of it");
             array.write().mark_consistent();
             assert_ne!(told(domain), before, "is it a part: {is_part}");
+        }
+    });
+}
+
+#[derive(Clone, Shared)]
+struct Page(Cell<RwLock, u32>);
+
+/// Wants to write one of the two.
+fn author(role: &str) {
+    let (array, page): (Array<u64>, Page) = Parcel::handed().unpack().unwrap();
+    roles::say("here");
+    match role {
+        "array" => drop(array.write()),
+        _ => drop(page.0.lock(Wait(Deadline::NEVER))),
+    }
+}
+
+/// A writer dies waiting for a reader, because of whom the next writers give up.
+#[test]
+fn who_gives_up_after_a_dead_writer_tells_the_domain_and_leaves_the_name() {
+    if let Some(role) = role() {
+        return author(&role);
+    }
+    counted(|| {
+        let (array, page) = (array(), Page::create(1).unwrap());
+        let (domain, now) = (array.domain(), Wait(Deadline::now()));
+        for role in ["array", "page"] {
+            let items = array.read();
+            let (text, _) = page.0.read(now).unwrap();
+            let mut dead = process(role, &(array.clone(), page.clone()));
+            waiters(domain, 1);
+            dead.kill();
+            assert!(dead.identity().wait_ended(LIMIT));
+            for _ in 0..3 {
+                let before = told(domain);
+                let give_up =
+                    || if role == "array" { array.try_write().is_err() } else { page.0.lock(now).is_err() };
+                assert!(thread::scope(|scope| scope.spawn(give_up).join().unwrap()));
+                assert_ne!(told(domain), before, "{role}");
+            }
+            drop((items, text));
+            if role == "array" {
+                let items = array.write();
+                assert_eq!(items.left_by().map(|who| who.pid), Some(dead.pid()));
+                items.mark_consistent();
+            } else {
+                let (text, state) = page.0.lock(now).unwrap();
+                let Protected::OwnerDied(id) = state else { panic!("{state:?}") };
+                assert_eq!(domain.participant(id).map(|who| who.pid), Some(dead.pid()));
+                text.mark_consistent();
+            }
         }
     });
 }
