@@ -173,6 +173,7 @@ impl Head {
         wait: Wait,
     ) -> Result<(), LockError> {
         let (mut proofs, mut any, mut buried) = (Proofs::default(), false, Vec::new());
+        let mut failed = Ok(());
         for (index, state) in self.live() {
             let Some(owner) = self.owner(index, state) else { continue };
             let in_transit = state & TRANSIT != 0;
@@ -193,7 +194,15 @@ impl Head {
                     self.tell(owner);
                 }
                 stands && self.change(index, state, next(state))
-            })?;
+            });
+            let taken = match taken {
+                Ok(taken) => taken,
+                // What was freed so far is news all the same.
+                Err(error) => {
+                    failed = Err(error);
+                    break;
+                }
+            };
             any |= taken;
             if taken && !in_transit && !buried.contains(&owner) {
                 buried.push(owner);
@@ -204,7 +213,7 @@ impl Head {
         }
         // Others may wait for something that these were going to do.
         buried.iter().for_each(|owner| party.domain().note_process_death(&owner.identity()));
-        Ok(())
+        failed
     }
 
     fn change(&self, index: usize, from: u64, to: u64) -> bool {
