@@ -162,13 +162,14 @@ impl Ring {
     ) -> Waited {
         let (counter, flag) = self.news(side);
         flag.fetch_or(SLEEPERS, Ordering::Relaxed);
-        // Either this look sees the counter moved, or who moved it sees that somebody may sleep.
+        // Either this look sees the counter moved, or who moved it sees that somebody may sleep: "looked and lay down" in the
+        // README.
         fence(Ordering::SeqCst);
         if counter.load(Ordering::Relaxed) != seen || self.is_closed() {
             return Waited::Changed;
         }
-        // The counter first: a commit wakes those who sleep on it. The flag, because who lowers it between the two looks
-        // above and this sleep thinks that nobody sleeps.
+        // The counter first: a commit wakes those who sleep on it. The flag, because who lowers it from here on thinks that
+        // nobody sleeps: "lowered beneath" and "seen before it moved" in the README.
         let mut words = [(counter, seen), (flag, SLEEPERS), (&self.closed, 0), (counter, seen)];
         let n = match also {
             Some(also) => {
@@ -180,10 +181,11 @@ impl Ring {
         park.wait_any(&words[..n], time)
     }
 
-    /// Wakes one who sleeps on this side, if anybody may. For who has slept and goes away, at its limit or because what
-    /// there is was not what it wants: the wake may have been the only one for something that is still there.
+    /// Wakes one who sleeps on this side, if anybody may: for who has slept and goes away at its limit, because the wake may
+    /// have been the only one for something that is still there ("woken and gone" in the README). Does not block.
     ///
-    /// Does not block.
+    /// Also for who goes on to sleep, because there is less than it wants and others of its side may want less; then only
+    /// if the counter is not the one that it slept with, or two such sleepers would wake each other for ever.
     #[cold]
     pub fn pass_on(&self, side: Side, park: &impl Park) {
         self.wake(side, park, 1);

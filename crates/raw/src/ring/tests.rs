@@ -5,7 +5,9 @@ use crate::world::atomic::exchanges;
 use crate::world::{Director, State, World, steps};
 use crate::{Forever, Id};
 
+mod closing;
 mod kills;
+mod script;
 
 const SLOTS: u32 = 2;
 

@@ -321,6 +321,25 @@ fn closing<P: Passage>(slots: usize) {
     run::<P>(Broken::Nothing, slots, &[put::<P, 2>], &[take_all::<P>, close::<P>]);
 }
 
+/// One puts two messages at once, and two take one each.
+fn batch() {
+    let shared = Shared::<Ring>::new(Broken::Nothing, 2);
+    let takers = [1, 2].map(|slot| {
+        let shared = Arc::clone(&shared);
+        thread::spawn(move || {
+            be(slot);
+            shared.take().unwrap()
+        })
+    });
+    be(0);
+    let mut turn = shared.passage.enter(Side::Producers, &shared.domain, &shared.domain, &Forever).unwrap();
+    assert_eq!(turn.ready(2, 2), Ok(2));
+    [0, 1].into_iter().for_each(|at| shared.slot(at).with_mut(|_| ()));
+    turn.commit(2);
+    drop(turn);
+    assert_eq!(takers.into_iter().map(|taker| taker.join().unwrap()).sum::<u32>(), 1);
+}
+
 /// A producer that is in the middle commits and dies; another comes and does nothing; the third waits for the message.
 fn dies_after_its_commit() {
     let shared = Shared::<Ring>::new(Broken::Nothing, 1);
@@ -366,6 +385,7 @@ fn two_put_and_one_takes() {
 #[test]
 fn one_puts_and_two_take() {
     check("ring, two consumers, one slot", 2, || two_take::<Ring>(Broken::Nothing, 1));
+    check("ring, two messages at once", 2, batch);
     check("ring, two consumers, two slots", 2, || two_take::<Ring>(Broken::Nothing, 2));
 }
 

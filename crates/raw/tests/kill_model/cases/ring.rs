@@ -63,7 +63,7 @@ const COMMITTED_AND_GONE: [&str; 3] = ["unlock: the exchange", "drop: looking at
 fn without_ticks_one_of_each_and_one_kill() {
     for slots in [1, 2] {
         run(rings(slots, 1, 3, 1, 3), 1, false).needs_the_tick_after_kills_at(&COMMITTED_AND_GONE);
-        // Those who are told that it is closed need nobody to be alive.
+        // Whoever was stranded is woken when it is closed.
         run(Rings { closes: true, ..rings(slots, 1, 2, 1, 3) }, 1, false).holds();
     }
     // The heir of a producer does what that one did not.
