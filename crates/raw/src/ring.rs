@@ -250,6 +250,7 @@ impl Ring {
     }
 
     /// Up to `n` of the sleepers of a side look again at the other side's counter, which has moved.
+    #[inline]
     fn wake(&self, side: Side, park: &impl Park, n: u32) {
         let (counter, flag) = self.news(side);
         if flag.load(Ordering::Relaxed) & SLEEPERS != 0 && park.wake(counter, n) == 0 {
@@ -258,6 +259,7 @@ impl Ring {
     }
 
     /// Nobody slept: the next commit need not try. Somebody may be about to sleep, so lowering wakes all who did.
+    #[cold]
     fn lower(flag: &AtomicU32, park: &impl Park) {
         park.store_and_wake(flag, 0, u32::MAX);
     }
