@@ -150,7 +150,7 @@ impl Ring {
     /// # If a peer dies
     /// Who moved the counter, before it woke anybody; or somebody who was woken for what there is: the sleep may last as
     /// long as `time`, which therefore is a [tick](Limit::tick) at most. `also` is for an
-    /// [obituary](crate::Obituary::watch), which makes that at once.
+    /// [obituary](crate::Obituary::watch) from before the look at the ring, which makes that at once.
     #[cold]
     pub fn nap(
         &self,

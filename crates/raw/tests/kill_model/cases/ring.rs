@@ -90,14 +90,32 @@ fn without_ticks_two_consumers_and_one_kill() {
 
 #[test]
 fn without_ticks_and_with_the_obituary_any_kill() {
-    run(Rings { rings: true, ..rings(1, 1, 3, 1, 3) }, 1, false).holds();
+    let kills = if is_long() { 2 } else { 1 };
+    run(Rings { rings: true, ..rings(1, 1, 3, 1, 3) }, 2, false).holds();
     run(Rings { rings: true, closes: true, ..rings(1, 1, 2, 1, 3) }, 1, false).holds();
-    run(Rings { rings: true, ..rings(1, 2, 1, 1, if is_long() { 2 } else { 1 }) }, 1, false).holds();
-    run(Rings { rings: true, asleep: if is_long() { 0 } else { 1 }, ..rings(1, 1, 1, 2, 1) }, 1, false)
+    run(Rings { rings: true, ..rings(1, 2, 1, 1, kills) }, kills, false).holds();
+    run(Rings { rings: true, asleep: if is_long() { 0 } else { 1 }, ..rings(1, 1, 1, 2, 1) }, kills, false)
         .holds();
     if is_long() {
         run(Rings { rings: true, ..rings(2, 1, 2, 2, 1) }, 1, false).holds();
     }
+}
+
+#[test]
+fn without_ticks_three_at_the_lock_of_producers_and_one_kill() {
+    // As for the lock with two waiters: one of the three asks whether all is over.
+    let closing = Rings { closes: true, asleep: 1, ..rings(1, 2, 1, 1, 1) };
+    run(closing, 1, false).needs_the_tick_after_kills_at(&[
+        "lock: woken",
+        "lock: reading the word",
+        "lock: taking a free word",
+        "enter: reading the own counter",
+        "enter: reading the copy of the other",
+        "the caller: looking whether it is closed",
+        "drained: reading the counters",
+        "unlock: the exchange",
+        "unlock: the step",
+    ]);
 }
 
 fn broken(broken: Broken, rings: Rings, kills: u8, ticks: bool) -> Report {
