@@ -161,7 +161,8 @@ impl Ring {
         time: Option<Duration>,
     ) -> Waited {
         let (counter, flag) = self.news(side);
-        flag.fetch_or(SLEEPERS, Ordering::Relaxed);
+        // As it is found, so that no garbage in it keeps anybody awake.
+        let raised = flag.fetch_or(SLEEPERS, Ordering::Relaxed) | SLEEPERS;
         // Either this look sees the counter moved, or who moved it sees that somebody may sleep: "looked and lay down" in the
         // README.
         fence(Ordering::SeqCst);
@@ -170,7 +171,7 @@ impl Ring {
         }
         // The counter first: a commit wakes those who sleep on it. The flag, because who lowers it from here on thinks that
         // nobody sleeps: "lowered beneath" and "seen before it moved" in the README.
-        let mut words = [(counter, seen), (flag, SLEEPERS), (&self.closed, 0), (counter, seen)];
+        let mut words = [(counter, seen), (flag, raised), (&self.closed, 0), (counter, seen)];
         let n = match also {
             Some(also) => {
                 words[3] = also;

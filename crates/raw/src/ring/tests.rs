@@ -228,6 +228,15 @@ fn a_wake_is_passed_on_to_one_and_then_to_nobody() {
     }
 }
 
+#[test]
+fn garbage_in_a_flag_keeps_nobody_awake() {
+    let d = Director::with(Ring::new(), &[sleep, |w: &W| assert!(pass(w, Side::Producers, 1).is_some())]);
+    d.world.shared.not_empty.poke(u32::MAX - SLEEPERS);
+    assert_eq!(d.run_on(0), State::Asleep);
+    d.run_on(1);
+    assert_eq!(d.run_on(0), State::Done);
+}
+
 /// A ring, and the news of deaths.
 type Mortal = World<(Ring, Obituary)>;
 
