@@ -12,7 +12,8 @@
 //! * [`Condvar`]: waiting for a change under a lock; [`Obituary`]: the news that somebody died meanwhile;
 //! * [`Semaphore`]: permits that know their holders, so that those of the dead come back; [`Tokens`]: a counter whose
 //!   tokens belong to nobody;
-//! * [`Barrier`]: a meeting of parties that the death of one breaks.
+//! * [`Barrier`]: a meeting of parties that the death of one breaks;
+//! * [`Ring`]: slots that producers fill and consumers empty, and no kill leaves one between.
 //!
 //! [`Words`] are the types of these that live in shared memory, [`Exclusive`] those that one thread holds at a time.
 //!
@@ -34,6 +35,7 @@ mod obituary;
 mod once;
 mod owners;
 mod park;
+mod ring;
 mod rlock;
 mod rwlock;
 mod semaphore;
@@ -52,6 +54,7 @@ pub use obituary::Obituary;
 pub use once::{Begin, Once};
 pub use owners::{Id, NoSlot, Owners};
 pub use park::{Park, Waited};
+pub use ring::{Corrupt, Ring, Side, Turn};
 pub use rlock::RLock;
 pub use rwlock::RwLock;
 pub use semaphore::{AcquireError, Acquired, Permit, Semaphore};

@@ -29,8 +29,9 @@ impl Obituary {
         park.add_and_wake(&self.word, 1, u32::MAX);
     }
 
-    /// The word, and the value it holds, for [`Park::wait_any`].
-    pub(crate) fn watch(&self) -> (&AtomicU32, u32) {
+    /// The word, and the value it holds: for [`Park::wait_any`] and [`Ring::nap`](crate::Ring::nap). To be called before
+    /// looking at what is waited for.
+    pub fn watch(&self) -> (&AtomicU32, u32) {
         (&self.word, self.word.load(Ordering::Acquire))
     }
 

@@ -119,6 +119,11 @@ impl<S: Send + Sync + 'static> Director<S> {
         n
     }
 
+    /// How many threads there are, whatever became of them.
+    pub(crate) fn len(&self) -> usize {
+        self.threads.len()
+    }
+
     pub(crate) fn id(&self, n: usize) -> Id {
         domain::id(n)
     }
@@ -262,6 +267,12 @@ fn step() {
     if let Some((world, n)) = ME.with(|me| me.borrow().clone()) {
         world.stage().step(n);
     }
+}
+
+/// How many steps the calling thread has taken.
+pub(crate) fn steps() -> u32 {
+    let me = ME.with(|me| me.borrow().clone());
+    me.map_or(0, |(world, n)| world.stage().lock()[n].steps)
 }
 
 /// The slot of the calling thread.

@@ -24,6 +24,8 @@ mod event;
 mod lock;
 #[path = "loom/once.rs"]
 mod once;
+#[path = "loom/ring.rs"]
+mod ring;
 #[path = "loom/rwlock.rs"]
 mod rwlock;
 #[path = "loom/semaphore.rs"]

@@ -4,6 +4,21 @@
 
 use core::sync::atomic;
 use core::sync::atomic::Ordering;
+use std::cell::Cell;
+
+thread_local! {
+    static EXCHANGES: Cell<u32> = const { Cell::new(0) };
+}
+
+/// How many accesses of the calling thread read and wrote in one, each of which a processor does alone.
+pub(crate) fn exchanges() -> u32 {
+    EXCHANGES.get()
+}
+
+fn exchange() {
+    super::step();
+    EXCHANGES.set(EXCHANGES.get() + 1);
+}
 
 /// As the one of the language.
 #[derive(Debug, Default)]
@@ -41,32 +56,32 @@ impl AtomicU32 {
     }
 
     pub(crate) fn swap(&self, value: u32, order: Ordering) -> u32 {
-        super::step();
+        exchange();
         self.0.swap(value, order)
     }
 
     pub(crate) fn fetch_add(&self, value: u32, order: Ordering) -> u32 {
-        super::step();
+        exchange();
         self.0.fetch_add(value, order)
     }
 
     pub(crate) fn fetch_sub(&self, value: u32, order: Ordering) -> u32 {
-        super::step();
+        exchange();
         self.0.fetch_sub(value, order)
     }
 
     pub(crate) fn fetch_max(&self, value: u32, order: Ordering) -> u32 {
-        super::step();
+        exchange();
         self.0.fetch_max(value, order)
     }
 
     pub(crate) fn fetch_or(&self, value: u32, order: Ordering) -> u32 {
-        super::step();
+        exchange();
         self.0.fetch_or(value, order)
     }
 
     pub(crate) fn fetch_and(&self, value: u32, order: Ordering) -> u32 {
-        super::step();
+        exchange();
         self.0.fetch_and(value, order)
     }
 
@@ -77,7 +92,7 @@ impl AtomicU32 {
         success: Ordering,
         failure: Ordering,
     ) -> Result<u32, u32> {
-        super::step();
+        exchange();
         self.0.compare_exchange(current, new, success, failure)
     }
 }
