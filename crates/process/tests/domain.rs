@@ -60,7 +60,7 @@ fn a_child_refuses_what_is_no_domain() {
         let page = Mapping::shared(&memory).unwrap();
         for (offset, text) in [
             (0, "the memory is not a domain's"),
-            (8, "its layout has version 9, this library knows 2"),
+            (8, "its layout has version 9, this library knows "),
             (16, "its header is damaged (the number of its slots)"),
             (64, "it was made with another C library"),
         ] {

@@ -21,7 +21,7 @@ use crate::{Id, NoSlot, Owners, Park};
 /// | `POISON` | free, and a holder died or panicked | anybody, to `OWNED + id + POISON` |
 /// | `OWNED + id` | held, nobody sleeps | the holder, to free; a waiter adds `WAITERS` |
 /// | `OWNED + id + WAITERS` | held, somebody may sleep | the holder, to free, and wakes one in the same step |
-/// | the same, id is dead | left behind | a waiter, to `OWNED + own id + WAITERS + POISON` |
+/// | the same, id is dead | left behind | a waiter, to `OWNED + own id + WAITERS + POISON`, and who gives up what else it needs, back |
 #[derive(Debug, Default)]
 #[repr(transparent)]
 pub struct Lock {
@@ -137,6 +137,19 @@ impl Lock {
     #[inline]
     pub fn unlock(&self, park: &impl Park, me: Id) -> Result<(), NotHeld> {
         if self.unlock_at_once(me) { Ok(()) } else { self.unlock_contended(park, me) }
+    }
+
+    /// Gives the lock back to `dead`, whom `me` followed: nobody was told of that death, so the next one follows it again,
+    /// with the news. Wakes a waiter. Does not block.
+    ///
+    /// # If a peer dies
+    /// Who is killed in here still holds the lock, or has given it back; if it woke nobody, its death does.
+    pub(crate) fn unfollow(&self, park: &impl Park, me: Id, dead: Id) -> Result<(), NotHeld> {
+        self.check(me)?;
+        // Two steps will do: who sleeps by now watches this thread, and who comes later sees that `dead` is dead.
+        self.word.store(OWNED | dead.to_bits() | WAITERS | POISON, Ordering::Release);
+        park.wake(&self.word, 1);
+        Ok(())
     }
 
     /// Says that the data is as it should be; later holders then find [`Protected::Consistent`].

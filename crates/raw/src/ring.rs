@@ -161,7 +161,7 @@ impl Ring {
     /// # If a peer dies
     /// Who moved the counter, before it woke anybody; or somebody who was woken for what there is: the sleep may last as
     /// long as `time`, which therefore is a [tick](Limit::tick) at most. `also` is for an
-    /// [obituary](crate::Obituary::watch), which makes that at once.
+    /// [obituary](crate::Obituary::watch) from before the look at the ring, which makes that at once.
     ///
     /// # Panics
     /// If there are more than [`MAX_ALSO`](Self::MAX_ALSO) words in `also`.
@@ -175,24 +175,27 @@ impl Ring {
         time: Option<Duration>,
     ) -> Waited {
         let (counter, flag) = self.news(side);
-        flag.fetch_or(SLEEPERS, Ordering::Relaxed);
-        // Either this look sees the counter moved, or who moved it sees that somebody may sleep.
+        // As it is found, so that no garbage in it keeps anybody awake.
+        let raised = flag.fetch_or(SLEEPERS, Ordering::Relaxed) | SLEEPERS;
+        // Either this look sees the counter moved, or who moved it sees that somebody may sleep: "looked and lay down" in the
+        // README.
         fence(Ordering::SeqCst);
         if counter.load(Ordering::Relaxed) != seen || self.is_closed() {
             return Waited::Changed;
         }
-        // The counter first: a commit wakes those who sleep on it. The flag, because who lowers it between the two looks
-        // above and this sleep thinks that nobody sleeps.
+        // The counter first: a commit wakes those who sleep on it. The flag, because who lowers it from here on thinks that
+        // nobody sleeps: "lowered beneath" and "seen before it moved" in the README.
         let mut words = [(counter, seen); 3 + Self::MAX_ALSO];
-        words[..3].copy_from_slice(&[(counter, seen), (flag, SLEEPERS), (&self.closed, 0)]);
+        words[..3].copy_from_slice(&[(counter, seen), (flag, raised), (&self.closed, 0)]);
         words[3..][..also.len()].copy_from_slice(also);
         park.wait_any(&words[..3 + also.len()], time)
     }
 
-    /// Wakes one who sleeps on this side, if anybody may. For who has slept and goes away, at its limit or because what
-    /// there is was not what it wants: the wake may have been the only one for something that is still there.
+    /// Wakes one who sleeps on this side, if anybody may: for who has slept and goes away at its limit, because the wake may
+    /// have been the only one for something that is still there ("woken and gone" in the README). Does not block.
     ///
-    /// Does not block.
+    /// Also for who goes on to sleep, because there is less than it wants and others of its side may want less; then only
+    /// if the counter is not the one that it slept with, or two such sleepers would wake each other for ever.
     #[cold]
     pub fn pass_on(&self, side: Side, park: &impl Park) {
         self.wake(side, park, 1);
@@ -257,6 +260,7 @@ impl Ring {
     }
 
     /// Up to `n` of the sleepers of a side look again at the other side's counter, which has moved.
+    #[inline]
     fn wake(&self, side: Side, park: &impl Park, n: u32) {
         let (counter, flag) = self.news(side);
         if flag.load(Ordering::Relaxed) & SLEEPERS != 0 && park.wake(counter, n) == 0 {
@@ -265,6 +269,7 @@ impl Ring {
     }
 
     /// Nobody slept: the next commit need not try. Somebody may be about to sleep, so lowering wakes all who did.
+    #[cold]
     fn lower(flag: &AtomicU32, park: &impl Park) {
         park.store_and_wake(flag, 0, u32::MAX);
     }

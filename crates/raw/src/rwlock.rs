@@ -127,7 +127,8 @@ impl<const N: usize> RwLock<N> {
     /// [`LockError`]; the lock is then as it was. [`LockError::Deadlock`]: the calling thread writes or reads already.
     ///
     /// # If a peer dies
-    /// A reader: it is not waited for. A writer: as for [`read`](Self::read).
+    /// A reader: it is not waited for. A writer: as for [`read`](Self::read). Who follows a dead writer and gives up waiting
+    /// for readers leaves the news, with the name, to the next one.
     pub fn write(
         &self,
         park: &impl Park,
@@ -139,7 +140,7 @@ impl<const N: usize> RwLock<N> {
             return Err(LockError::Deadlock);
         }
         let held = self.writer.lock(park, owners, limit)?;
-        self.drain(park, owners, limit).map(|()| held).inspect_err(|_| self.let_in(park, me))
+        self.drain(park, owners, limit).map(|()| held).inspect_err(|_| self.give_up(park, held))
     }
 
     /// Gives the lock back by the thread that writes, and wakes who waits for it. Does not block. Poison stays.
@@ -151,9 +152,7 @@ impl<const N: usize> RwLock<N> {
     /// Who is killed in here still writes, or has given the lock back; if it woke nobody, its death does.
     pub fn unlock_write(&self, park: &impl Park, me: Id) -> Result<(), NotHeld> {
         self.writer.unlock(park, me)?;
-        // Either a reader that is about to sleep sees that the lock is free, or this thread sees that it may sleep.
-        fence(Ordering::SeqCst);
-        self.queue.notify_all(park);
+        self.wake_readers(park);
         Ok(())
     }
 
@@ -332,6 +331,20 @@ impl<const N: usize> RwLock<N> {
     fn let_in(&self, park: &impl Park, me: Id) {
         // Only a peer that breaks the protocol can have taken it from us, and then it is not ours to give back.
         let _ = self.unlock_write(park, me);
+    }
+
+    /// The same, for a call that tells its caller nothing of the writer before.
+    fn give_up(&self, park: &impl Park, Held { me, state }: Held) {
+        let Protected::OwnerDied(dead) = state else { return self.let_in(park, me) };
+        if self.writer.unfollow(park, me, dead).is_ok() {
+            self.wake_readers(park);
+        }
+    }
+
+    fn wake_readers(&self, park: &impl Park) {
+        // Either a reader that is about to sleep sees that the lock is another's, or this thread sees that it may sleep.
+        fence(Ordering::SeqCst);
+        self.queue.notify_all(park);
     }
 }
 

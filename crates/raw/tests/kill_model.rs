@@ -22,6 +22,8 @@ mod event_count;
 mod lock;
 #[path = "kill_model/machine.rs"]
 mod machine;
+#[path = "kill_model/ring.rs"]
+mod ring;
 #[path = "kill_model/search.rs"]
 mod search;
 #[path = "kill_model/semaphore.rs"]

@@ -35,6 +35,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use crate::domain::{Domain, Participant};
 use crate::error::{Refusal, ShmError};
 use crate::object::{Access, Object};
+use crate::space::Space;
 use crate::{Fingerprint, Plain};
 
 pub use error::ArrayError;
@@ -82,7 +83,7 @@ use head::Head;
 /// # Ok::<(), procession_shm::ShmError>(())
 /// ```
 pub struct Array<T: Plain> {
-    object: Arc<Object>,
+    space: Space,
     items: NonNull<T>,
     len: usize,
     kind: PhantomData<T>,
@@ -174,7 +175,7 @@ impl<T: Plain> Array<T> {
             return Err(Refusal::Length { found: found as u64, expected: expected as u64 });
         }
         let items = NonNull::new(object.data().wrapping_add(head).cast()).ok_or(Refusal::Damaged)?;
-        Ok(Self { object, items, len, kind: PhantomData })
+        Ok(Self { space: Space::whole(object, "Array"), items, len, kind: PhantomData })
     }
 
     /// How many items there are.
@@ -206,19 +207,19 @@ impl<T: Plain> Array<T> {
     /// The domain of those who use it.
     #[must_use]
     pub fn domain(&self) -> &Domain {
-        self.object.domain().expect("was checked when it came")
+        self.space.domain().expect("was checked when it came")
     }
 
     #[inline]
     fn head(&self) -> &Head {
-        Head::of(&self.object)
+        Head::of(self.space.object())
     }
 }
 
 /// Another handle of the same items.
 impl<T: Plain> Clone for Array<T> {
     fn clone(&self) -> Self {
-        Self { object: Arc::clone(&self.object), ..*self }
+        Self { space: self.space.clone(), ..*self }
     }
 }
 
@@ -231,7 +232,7 @@ impl<T: Plain> fmt::Debug for Array<T> {
 
 impl<T: Plain> AsFd for Array<T> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.object.as_fd()
+        self.space.as_fd()
     }
 }
 
@@ -244,8 +245,8 @@ struct Sent {
 
 impl<T: Plain> Serialize for Array<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.object.must_be_open().map_err(ser::Error::custom)?;
-        let object = handles::put(Arc::clone(&self.object) as _).map_err(ser::Error::custom)?;
+        self.space.object().must_be_open().map_err(ser::Error::custom)?;
+        let object = handles::put(Arc::clone(self.space.object()) as _).map_err(ser::Error::custom)?;
         Sent { object, domain: self.domain().clone() }.serialize(serializer)
     }
 }

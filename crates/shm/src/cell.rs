@@ -21,7 +21,7 @@ use std::sync::atomic::AtomicU32;
 use std::{ptr, thread};
 
 use procession_raw::{
-    Exclusive, Held, Id, LockError, Obituary, Protected, RwLock, SharedExclusive, Unguarded, Words,
+    Exclusive, Held, Id, LockError, Obituary, Owners, Protected, RwLock, SharedExclusive, Unguarded, Words,
 };
 use procession_sys::futex::SharedPark;
 
@@ -127,7 +127,16 @@ impl<W: Exclusive, T: Plain> Cell<W, T> {
 
     #[cold]
     fn lock_slowly(&self, wait: Wait) -> Result<Held, LockError> {
-        self.inner().lock(&SharedPark, &self.party(), &wait)
+        self.inner().lock(&SharedPark, &self.party(), &wait).inspect_err(|error| self.tell_holder(*error))
+    }
+
+    /// Who gave up because of a reader may have found a writer dead before it, whose name the words keep for the next one:
+    /// others may wait for something that this thread was going to do.
+    #[cold]
+    fn tell_holder(&self, error: LockError) {
+        let holder =
+            self.holder().filter(|&id| error != LockError::TimedOut(id) && self.domain().is_dead(id));
+        holder.into_iter().for_each(|id| self.domain().note_death(id));
     }
 
     #[inline]

@@ -98,11 +98,22 @@ impl Place {
         match lock.lock(&SharedPark, &Party::new(&self.space), &wait) {
             Ok(raw::Held { me, state }) => {
                 if state != Protected::Consistent {
-                    clean(lock, me);
+                    self.clean(me, state);
                 }
                 Ok(Hold { place: self, me, not_send: PhantomData })
             }
             Err(error) => Err(self.why_not(error)),
+        }
+    }
+
+    /// So that later holders are as quick as if nobody had died.
+    #[cold]
+    fn clean(&self, me: Id, state: Protected) {
+        // It fails only if somebody has stored over the word.
+        let _ = self.lock().mark_consistent(me);
+        if let (Protected::OwnerDied(id), Some(domain)) = (state, self.space.domain()) {
+            // Others may wait for something that this thread was going to do.
+            domain.note_death(id);
         }
     }
 
@@ -117,13 +128,6 @@ impl Place {
             _ => ValueError::NoSlot,
         }
     }
-}
-
-/// So that later holders are as quick as if nobody had died.
-#[cold]
-fn clean(lock: &Lock, me: Id) {
-    // It fails only if somebody has stored over the word.
-    let _ = lock.mark_consistent(me);
 }
 
 /// Says that the calling thread holds the lock of a [`Place`]. Dropping it unlocks.

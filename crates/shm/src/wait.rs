@@ -10,7 +10,7 @@ use procession_sys::clock::uptime;
 
 use crate::cell;
 use crate::domain::waits::Awaited;
-use crate::domain::{Domain, deadlock, options};
+use crate::domain::{Domain, Participant, deadlock, options};
 use crate::space::Space;
 
 /// A deadline with the tick of this process: 50 ms, doubling to a second; or what `PROCESSION_TICK` says, if it says more.
@@ -40,9 +40,22 @@ pub struct Party<'a> {
     asleep: Cell<Option<Asleep>>,
 }
 
+/// For whom a thread waits, as it says to others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whom {
+    /// Who holds what it waits for.
+    Holder(Id),
+    /// This one or another, each of whom can let it go on.
+    OneOfSeveral(Id),
+    /// A process, any thread of which can let it go on: named by its first.
+    Process(Participant),
+    /// Nobody who holds something.
+    Others,
+}
+
 /// What those are to the thread whom it watches while it sleeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Watched {
+enum Watched {
     /// The one who holds what it waits for.
     Holder,
     /// One of several, each of whom can let it go on.
@@ -55,7 +68,7 @@ pub(crate) enum Watched {
 #[derive(Clone, Copy, Debug)]
 struct Asleep {
     me: Id,
-    whom: Id,
+    whom: Whom,
     awaited: Awaited,
     since: Duration,
     is_told: bool,
@@ -89,21 +102,32 @@ impl<'a> Party<'a> {
         self
     }
 
+    #[inline]
+    pub(crate) fn domain(&self) -> &'a Domain {
+        self.domain
+    }
+
     /// The news of deaths in the domain, for waits that cannot name the thread whose death would matter.
     #[must_use]
     pub fn obituary(&self) -> &'a Obituary {
         cell::obituary(self.domain.obituary())
     }
 
+    /// Says that this thread is about to sleep until a process lets go, whichever of its threads does that: no link of a
+    /// deadlock.
+    pub(crate) fn say_process(&self, process: Participant) {
+        self.say(Whom::Process(process));
+    }
+
     /// Says that this thread is about to sleep until `whom` lets go.
     #[cold]
-    fn say(&self, whom: Id) {
+    fn say(&self, whom: Whom) {
         let asleep = match self.asleep.get() {
             Some(before) if before.whom == whom || self.watched != Watched::Holder => before,
             before => {
                 let Some(asleep) = self.begin(before, whom) else { return };
                 let Asleep { me, awaited, since, .. } = asleep;
-                self.domain.publish_wait(me, (whom, self.watched), awaited, self.space.name(), since);
+                self.domain.publish_wait(me, whom, awaited, self.space.name(), since);
                 asleep
             }
         };
@@ -117,7 +141,7 @@ impl<'a> Party<'a> {
         }
     }
 
-    fn begin(&self, before: Option<Asleep>, whom: Id) -> Option<Asleep> {
+    fn begin(&self, before: Option<Asleep>, whom: Whom) -> Option<Asleep> {
         if let Some(before) = before {
             return Some(Asleep { whom, ..before });
         }
@@ -149,7 +173,11 @@ impl Owners for Party<'_> {
 
     fn watch(&self, id: Id) -> Option<(&AtomicU32, u32)> {
         let word = self.domain.watch(id)?;
-        self.say(id);
+        self.say(match self.watched {
+            Watched::Holder => Whom::Holder(id),
+            Watched::OneOfSeveral => Whom::OneOfSeveral(id),
+            Watched::Others => Whom::Others,
+        });
         Some(word)
     }
 

@@ -12,7 +12,7 @@ use procession_shm::space::from_descriptor;
 use procession_shm::{Cell, Locked, Shared, Wait};
 use procession_sys::Deadline;
 use procession_testkit::roles::{self, Role, RoleProcess};
-use procession_testkit::{guarded, role};
+use procession_testkit::{counted, role};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -95,7 +95,7 @@ fn two_processes_that_wait_for_each_other_are_reported_by_name() {
         Some(role) => return philosopher(role),
         None => {}
     }
-    guarded(|| {
+    counted(|| {
         let table = Table::create((1, 2)).unwrap();
         let domain = table.space().domain().unwrap().clone();
         let mut left = start("left", &table, Some("0ms"));
@@ -132,7 +132,7 @@ fn two_processes_that_wait_for_each_other_are_reported_by_name() {
 
 #[test]
 fn who_has_what_it_waited_for_waits_no_more() {
-    guarded(|| {
+    counted(|| {
         let table = Table::create((1, 2)).unwrap();
         let domain = table.space().domain().unwrap().clone();
         let guard = lock(&table.left);
@@ -153,7 +153,7 @@ fn who_has_what_it_waited_for_waits_no_more() {
 #[test]
 fn a_report_that_nobody_takes_costs_the_waiter_nothing() {
     const TEST: &str = "two_processes_that_wait_for_each_other_are_reported_by_name";
-    guarded(|| {
+    counted(|| {
         let complain = |stderr: OwnedFd| {
             let mut child = Role::of(TEST, "complainer").into_command().stderr(stderr).spawn().unwrap();
             child.wait().unwrap()

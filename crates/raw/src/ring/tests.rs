@@ -3,9 +3,11 @@
 use super::*;
 use crate::world::atomic::exchanges;
 use crate::world::{Director, State, World, steps};
-use crate::{Forever, Id};
+use crate::{Forever, Id, Obituary};
 
+mod closing;
 mod kills;
+mod script;
 
 const SLOTS: u32 = 2;
 
@@ -136,6 +138,27 @@ fn more_than_is_ready_is_not_committed() {
     });
 }
 
+/// For calls that need not sleep, nor wake anybody.
+struct Sleepless;
+
+impl Park for Sleepless {
+    fn wait(&self, _: &AtomicU32, _: u32, _: Option<Duration>) -> Waited {
+        panic!("a sleep on one word")
+    }
+
+    fn wait_any(&self, _: &[(&AtomicU32, u32)], _: Option<Duration>) -> Waited {
+        panic!("a sleep")
+    }
+
+    fn wake(&self, _: &AtomicU32, _: u32) -> u32 {
+        panic!("a wake")
+    }
+
+    fn store_and_wake(&self, _: &AtomicU32, _: u32, _: u32) {
+        panic!("a wake")
+    }
+}
+
 #[test]
 fn a_closed_ring_is_drained_when_it_is_empty() {
     alone(|w| {
@@ -148,8 +171,9 @@ fn a_closed_ring_is_drained_when_it_is_empty() {
         assert_eq!(pass(w, Side::Consumers, 1), Some(0));
         assert!(drained() && enter(w, Side::Producers).drained());
         assert!(!enter(w, Side::Consumers).drained(), "a consumer does not keep producers out");
-        let nap = |side| ring.nap(side, 1, w, &[], Some(Duration::from_secs(1)));
-        assert_eq!([nap(Side::Consumers), nap(Side::Producers)], [Waited::Changed; 2]);
+        let nap = |side, seen| ring.nap(side, seen, &Sleepless, &[], None);
+        assert_eq!([nap(Side::Consumers, 1), nap(Side::Producers, 1)], [Waited::Changed; 2], "closed");
+        assert_eq!([nap(Side::Consumers, 0), nap(Side::Producers, 0)], [Waited::Changed; 2], "moved");
     });
 }
 
@@ -168,4 +192,88 @@ fn a_dead_holder_is_named_to_who_follows() {
         assert_eq!(w.shared.producers.lock.state(), crate::Protected::Consistent);
     });
     assert_eq!(d.run_on(n), State::Done);
+}
+
+#[test]
+fn an_heir_wakes_whom_the_dead_did_not() {
+    let mut d = Director::with(Ring::new(), &[|w: &W| assert!(pass(w, Side::Producers, 1).is_some()), sleep]);
+    // It looks at the flag before the sleeper raises it, commits, and dies.
+    d.run(0, 4);
+    assert_eq!(d.run_on(1), State::Asleep);
+    d.run(0, 1);
+    assert_eq!(d.world.shared.tail.word.peek(), 1);
+    d.kill(0);
+    assert_eq!(d.state(1), State::Asleep, "nobody watches a producer");
+    let n = d.spawn(|w| drop(enter(w, Side::Producers)));
+    d.run_on(n);
+    assert_eq!(d.run_on(1), State::Done);
+}
+
+fn sleep(w: &W) {
+    assert_eq!(w.shared.nap(Side::Consumers, 0, w, &[], Some(Duration::from_secs(1))), Waited::Woken);
+}
+
+#[test]
+fn a_wake_is_passed_on_to_one_and_then_to_nobody() {
+    let mut d = Director::with(Ring::new(), &[sleep, sleep]);
+    assert_eq!([0, 1].map(|n| d.run_on(n)), [State::Asleep; 2]);
+    for left in [1, 0] {
+        let n = d.spawn(|w| w.shared.pass_on(Side::Consumers, w));
+        assert_eq!(d.run_on(n), State::Done);
+        assert_eq!([0, 1].iter().filter(|&&n| d.state(n) == State::Asleep).count(), left);
+    }
+    for flag in [0, 0] {
+        let n = d.spawn(|w| w.shared.pass_on(Side::Consumers, w));
+        assert_eq!((d.run_on(n), d.world.shared.not_empty.peek()), (State::Done, flag), "lowered");
+    }
+}
+
+#[test]
+fn garbage_in_a_flag_keeps_nobody_awake() {
+    let d = Director::with(Ring::new(), &[sleep, |w: &W| assert!(pass(w, Side::Producers, 1).is_some())]);
+    d.world.shared.not_empty.poke(u32::MAX - SLEEPERS);
+    assert_eq!(d.run_on(0), State::Asleep);
+    d.run_on(1);
+    assert_eq!(d.run_on(0), State::Done);
+}
+
+/// A ring, and the news of deaths.
+type Mortal = World<(Ring, Obituary)>;
+
+#[test]
+fn an_obituary_ends_a_nap() {
+    let mut d = Director::with(
+        Default::default(),
+        &[|w: &Mortal| {
+            let (ring, obituary) = &w.shared;
+            let nap = |also| ring.nap(Side::Producers, 0, w, &[also], Some(Duration::from_secs(1)));
+            let before = obituary.watch();
+            assert_eq!(nap(before), Waited::Woken);
+            assert_eq!(nap(before), Waited::Changed, "it has rung since");
+        }],
+    );
+    assert_eq!(d.run_on(0), State::Asleep);
+    let n = d.spawn(|w| w.shared.1.ring(w));
+    d.run_on(n);
+    assert_eq!(d.run_on(0), State::Done);
+}
+
+#[test]
+fn a_length_that_is_read_while_others_move_is_never_below_zero() {
+    let mut d = Director::with(
+        Ring::new(),
+        &[|w: &W| {
+            let len = w.shared.len();
+            assert!((1..=3).contains(&len), "{len}");
+        }],
+    );
+    d.world.shared.tail.word.poke(1);
+    d.run(0, 1);
+    let n = d.spawn(|w| {
+        assert_eq!(pass(w, Side::Producers, 1), Some(1));
+        assert_eq!(pass(w, Side::Consumers, 2), Some(0));
+        assert_eq!(pass(w, Side::Producers, 1), Some(2));
+    });
+    assert_eq!(d.run_on(n), State::Done);
+    assert_eq!(d.run_on(0), State::Done);
 }

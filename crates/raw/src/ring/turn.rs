@@ -5,12 +5,22 @@
 //! `commit`.
 
 use core::fmt;
+use core::marker::PhantomData;
 
 use super::{Ring, SLEEPERS, Side};
 use crate::atomic::{AtomicU32, Ordering};
 use crate::{Held, Id, Park, Protected};
 
 /// The right to move one counter of a [`Ring`]. Dropping it gives the lock back.
+///
+/// It stays on its thread, whose death is what lets others follow.
+///
+/// ```compile_fail,E0277
+/// fn needs<T: Send>() {}
+/// fn with<P: procession_raw::Park + Sync>() {
+///     needs::<procession_raw::Turn<'_, P>>();
+/// }
+/// ```
 #[derive(Debug)]
 #[must_use = "the others of this side wait until it is dropped"]
 pub struct Turn<'a, P: Park> {
@@ -27,6 +37,7 @@ pub struct Turn<'a, P: Park> {
     ready: u32,
     /// For how many sleepers there is news that nobody was woken for.
     owed: u32,
+    _stays: PhantomData<*const ()>,
 }
 
 /// The counters are further apart than there are slots, which only a peer that stores over them can cause.
@@ -45,7 +56,7 @@ impl<'a, P: Park> Turn<'a, P> {
         let other = ring.half(side).seen.load(Ordering::Relaxed);
         // A dead holder may have committed and woken nobody.
         let owed = if heir_of.is_some() { u32::MAX } else { 0 };
-        Self { ring, park, side, me, heir_of, at, other, ready: 0, owed }
+        Self { ring, park, side, me, heir_of, at, other, ready: 0, owed, _stays: PhantomData }
     }
 
     #[cold]
@@ -66,8 +77,8 @@ impl<'a, P: Park> Turn<'a, P> {
         self.me
     }
 
-    /// Our counter: the number of the next slot to fill or to empty, modulo 2³². The slots behind it are at the numbers
-    /// that follow.
+    /// Our counter: the number of the next slot to fill or to empty, modulo 2³². The slots behind it have the numbers that
+    /// follow. The caller masks it: with slots that are no power of two, places would jump when it starts over.
     #[inline]
     pub fn at(&self) -> u32 {
         self.at

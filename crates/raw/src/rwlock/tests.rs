@@ -12,6 +12,7 @@ use crate::Forever;
 use crate::world::{Director, State, World, at_every_step, explore};
 
 mod answers;
+mod in_vain;
 
 /// A lock and data that a half done change leaves unequal.
 #[derive(Default)]
@@ -22,6 +23,8 @@ struct Shared {
     right: AtomicU32,
     /// How often somebody was told of a death by name, and how often only of poison.
     told: [AtomicU32; 2],
+    /// Whose death was told last.
+    named: AtomicU32,
 }
 
 type W = World<Shared>;
@@ -30,7 +33,10 @@ type W = World<Shared>;
 fn is_whole(w: &W, state: Protected) -> bool {
     let told = match state {
         Protected::Consistent => return true,
-        Protected::OwnerDied(_) => &w.shared.told[0],
+        Protected::OwnerDied(id) => {
+            w.shared.named.poke(id.to_bits());
+            &w.shared.told[0]
+        }
         Protected::Poisoned => &w.shared.told[1],
     };
     told.poke(told.peek() + 1);
@@ -47,8 +53,11 @@ fn look(w: &W) {
 }
 
 fn write(w: &W) -> Id {
+    write_in(w, w.shared.lock.write(w, w, &Forever).unwrap())
+}
+
+fn write_in(w: &W, Held { me, state }: Held) -> Id {
     let Shared { lock, left, right, .. } = &w.shared;
-    let Held { me, state } = lock.write(w, w, &Forever).unwrap();
     if is_whole(w, state) {
         assert_eq!(left.peek(), right.peek(), "torn, and nobody said so");
     } else {
@@ -212,14 +221,19 @@ fn the_death_of_a_writer_is_told_once_by_name_and_then_as_poison() {
     settle(&mut d, 0);
 }
 
-#[test]
-fn the_heir_of_a_writer_that_died_halfway_is_told_its_name() {
-    let mut d = director(&[change]);
-    // Dies between the halves of its change.
+/// A world whose first thread died between the halves of its change.
+fn half_written() -> Director<Shared> {
+    let d = director(&[change]);
     while d.world.shared.left.peek() == 0 {
         d.run(0, 1);
     }
     d.kill(0);
+    d
+}
+
+#[test]
+fn the_heir_of_a_writer_that_died_halfway_is_told_its_name() {
+    let mut d = half_written();
     let [heir, next] = [d.spawn(look), d.spawn(look)];
     assert_eq!([heir, next].map(|n| d.run_on(n)), [State::Done; 2]);
     assert_eq!(d.world.shared.told.each_ref().map(AtomicU32::peek), [1, 1]);

@@ -216,7 +216,7 @@ impl Model for Condvars {
                 self.note_notification(cpu);
                 event_count::step(cpu, COUNT_WORD, count);
             }
-            _ => Steps { broken: lock::Broken::Nothing, has_limit: false }.step(cpu),
+            _ => Steps { word: lock::WORD, broken: lock::Broken::Nothing, has_limit: false }.step(cpu),
         }
         self.go_on(cpu);
     }

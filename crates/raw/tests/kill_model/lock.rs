@@ -17,11 +17,11 @@ use crate::search::Model;
 mod cases;
 
 const WAITERS: u8 = 1 << 7;
-const POISON: u8 = 1 << 6;
+pub(crate) const POISON: u8 = 1 << 6;
 const OWNED: u8 = 1 << 5;
 
-/// The word of the lock, in every model that has one; and the data.
-const WORD: usize = 0;
+/// The word of the lock, in models that have one; and the data.
+pub(crate) const WORD: usize = 0;
 const DATA: usize = 1;
 
 /// Registers: the word that was read last, whether the call has slept, where it goes on, and what it got. The callers
@@ -29,14 +29,14 @@ const DATA: usize = 1;
 const SEEN: usize = 0;
 const SLEPT: usize = 1;
 const RETURN: usize = 2;
-const STATE: usize = 3;
+pub(crate) const STATE: usize = 3;
 pub(crate) const FREE: usize = 4;
 const ROUND: usize = FREE;
 
-const CONSISTENT: u8 = 0;
+pub(crate) const CONSISTENT: u8 = 0;
 const OWNER_DIED: u8 = 1;
 const POISONED: u8 = 2;
-const TIMED_OUT: u8 = 3;
+pub(crate) const TIMED_OUT: u8 = 3;
 
 pub(crate) const LOCK: u8 = 1;
 const LOAD: u8 = 2;
@@ -103,6 +103,7 @@ pub(crate) enum Broken {
 /// The lock as part of a model.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Steps {
+    pub(crate) word: usize,
     pub(crate) broken: Broken,
     /// Whether a limit of the process is one of `lock`.
     pub(crate) has_limit: bool,
@@ -138,29 +139,29 @@ impl Steps {
         let seen = cpu.get(SEEN);
         let kept = if cpu.get(SLEPT) != 0 && self.broken != Broken::ForgetsTheOthers { WAITERS } else { 0 };
         match cpu.pc() {
-            LOCK => match cpu.exchange(WORD, 0, mine) {
+            LOCK => match cpu.exchange(self.word, 0, mine) {
                 Ok(()) => Self::back(cpu, CONSISTENT),
                 Err(_) => cpu.go(LOAD),
             },
             LOAD => {
-                let word = cpu.load(WORD);
+                let word = cpu.load(self.word);
                 cpu.set(SEEN, word);
                 cpu.check(word & !(WAITERS | POISON) != mine, "a thread waits for itself");
                 cpu.go(if word & OWNED == 0 { TAKE_FREE } else { IS_DEAD });
             }
-            TAKE_FREE => match cpu.exchange(WORD, seen, mine | kept | seen & (POISON | WAITERS)) {
+            TAKE_FREE => match cpu.exchange(self.word, seen, mine | kept | seen & (POISON | WAITERS)) {
                 Ok(()) => Self::back(cpu, if seen & POISON == 0 { CONSISTENT } else { POISONED }),
                 Err(_) => cpu.go(LOAD),
             },
             IS_DEAD => self.is_dead(cpu),
             TAKE_DEAD => {
                 let poison = if self.broken == Broken::NoPoison { 0 } else { POISON };
-                match cpu.exchange(WORD, seen, mine | WAITERS | poison) {
+                match cpu.exchange(self.word, seen, mine | WAITERS | poison) {
                     Ok(()) => Self::back(cpu, OWNER_DIED),
                     Err(_) => cpu.go(LOAD),
                 }
             }
-            ANNOUNCE => match cpu.exchange(WORD, seen, seen | WAITERS) {
+            ANNOUNCE => match cpu.exchange(self.word, seen, seen | WAITERS) {
                 Ok(()) => cpu.go(WATCH),
                 Err(_) => cpu.go(LOAD),
             },
@@ -201,7 +202,7 @@ impl Steps {
     fn sleep(self, cpu: &mut Cpu<'_>) {
         cpu.set(SLEPT, 1);
         let seen = cpu.get(SEEN) | if self.broken == Broken::NoAnnouncement { 0 } else { WAITERS };
-        let words = [(WORD, seen), Cpu::life(Self::owner(cpu))];
+        let words = [(self.word, seen), Cpu::life(Self::owner(cpu))];
         let n = if self.broken == Broken::NoWatch { 1 } else { 2 };
         cpu.sleep(words.into_iter().take(n), WOKEN);
     }
@@ -210,7 +211,7 @@ impl Steps {
         let word = cpu.get(SEEN);
         let free = word & POISON;
         match cpu.pc() {
-            UNLOCK_CAS => match cpu.exchange(WORD, word, free) {
+            UNLOCK_CAS => match cpu.exchange(self.word, word, free) {
                 Ok(()) => Self::back(cpu, 0),
                 Err(now) => {
                     cpu.check(
@@ -223,16 +224,16 @@ impl Steps {
                 }
             },
             UNLOCK_STEP => {
-                cpu.store(WORD, free);
+                cpu.store(self.word, free);
                 if self.broken == Broken::StoreThenWake {
                     cpu.go(UNLOCK_WAKE);
                 } else {
-                    cpu.in_the_same_step_wake(WORD, 1);
+                    cpu.in_the_same_step_wake(self.word, 1);
                     Self::back(cpu, 0);
                 }
             }
             UNLOCK_WAKE => {
-                cpu.wake(WORD, 1);
+                cpu.wake(self.word, 1);
                 Self::back(cpu, 0);
             }
             pc => panic!("no step is at {pc}"),
@@ -291,7 +292,7 @@ impl Model for Locks {
                 cpu.and(WORD, !POISON);
                 Steps::call(cpu, UNLOCK, DONE);
             }
-            _ => Steps { broken: self.broken, has_limit: true }.step(cpu),
+            _ => Steps { word: WORD, broken: self.broken, has_limit: true }.step(cpu),
         }
         if cpu.pc() == DONE {
             let round = cpu.get(ROUND) + 1;

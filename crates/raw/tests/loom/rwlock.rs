@@ -2,11 +2,12 @@
 //! asleep, the dead have heirs and are not waited for.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use loom::cell::UnsafeCell;
 use loom::sync::atomic::{AtomicU32, Ordering, fence};
 use loom::thread::{self, JoinHandle};
-use procession_raw::{Forever, Protected, RwLock};
+use procession_raw::{Forever, Limit, LockError, Protected, RwLock};
 
 use crate::support::{Broken, Domain, be, check, check_fails, id};
 
@@ -142,6 +143,45 @@ fn a_writer_that_dies_has_one_heir_and_all_go_on() {
             assert!(!states.contains(&Protected::Consistent));
         });
     }
+}
+
+/// No time.
+struct Now;
+
+impl Limit for Now {
+    fn left(&self) -> Option<Duration> {
+        Some(Duration::ZERO)
+    }
+}
+
+/// The writer is dead; one reads, one tries once to write, and one comes after them. What each was told.
+fn follow_in_vain(broken: Broken) -> Vec<Protected> {
+    let shared = Shared::new(broken);
+    let Shared { domain, lock, .. } = &*shared;
+    be(0);
+    let _ = lock.write(domain, domain, &Forever).unwrap();
+    domain.die();
+    let reader = start(&shared, 1, Reads);
+    be(2);
+    let tried = lock.write(domain, domain, &Now);
+    if let Ok(held) = tried {
+        shared.data.with_mut(|_| ());
+        lock.unlock_write(domain, held.me).unwrap();
+    }
+    assert!(!matches!(tried, Err(error) if !matches!(error, LockError::TimedOut(_))));
+    let mut states = vec![reader.join().unwrap(), shared.play(2, Reads)];
+    states.extend(tried.map(|held| held.state));
+    states
+}
+
+#[test]
+fn a_writer_that_follows_in_vain_leaves_the_name() {
+    check("rwlock, followed in vain", 3, || {
+        let states = follow_in_vain(Broken::Nothing);
+        assert_eq!(states.iter().filter(|state| **state == Protected::OwnerDied(id(0))).count(), 1);
+        assert!(!states.contains(&Protected::Consistent));
+    });
+    check_fails("rwlock, followed in vain, lost wakes", 3, || drop(follow_in_vain(Broken::LosesWakes)));
 }
 
 #[test]

@@ -7,16 +7,16 @@ use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use procession_raw::{Held, Limit, LockError, Park, Protected, Waited};
+use procession_raw::{Held, Limit, LockError, Owners, Park, Protected, Waited};
 use procession_sys::Deadline;
 use procession_sys::futex::SharedPark;
 
 use super::guard::{ArrayRead, ArrayWrite};
-use super::head::{Head, N_LEASES};
+use super::head::N_LEASES;
 use super::part::Parts;
 use super::{Array, ArrayError};
 use crate::Plain;
-use crate::wait::Wait;
+use crate::wait::{Party, Wait};
 
 #[derive(Clone, Copy)]
 enum How {
@@ -137,7 +137,7 @@ impl<T: Plain> Array<T> {
         // A guard, so that nothing stays locked whatever happens.
         let whole = self.write_by(wait)?;
         let head = self.head();
-        let leases = head.with_table(self.domain(), wait, || head.give(&starts, self.len));
+        let leases = head.with_table(&Party::new(&self.space), wait, || head.give(&starts, self.len));
         drop(whole);
         let leases = leases.map_err(|error| self.error(error))?;
         Ok(Parts::new(self, &starts, &leases))
@@ -145,15 +145,15 @@ impl<T: Plain> Array<T> {
 
     /// Takes the lock when there are no leases, and hears what those before left.
     fn hold(&self, how: How, wait: Wait) -> Result<Held, ArrayError> {
-        let (head, park, domain) = (self.head(), &SharedPark, self.domain());
+        let (head, park, party) = (self.head(), &SharedPark, Party::new(&self.space));
         let mut naps = Naps { quiet: 0, proves: true };
         loop {
             let held = match how {
-                How::Read => head.lock.read(park, domain, &wait),
-                How::Write => head.lock.write(park, domain, &wait),
+                How::Read => head.lock.read(park, &party, &wait),
+                How::Write => head.lock.write(park, &party, &wait),
             };
-            let held = held.map_err(|error| self.error(error))?;
-            self.hear(held.state, wait);
+            let held = held.map_err(|error| self.give_up(error))?;
+            self.hear(held.state, &party, wait);
             if head.live().next().is_none() {
                 if head.top.load(Ordering::Relaxed) != 0 {
                     head.top.store(0, Ordering::Relaxed);
@@ -165,30 +165,29 @@ impl<T: Plain> Array<T> {
                 How::Read => head.lock.unlock_read(park, held.me),
                 How::Write => head.lock.unlock_write(park, held.me),
             };
-            self.wait_for_leases(head, &mut naps, wait)?;
+            self.wait_for_leases(&party, &mut naps, wait)?;
         }
     }
 
     /// Sleeps once, unless the leases go meanwhile.
     #[cold]
-    fn wait_for_leases(&self, head: &Head, naps: &mut Naps, wait: Wait) -> Result<(), ArrayError> {
-        let obituary = self.domain().obituary();
+    fn wait_for_leases(&self, party: &Party<'_>, naps: &mut Naps, wait: Wait) -> Result<(), ArrayError> {
+        let (head, obituary) = (self.head(), self.domain().obituary());
         let told = obituary.load(Ordering::Acquire);
         let (freed, record) = head.enroll();
         if naps.proves {
-            head.reclaim(self.domain(), self.as_fd(), wait).map_err(|error| self.error(error))?;
+            head.reclaim(party, self.as_fd(), wait).map_err(|error| self.error(error))?;
         }
         let Some((index, state)) = head.live().next() else { return Ok(()) };
         let tick = wait.tick(naps.quiet);
+        // One that has just moved on has a new owner, and the record of the old.
+        let owner = head.owner(index, state).unwrap_or_else(|| head.records[index].owners[0].load());
         let nap = match wait.left() {
-            Some(Duration::ZERO) => {
-                // One that has just moved on has a new owner, and the record of the old.
-                let owner = head.owner(index, state).unwrap_or_else(|| head.records[index].owners[0].load());
-                return Err(ArrayError::Leased { by: owner.into() });
-            }
+            Some(Duration::ZERO) => return Err(ArrayError::Leased { by: owner.into() }),
             Some(left) => left.min(tick),
             None => tick,
         };
+        party.say_process(owner.into());
         let waited = SharedPark.wait_any(&[(freed, record), (obituary, told)], Some(nap));
         naps.quiet = if waited == Waited::TimedOut { naps.quiet.saturating_add(1) } else { 0 };
         naps.proves = waited == Waited::TimedOut || obituary.load(Ordering::Acquire) != told;
@@ -196,7 +195,7 @@ impl<T: Plain> Array<T> {
     }
 
     /// Notes what the lock says of its holders before.
-    fn hear(&self, state: Protected, wait: Wait) {
+    fn hear(&self, state: Protected, party: &Party<'_>, wait: Wait) {
         let head = self.head();
         match state {
             Protected::Consistent => {}
@@ -204,14 +203,26 @@ impl<T: Plain> Array<T> {
                 let told = self
                     .domain()
                     .participant(id)
-                    .map(|who| head.with_table(self.domain(), wait, || head.tell(who.into())).is_ok());
+                    .map(|who| head.with_table(party, wait, || head.tell(who.into())).is_ok());
                 if told != Some(true) {
                     head.tell_broken();
                 }
+                // Others may wait for something that this thread was going to do.
+                self.domain().note_death(id);
             }
             Protected::Poisoned if head.is_consistent() => head.tell_broken(),
             Protected::Poisoned => {}
         }
+    }
+
+    /// Who gave up because of a reader may have found a writer dead before it, whose name the lock keeps for the next one.
+    #[cold]
+    fn give_up(&self, error: LockError) -> ArrayError {
+        let (domain, holder) = (self.domain(), self.head().lock.writer());
+        if let Some(holder) = holder.filter(|&id| error != LockError::TimedOut(id) && domain.is_dead(id)) {
+            domain.note_death(holder);
+        }
+        self.error(error)
     }
 
     fn error(&self, error: LockError) -> ArrayError {

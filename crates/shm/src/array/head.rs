@@ -130,13 +130,11 @@ impl Name {
         let me = SlotOwner::current();
         let known = ![self.pid.into(), self.started, self.namespace.into()].contains(&0);
         // Start times are shown by the clock of a time namespace.
-        known
-            && self.time_namespace == narrow(me.time_namespace)
-            && life::process_has_ended(&ProcessIdentity {
-                pid: self.pid,
-                started: self.started,
-                namespace: self.namespace.into(),
-            })
+        known && self.time_namespace == narrow(me.time_namespace) && life::process_has_ended(&self.identity())
+    }
+
+    pub(super) fn identity(&self) -> ProcessIdentity {
+        ProcessIdentity { pid: self.pid, started: self.started, namespace: self.namespace.into() }
     }
 }
 

@@ -22,8 +22,7 @@ use procession_sys::claim;
 use procession_sys::futex::SharedPark;
 
 use super::head::{Head, N_LEASES, Name};
-use crate::domain::Domain;
-use crate::wait::Wait;
+use crate::wait::{Party, Wait};
 
 pub(super) const LIVE: u64 = 1;
 pub(super) const TRANSIT: u64 = 2;
@@ -54,22 +53,41 @@ const fn copy(state: u64) -> usize {
     (state / NEXT % 2) as usize
 }
 
+/// Which processes have ended: each is asked about once.
+#[derive(Default)]
+struct Proofs(Vec<(Name, bool)>);
+
+impl Proofs {
+    fn has_ended(&mut self, name: Name) -> bool {
+        if let Some((_, ended)) = self.0.iter().find(|(known, _)| *known == name) {
+            return *ended;
+        }
+        let ended = name.has_ended();
+        self.0.push((name, ended));
+        ended
+    }
+}
+
 impl Head {
     /// Does something as the holder of `table`. The holder before may have died: whatever it did is done or undone by
     /// the one store that it made or did not make.
     pub(super) fn with_table<R>(
         &self,
-        domain: &Domain,
+        party: &Party<'_>,
         wait: Wait,
         what: impl FnOnce() -> R,
     ) -> Result<R, LockError> {
-        let Held { me, state } = self.table.lock(&SharedPark, domain, &wait)?;
+        let Held { me, state } = self.table.lock(&SharedPark, party, &wait)?;
         let answer = what();
         if state != Protected::Consistent {
             let _ = self.table.mark_consistent(me);
         }
         // It fails only if somebody has stored over the word.
         let _ = self.table.unlock(&SharedPark, me);
+        if let Protected::OwnerDied(id) = state {
+            // Others may wait for something that this thread was going to do.
+            party.domain().note_death(id);
+        }
         Ok(answer)
     }
 
@@ -124,14 +142,14 @@ impl Head {
     /// was stopped in the middle of a few stores; a part that then does not arrive goes back to the array.
     pub(super) fn arrive(
         &self,
-        domain: &Domain,
+        party: &Party<'_>,
         lease: Lease,
         (first, len): (u64, u64),
     ) -> Result<Result<Lease, TakenBack>, LockError> {
         let own = Name::own();
         let record = &self.records[lease.index];
         let sent = |state: u64| state & !TRANSIT == lease.state && state & LIVE != 0;
-        self.with_table(domain, Wait(Deadline::after(PATIENCE)), || {
+        self.with_table(party, Wait(Deadline::after(PATIENCE)), || {
             let now = self.states[lease.index].load(Ordering::Acquire);
             let about = (record.first.load(Ordering::Relaxed), record.len.load(Ordering::Relaxed));
             if !sent(now) || about != (first, len) {
@@ -148,38 +166,54 @@ impl Head {
 
     /// Frees the leases that nobody has any more, and tells if an owner died. The proofs take some system calls for
     /// each owner, and one for each lease.
-    pub(super) fn reclaim(&self, domain: &Domain, file: BorrowedFd<'_>, wait: Wait) -> Result<(), LockError> {
-        let mut asked: Vec<(Name, bool)> = Vec::new();
-        let mut is_dead = |name: Name| match asked.iter().find(|(known, _)| *known == name) {
-            Some((_, dead)) => *dead,
-            None => {
-                asked.push((name, name.has_ended()));
-                asked[asked.len() - 1].1
-            }
-        };
-        let mut any = false;
+    pub(super) fn reclaim(
+        &self,
+        party: &Party<'_>,
+        file: BorrowedFd<'_>,
+        wait: Wait,
+    ) -> Result<(), LockError> {
+        let (mut proofs, mut any, mut buried) = (Proofs::default(), false, Vec::new());
+        let mut failed = Ok(());
         for (index, state) in self.live() {
             let Some(owner) = self.owner(index, state) else { continue };
             let in_transit = state & TRANSIT != 0;
             let claimed = claim::is_taken(file, index as u32).ok();
             // Of what is in a message, no claim is proof; else it takes a death and no message.
-            let lost =
-                if in_transit { claimed == Some(false) } else { claimed != Some(true) && is_dead(owner) };
-            if lost {
-                any |= self.with_table(domain, wait, || {
-                    let stands = self.states[index].load(Ordering::Acquire) == state;
-                    // The news first: who finds the lease gone finds them. What was lost on its way had no writer.
-                    if stands && !in_transit {
-                        self.tell(owner);
-                    }
-                    stands && self.change(index, state, next(state))
-                })?;
+            let lost = if in_transit {
+                claimed == Some(false)
+            } else {
+                claimed != Some(true) && proofs.has_ended(owner)
+            };
+            if !lost {
+                continue;
+            }
+            let taken = self.with_table(party, wait, || {
+                let stands = self.states[index].load(Ordering::Acquire) == state;
+                // The news first: who finds the lease gone finds them. What was lost on its way had no writer.
+                if stands && !in_transit {
+                    self.tell(owner);
+                }
+                stands && self.change(index, state, next(state))
+            });
+            let taken = match taken {
+                Ok(taken) => taken,
+                // What was freed so far is news all the same.
+                Err(error) => {
+                    failed = Err(error);
+                    break;
+                }
+            };
+            any |= taken;
+            if taken && !in_transit && !buried.contains(&owner) {
+                buried.push(owner);
             }
         }
         if any {
             self.notify();
         }
-        Ok(())
+        // Others may wait for something that these were going to do.
+        buried.iter().for_each(|owner| party.domain().note_process_death(&owner.identity()));
+        failed
     }
 
     fn change(&self, index: usize, from: u64, to: u64) -> bool {

@@ -37,7 +37,8 @@ use super::lease::{LIVE, Lease, TRANSIT, TakenBack};
 use crate::Plain;
 use crate::domain::Domain;
 use crate::error::{Refusal, ShmError};
-use crate::object::Object;
+use crate::space::Space;
+use crate::wait::Party;
 
 const HERE: u8 = 0;
 const SEEN: u8 = 1;
@@ -89,7 +90,7 @@ unsafe impl<T: Plain> Sync for Part<T> {}
 
 /// A lease, its memory, and where the part is.
 struct Hold {
-    object: Arc<Object>,
+    space: Space,
     /// The index of the lease.
     index: usize,
     /// Its state. Changes while the place is `LEAVING` only.
@@ -105,7 +106,7 @@ impl<T: Plain> Part<T> {
     fn new(array: &Array<T>, first: usize, len: usize, lease: Lease) -> Self {
         assert!(first.checked_add(len).is_some_and(|end| end <= array.len), "a part of the array");
         let hold = Hold {
-            object: Arc::clone(&array.object),
+            space: array.space.clone(),
             index: lease.index,
             state: AtomicU64::new(lease.state),
             place: AtomicU8::new(HERE),
@@ -236,7 +237,7 @@ impl Drop for Hold {
         if !is_ours {
             return;
         }
-        let head = Head::of(&self.object);
+        let head = Head::of(self.space.object());
         if !self.was_panicking && thread::panicking() {
             head.tell_broken();
         }
@@ -254,12 +255,12 @@ struct Departure {
 
 impl Carried for Departure {
     fn descriptor(&self) -> BorrowedFd<'_> {
-        self.claim.as_ref().map_or_else(|| self.hold.object.as_fd(), AsFd::as_fd)
+        self.claim.as_ref().map_or_else(|| self.hold.space.as_fd(), AsFd::as_fd)
     }
 
     fn commit(&self) {
         if self.claim.is_some() {
-            Head::of(&self.hold.object).depart(self.hold.lease());
+            Head::of(self.hold.space.object()).depart(self.hold.lease());
         }
         self.hold.place.store(AWAY, Ordering::Release);
     }
@@ -272,8 +273,8 @@ impl Carried for Departure {
             // The copy of a forked child, of a part that is its parent's.
             return hold.place.store(AWAY, Ordering::Release);
         }
-        let (head, domain) = (Head::of(&hold.object), hold.object.domain().expect("that of the array"));
-        match head.arrive(domain, hold.lease(), self.items) {
+        let head = Head::of(hold.space.object());
+        match head.arrive(&Party::new(&hold.space), hold.lease(), self.items) {
             Ok(Ok(lease)) => hold.state.store(lease.state, Ordering::Relaxed),
             Ok(Err(TakenBack)) => return hold.place.store(AWAY, Ordering::Release),
             // The thread has no place in the domain, or somebody was stopped in the middle of a few stores.
@@ -297,17 +298,17 @@ struct Sent {
 impl<T: Plain> Serialize for Part<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let hold = &self.hold;
-        hold.object.must_be_open().map_err(ser::Error::custom)?;
+        hold.space.object().must_be_open().map_err(ser::Error::custom)?;
         hold.leave().map_err(|error| ser::Error::custom(handles::note(error)))?;
         let lease = hold.index as u32;
-        let claim = claim::take(hold.object.as_fd(), lease).ok();
+        let claim = claim::take(hold.space.as_fd(), lease).ok();
         let items = (self.first as u64, self.len as u64);
         let departure = Departure { hold: Arc::clone(hold), items, claim };
         let object = handles::put(Arc::new(departure)).map_err(|error| {
             hold.come_back();
             ser::Error::custom(error)
         })?;
-        let domain = hold.object.domain().expect("that of the array").clone();
+        let domain = hold.space.domain().expect("that of the array").clone();
         let ((first, len), state) = (items, hold.lease().state);
         Sent { object, domain, first, len, lease, state }.serialize(serializer)
     }
@@ -331,7 +332,7 @@ fn arrive<T: Plain>(fd: OwnedFd, sent: Sent) -> Result<Part<T>, Box<dyn std::err
     if end.is_none() || state & (LIVE | TRANSIT) != LIVE {
         return Err(ShmError::Refused(Refusal::Damaged).into());
     }
-    let lease = array.head().arrive(array.domain(), Lease { index, state }, (first, len))??;
+    let lease = array.head().arrive(&Party::new(&array.space), Lease { index, state }, (first, len))??;
     // The descriptor stays open for the memory; it claims nothing any more.
     let _ = claim::release(array.as_fd(), index as u32);
     Ok(Part::new(&array, first as usize, len as usize, lease))

@@ -30,7 +30,7 @@ use super::{DomainError, DomainId, waits};
 pub(super) const SLOTS_AT: usize = 4096;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"prcsndom");
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// The constant part, in private memory.
 #[derive(Clone, Debug)]

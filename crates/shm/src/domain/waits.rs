@@ -11,6 +11,9 @@
 //! | 16 | 8 | where in the object |
 //! | 24 | 8 | since when, in milliseconds of the monotonic clock |
 //! | 32 | 16 | what it is called, as text with zeros behind it |
+//! | 48 | 4 | 0, or the number of the process that it waits for, if it waits for no single thread |
+//! | 52 | 4 | the pid namespace of that process; 0: not known |
+//! | 56 | 8 | the start time of that process |
 //!
 //! Invariants: the id is stored last and removed first; a thread writes its own record only, and only on the way to a
 //! sleep. Who is killed meanwhile leaves a record of a dead id. Held by `tests/waits.rs`.
@@ -25,7 +28,7 @@ use procession_sys::memory::Mapping;
 use super::header::waits_at;
 use super::{Domain, Participant};
 use crate::space::Space;
-use crate::wait::Watched;
+use crate::wait::Whom;
 
 /// Bytes of a record: a cache line.
 pub(super) const SIZE: usize = 64;
@@ -47,7 +50,8 @@ pub(crate) struct Awaited {
 pub struct Waiter {
     /// Who waits.
     pub who: Participant,
-    /// Who held it then; of something that several hold, one of them.
+    /// Who held it then; of something that several hold, one of them; of parts of an [`Array`](crate::Array), a process
+    /// by its first thread.
     pub holder: Option<Participant>,
     /// What kind of thing it waits for, such as `Mutex`; 16 bytes of it.
     pub what: String,
@@ -62,22 +66,17 @@ pub struct Waiter {
 
 impl Domain {
     /// The calling thread, whose id is `me`, is about to sleep.
-    pub(crate) fn publish_wait(
-        &self,
-        me: Id,
-        (whom, watched): (Id, Watched),
-        awaited: Awaited,
-        name: &str,
-        since: Duration,
-    ) {
+    pub(crate) fn publish_wait(&self, me: Id, whom: Whom, awaited: Awaited, name: &str, since: Duration) {
         let Some(record) = Record::of(self, me.slot()) else { return };
         record.word(0).store(0, Relaxed);
-        let whom = match watched {
-            Watched::Holder => SOME | whom.to_bits(),
-            Watched::OneOfSeveral => SOME | ANY | whom.to_bits(),
-            Watched::Others => 0,
+        let (thread, process) = match whom {
+            Whom::Holder(id) => (SOME | id.to_bits(), None),
+            Whom::OneOfSeveral(id) => (SOME | ANY | id.to_bits(), None),
+            Whom::Process(process) => (0, Some(process)),
+            Whom::Others => (0, None),
         };
-        record.word(4).store(whom, Release);
+        record.word(4).store(thread, Release);
+        record.store_process(process);
         let mut text = [0; NAME];
         name.bytes().zip(&mut text).for_each(|(byte, place)| *place = byte);
         let (low, high) = text.split_at(NAME / 2);
@@ -96,7 +95,7 @@ impl Domain {
         }
     }
 
-    /// Everybody in this domain who waits for a lock or a permit that somebody holds, and has slept for it already.
+    /// Everybody in this domain who waits for a lock, a permit or items that somebody has, and has slept for it already.
     ///
     /// A look at all slots in use, and no proof: by the time it is read, the wait may be over. Does not wait.
     ///
@@ -140,11 +139,28 @@ impl<'a> Record<'a> {
         self.mapping.atomic_u64(self.at + offset)
     }
 
+    fn store_process(&self, process: Option<Participant>) {
+        let (pid, namespace, started) =
+            process.map_or((0, 0, 0), |Participant { pid, namespace, started, .. }| {
+                (pid, u32::try_from(namespace).unwrap_or(0), started)
+            });
+        self.word(48).store(pid, Relaxed);
+        self.word(52).store(namespace, Relaxed);
+        self.long(56).store(started, Relaxed);
+    }
+
+    fn process(&self) -> Option<Participant> {
+        let [pid, namespace] = [48, 52].map(|offset| self.word(offset).load(Acquire));
+        let started = self.long(56).load(Acquire);
+        (pid != 0).then_some(Participant { pid, tid: pid, namespace: namespace.into(), started })
+    }
+
     fn read(&self, domain: &Domain, slot: u32) -> Option<Waiter> {
         let first = self.word(0).load(Acquire);
         let whom = self.word(4).load(Relaxed);
         let [inode, offset, since, low, high] =
             [8, 16, 24, 32, 40].map(|offset| self.long(offset).load(Acquire));
+        let process = if whom == 0 { self.process() } else { None };
         let id = Id::from_bits(first);
         if first == 0 || self.word(0).load(Relaxed) != first || id.slot() != slot || domain.is_dead(id) {
             return None;
@@ -153,7 +169,7 @@ impl<'a> Record<'a> {
         let holder = (whom != 0).then(|| Id::from_bits(whom));
         Some(Waiter {
             who: domain.participant(id)?,
-            holder: holder.and_then(|id| domain.participant(id)),
+            holder: holder.and_then(|id| domain.participant(id)).or(process),
             what: String::from_utf8_lossy(&text).trim_end_matches('\0').to_owned(),
             place: (inode, offset),
             since: uptime().saturating_sub(Duration::from_millis(since)),

@@ -116,6 +116,16 @@ impl RoleProcess {
         self.signal(Signal::KILL);
     }
 
+    /// Kills the child with SIGKILL, waits for its end and reaps it: then it is gone also for who has no better proof than
+    /// the process table. Its output can still be [had](Self::wait_with_output).
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    pub fn kill_and_reap(&mut self) {
+        self.kill();
+        self.reap().unwrap_or_else(|error| panic!("reaping {}: {error}", self.name));
+    }
+
     /// Sends the child a signal. One that has ended already does not mind.
     ///
     /// # Panics
