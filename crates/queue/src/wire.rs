@@ -36,9 +36,9 @@ pub trait Wire<T>: sealed::Sealed {
 ///
 /// # Examples
 /// ```
-/// use procession_queue::{AsPlain, bounded};
+/// use procession_queue::{AsPlain, bounded_as};
 ///
-/// let (tx, rx) = bounded::<[f64; 3], AsPlain>(100)?;
+/// let (tx, rx) = bounded_as::<[f64; 3], AsPlain>(100, 4096)?;
 /// tx.send([1.0, 2.0, 3.0])?;
 /// assert_eq!(rx.recv()?[2], 3.0);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
