@@ -4,7 +4,7 @@
 use procession_queue::{
     AsBytes, Receiver, RecvError, SendFault, Sender, bounded_as, bounded_bytes, unbounded,
 };
-use procession_testkit::{Storm, counted};
+use procession_testkit::{Storm, counted, guarded};
 
 use procession_codec::Bytes;
 
@@ -173,7 +173,7 @@ fn more_large_messages_than_extents() {
 
 #[test]
 fn an_unbounded_queue_ends_in_an_error() {
-    counted(|| {
+    guarded(|| {
         let (tx, rx) = unbounded::<()>().unwrap();
         let fault = std::iter::repeat_with(|| tx.send(())).find_map(Result::err).unwrap();
         assert!(matches!(fault.fault(), SendFault::Full), "{fault}");
