@@ -1,6 +1,6 @@
 //! How values become the bytes of a message.
 
-use procession_codec::{Bytes, Codec, DecodeError, EncodeError, Message};
+use procession_codec::{Bytes, Codec, DecodeError, EncodeError, Message, handles};
 use procession_shm::Plain;
 use procession_shm::plain::{bytes_of, from_bytes};
 
@@ -62,12 +62,13 @@ mod sealed {
 impl<T: Message, C: Codec> Wire<T> for C {
     #[inline]
     fn put(value: &T, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        C::encode_into(value, out)
+        // A message of another carrier may be under way in this thread, whose handles are not ours.
+        handles::refuse(|| C::encode_into(value, out))
     }
 
     #[inline]
     fn get(bytes: &[u8]) -> Result<T, DecodeError> {
-        C::decode(bytes)
+        handles::refuse(|| C::decode(bytes))
     }
 }
 
