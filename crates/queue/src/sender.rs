@@ -30,7 +30,7 @@ use crate::wire::Wire;
 /// # If a peer dies
 /// A message is wholly sent or not at all, whoever is killed at whatever moment, and what was sent stays. Who dies in the
 /// middle is followed by the next who sends. When the last receiver is gone, however it ended, sending is an error: at
-/// once if it was dropped or the death was told, else within a tick or 256 messages. A sender that is *stopped* in the
+/// once if it was dropped or the death was told, else within a tick, 256 messages or 256 tries. A sender that is *stopped* in the
 /// middle keeps others from sending until it goes on; their time limits hold.
 pub struct Sender<T, W = Postcard> {
     link: Arc<Link>,
