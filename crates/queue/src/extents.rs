@@ -160,9 +160,10 @@ pub(crate) fn take_back_uncommitted(memory: &Memory, turn: &Turn<'_, impl Park>)
 pub(crate) fn take_back_leased(memory: &Memory, owners: &impl Owners, turn: &Turn<'_, impl Park>) {
     // The first message may still be received by somebody else: its extent stays with the dead until then.
     let at = memory.layout().slot_at(turn.at());
-    let first = Slot::load(memory.arena(), memory.layout(), at, &mut Vec::new());
-    let kept = match first {
-        Ok(Slot { kind: Kind::Extent(index), .. }) => Some(index),
+    // In an empty queue its slot speaks of one that was received long ago.
+    let is_there = !memory.ring().is_empty();
+    let kept = match Slot::load(memory.arena(), memory.layout(), at, &mut Vec::new()) {
+        Ok(Slot { kind: Kind::Extent(index), .. }) if is_there => Some(index),
         _ => None,
     };
     for (index, extent) in memory.extents().iter().enumerate().filter(|(index, _)| Some(*index) != kept) {

@@ -59,7 +59,8 @@ pub(crate) enum Mark {
 impl Layout {
     /// For so many messages of so many bytes together.
     pub(crate) fn new(capacity: u32, budget: u64, never_waits: bool) -> Self {
-        let n_slots = capacity.next_power_of_two();
+        // One more than can be filled: the slot before the first message says what is received, and is not written over.
+        let n_slots = (capacity + 1).next_power_of_two();
         // A message is in one piece. With four times the room there is always a piece, wherever the others lie.
         let ring_len = budget.max(1 << 16).next_power_of_two() * 4;
         let extent_len = budget.next_multiple_of(PAGE as u64);

@@ -7,7 +7,7 @@
 //! | who goes | how the other side learns of it |
 //! |---|---|
 //! | drops its last handle in a process | it closes its end and rings the bell: who sleeps looks, who sends or receives looks next time |
-//! | is killed | who is told of the death rings the domain's obituary; else a tick, or every 256th message |
+//! | is killed | who is told of the death rings the domain's obituary; else a tick, or every 256th message, or try |
 //!
 //! Invariants: the end is closed before the bell rings; who goes to sleep has read the bell before it looked at the end.
 //! "Nobody is left" is said by receivers only after they looked at the messages once more: none can come then.
@@ -40,6 +40,8 @@ pub(crate) struct Link {
     end: Option<Arc<End>>,
     /// The bell and the obituary when the other side was last seen to be there.
     heard: AtomicU64,
+    /// How often somebody found nothing to do and did not wait.
+    tries: AtomicU32,
 }
 
 /// A descriptor of a side's end.
@@ -72,7 +74,7 @@ const SPIN: Duration = Duration::from_micros(12);
 const LOOKS: u32 = 32;
 /// How long a `try_` form lets others finish who are in the middle.
 const PATIENCE: Duration = Duration::from_micros(50);
-/// Messages between two looks at an end that nobody has spoken of.
+/// Messages, or tries, between two looks at an end that nobody has spoken of.
 const EVERY: u32 = 256;
 
 impl Link {
@@ -87,7 +89,13 @@ impl Link {
     }
 
     fn new(memory: Arc<Memory>, side: Side, end: OwnedFd) -> Self {
-        Self { memory, side, end: Some(Arc::new(End(end))), heard: AtomicU64::new(0) }
+        Self {
+            memory,
+            side,
+            end: Some(Arc::new(End(end))),
+            heard: AtomicU64::new(0),
+            tries: AtomicU32::new(0),
+        }
     }
 
     #[inline]
@@ -172,7 +180,7 @@ impl Link {
     pub(crate) fn wait(&self, seen: u32, deadline: Deadline, ticks: &mut u32) -> News {
         let ring = self.memory.ring();
         if deadline.has_passed() {
-            return News::TimedOut;
+            return if self.seems_alone_to_who_tries(seen) { News::Disconnected } else { News::TimedOut };
         }
         if self.spin(seen) {
             return News::Maybe;
@@ -217,6 +225,14 @@ impl Link {
     #[inline]
     pub(crate) fn seems_alone(&self, position: u32) -> bool {
         self.has_news(position) && self.is_alone_since(self.news())
+    }
+
+    /// The same for who found nothing to do and does not wait: asked now and then without a reason, because who only tries
+    /// may never get to another message, or sleep.
+    #[cold]
+    pub(crate) fn seems_alone_to_who_tries(&self, position: u32) -> bool {
+        let asks = self.tries.fetch_add(1, Ordering::Relaxed) % EVERY == EVERY - 1;
+        self.seems_alone(position) || asks && self.is_alone()
     }
 
     /// Whether there is a reason to ask whether anybody is left.

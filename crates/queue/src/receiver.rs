@@ -29,7 +29,7 @@ use crate::wire::Wire;
 /// What was sent is received whole, and once. With a receiver that is killed, one message at most is lost: the one that
 /// it had taken and not returned. Who dies in the middle is followed by the next who receives. When the last sender is
 /// gone, however it ended, and nothing is left, receiving is an error: at once if it was dropped or the death was told,
-/// else within a tick. A receiver that is *stopped* in the middle keeps others from receiving until it goes on; their time
+/// else within a tick or 256 tries. A receiver that is *stopped* in the middle keeps others from receiving until it goes on; their time
 /// limits hold.
 pub struct Receiver<T, W = Postcard> {
     link: Arc<Link>,
@@ -209,7 +209,7 @@ impl<T, W> Receiver<T, W> {
                     Err(barred) => break barred.into(),
                 }
             }
-            if deadline.has_passed() && !self.link.seems_alone(seen) {
+            if deadline.has_passed() && !self.link.seems_alone_to_who_tries(seen) {
                 break RecvError::TimedOut;
             }
             has_slept = true;

@@ -30,7 +30,7 @@ use crate::wire::Wire;
 /// # If a peer dies
 /// A message is wholly sent or not at all, whoever is killed at whatever moment, and what was sent stays. Who dies in the
 /// middle is followed by the next who sends. When the last receiver is gone, however it ended, sending is an error: at
-/// once if it was dropped or the death was told, else within a tick or 256 messages. A sender that is *stopped* in the
+/// once if it was dropped or the death was told, else within a tick, 256 messages or 256 tries. A sender that is *stopped* in the
 /// middle keeps others from sending until it goes on; their time limits hold.
 pub struct Sender<T, W = Postcard> {
     link: Arc<Link>,
@@ -196,7 +196,7 @@ impl<T, W> Sender<T, W> {
         mut put: impl FnMut(&mut Load<'_, '_>) -> Result<bool, Refused>,
     ) -> Result<(), SendFault> {
         let party = self.link.party();
-        let (mut ticks, mut has_slept) = (0, false);
+        let (mut ticks, mut slept_at) = (0, None);
         let fault = loop {
             let seen = match self.put(&party, deadline, &mut put) {
                 Ok(None) => return Ok(()),
@@ -206,14 +206,17 @@ impl<T, W> Sender<T, W> {
             if self.link.memory().layout().never_waits != 0 {
                 break SendFault::Full;
             }
-            has_slept = true;
+            if slept_at.replace(seen).is_some_and(|before| before != seen) {
+                // There is room, and less than this message needs: perhaps enough for what another one waits to send.
+                self.link.pass_on();
+            }
             match self.link.wait(seen, deadline, &mut ticks) {
                 News::Maybe => {}
                 News::TimedOut => break SendFault::TimedOut,
                 News::Disconnected => break SendFault::Disconnected,
             }
         };
-        if has_slept {
+        if slept_at.is_some() {
             self.link.pass_on();
         }
         Err(fault)

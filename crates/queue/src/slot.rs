@@ -101,8 +101,8 @@ impl Slot {
                 append(&words[BODY..], len as usize, into);
                 Kind::Inline
             }
-            1 if len <= layout.ring_len => Kind::Ring,
-            2 if len <= layout.extent_len => match words[BODY].load(Relaxed) as usize {
+            1 if len <= layout.budget => Kind::Ring,
+            2 if len <= layout.budget => match words[BODY].load(Relaxed) as usize {
                 index if index < N_EXTENTS => Kind::Extent(index),
                 _ => return Err(Senseless),
             },

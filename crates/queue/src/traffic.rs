@@ -60,6 +60,7 @@ impl<'a, 't> Load<'a, 't> {
         let received = memory.received()?;
         let mut load = Self { last: Sums::default(), received, memory, turn, n: 0 };
         load.last = load.sums_before(load.turn.at())?;
+        load.last.end = later(load.last.end, received.end);
         load.turn.ready(memory.layout().capacity, 1)?;
         Ok(load)
     }
@@ -120,7 +121,8 @@ impl<'a, 't> Load<'a, 't> {
     }
 
     fn put_into_ring(&mut self, sums: Sums, bytes: &[u8], growth: Growth) -> Result<Slot, Refused> {
-        let end = self.room(bytes.len() as u64, growth).ok_or(Refused::Full)?;
+        self.begin_anew()?;
+        let end = self.room(sums.charged, bytes.len() as u64, growth).ok_or(Refused::Full)?;
         let slot = Slot { sums: Sums { end, ..sums }, len: bytes.len() as u64, kind: Kind::Ring };
         let layout = self.memory.layout();
         let offset = slot.offset_in(layout.ring_len).ok_or(Refused::Senseless)?;
@@ -129,23 +131,35 @@ impl<'a, 't> Load<'a, 't> {
         Ok(slot)
     }
 
-    /// Where a message would end in the ring, in one piece.
-    fn room(&self, len: u64, growth: Growth) -> Option<u64> {
-        let all = self.memory.layout().ring_len;
+    /// Where nothing is queued in the ring, its beginning is best, which the caches know. Up to there all is received.
+    fn begin_anew(&mut self) -> Result<(), Refused> {
+        let offset = self.last.end & (self.memory.layout().ring_len - 1);
+        if offset > 0 && self.last.end == self.received.end {
+            self.last.end = self.last.end.wrapping_add(self.memory.layout().ring_len - offset);
+            self.received.end = self.last.end;
+            self.memory.set_received(self.received)?;
+        }
+        Ok(())
+    }
+
+    /// Where a message would end in the ring, in one piece, after which so much is charged.
+    fn room(&self, charged: u64, len: u64, growth: Growth) -> Option<u64> {
+        let layout = self.memory.layout();
+        let all = layout.ring_len;
         let offset = self.last.end & (all - 1);
         let on = self.last.end.wrapping_add(len);
         let over = self.last.end.wrapping_add(all - offset).wrapping_add(len);
         let has_memory = |end: u64| growth == Growth::Yes || self.memory.is_known(Mark::Ring, end as usize);
-        let fits = |end: u64| end.wrapping_sub(self.received.end) <= all;
-        let stays = offset + len <= all && fits(on) && has_memory(offset + len);
-        let wraps = fits(over) && has_memory(len);
-        // Where nothing is queued the beginning is best, which the caches know.
-        let is_empty = offset > 0 && self.last.end == self.received.end;
-        match (stays && !(is_empty && wraps), wraps) {
-            (true, _) => Some(on),
-            (false, true) => Some(over),
-            (false, false) => None,
+        let left = |end: u64| all.checked_sub(end.wrapping_sub(self.received.end));
+        let is_in_one_piece = offset + len <= all;
+        if is_in_one_piece && has_memory(offset + len) && left(on).is_some() {
+            return Some(on);
         }
+        // What is passed over is lost until it is received: the rest of the budget must find room all the same. Where it
+        // has to be, it does, because the ring is four times the budget.
+        let to_come = layout.budget.saturating_sub(charged.wrapping_sub(self.received.charged));
+        let wanted = if is_in_one_piece { to_come } else { 0 };
+        (has_memory(len) && left(over).is_some_and(|left| left >= wanted)).then_some(over)
     }
 
     /// Looks how far the consumers are.
@@ -153,13 +167,9 @@ impl<'a, 't> Load<'a, 't> {
         let layout = self.memory.layout();
         self.memory.marked(Mark::Ring)?;
         self.turn.ready(layout.capacity, u32::MAX)?;
-        let now = self.turn.other();
-        // Where all slots are filled, the one before the first is the last.
-        if self.turn.at().wrapping_sub(now) < layout.n_slots {
-            self.received = self.sums_before(now)?;
-            self.memory.set_received(self.received)?;
-        }
-        Ok(())
+        let Sums { charged, end } = self.sums_before(self.turn.other())?;
+        self.received = Sums { charged, end: later(end, self.received.end) };
+        Ok(self.memory.set_received(self.received)?)
     }
 
     fn sums_before(&self, position: u32) -> Result<Sums, Refused> {
@@ -172,6 +182,12 @@ impl<'a, 't> Load<'a, 't> {
         }
         Ok(Slot::sums_at(memory.arena(), layout.slot_at(before))?)
     }
+}
+
+/// The one of two places in the ring that is further on, modulo 2^64.
+#[inline]
+fn later(a: u64, b: u64) -> u64 {
+    if (b.wrapping_sub(a) as i64) > 0 { b } else { a }
 }
 
 /// Whether memory may be taken for a message that fits nowhere else.

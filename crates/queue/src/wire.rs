@@ -1,6 +1,6 @@
 //! How values become the bytes of a message.
 
-use procession_codec::{Bytes, Codec, DecodeError, EncodeError, Message};
+use procession_codec::{Bytes, Codec, DecodeError, EncodeError, Message, handles};
 use procession_shm::Plain;
 use procession_shm::plain::{bytes_of, from_bytes};
 
@@ -38,7 +38,7 @@ pub trait Wire<T>: sealed::Sealed {
 /// ```
 /// use procession_queue::{AsPlain, bounded_as};
 ///
-/// let (tx, rx) = bounded_as::<[f64; 3], AsPlain>(100, 1 << 20)?;
+/// let (tx, rx) = bounded_as::<[f64; 3], AsPlain>(100, 4096)?;
 /// tx.send([1.0, 2.0, 3.0])?;
 /// assert_eq!(rx.recv()?[2], 3.0);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -62,12 +62,13 @@ mod sealed {
 impl<T: Message, C: Codec> Wire<T> for C {
     #[inline]
     fn put(value: &T, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        C::encode_into(value, out)
+        // A message of another carrier may be under way in this thread, whose handles are not ours.
+        handles::refuse(|| C::encode_into(value, out))
     }
 
     #[inline]
     fn get(bytes: &[u8]) -> Result<T, DecodeError> {
-        C::decode(bytes)
+        handles::refuse(|| C::decode(bytes))
     }
 }
 
