@@ -14,7 +14,7 @@ use crate::error::{RecvError, SendFault};
 use crate::receiver::Receiver;
 use crate::scratch;
 use crate::sender::{LARGE, Sender};
-use crate::traffic::{self, Load, Missing, Parcel, Refused, Taken};
+use crate::traffic::{self, Load, Parcel, Refused, Taken};
 use crate::wire::Wire;
 
 /// Messages of a batch.
