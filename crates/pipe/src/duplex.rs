@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use procession_codec::{Codec, Message, Postcard, handles};
+use procession_sys::message::HEADROOM;
 use procession_sys::poll::{self, Interest};
 use procession_sys::{Deadline, limits, socket};
 use serde::de::{Deserialize, Deserializer, Error as _};
@@ -14,6 +15,7 @@ use serde::ser::{Error as _, Serialize, Serializer};
 
 use crate::error::{PipeError, RecvError, SendError};
 use crate::link::Link;
+use crate::scratch;
 
 /// The longest message an end sends or receives unless set otherwise, in bytes: 64 MiB.
 pub const DEFAULT_LIMIT: u64 = 64 << 20;
@@ -151,16 +153,16 @@ impl<S: Message, R: Message, C: Codec> Duplex<S, R, C> {
     }
 
     fn send_by(&self, value: &S, deadline: Deadline) -> Result<(), SendError> {
-        let mut bytes = self.link.scratch();
+        let mut framed = scratch::take_framed();
         let ((), handles) =
-            handles::collect(|| C::encode_into(value, &mut bytes)).map_err(SendError::Encode)?;
-        let len = bytes.len() as u64;
+            handles::collect(|| C::encode_into(value, &mut framed)).map_err(SendError::Encode)?;
+        let len = (framed.len() - HEADROOM) as u64;
         if len > self.limit {
             return Err(SendError::TooLarge { len, limit: self.limit });
         }
         let descriptors: Vec<_> = handles.descriptors().collect();
-        let sent = self.link.send(&bytes, &descriptors, deadline);
-        self.link.keep_scratch(bytes);
+        let sent = self.link.send(&mut framed, &descriptors, deadline);
+        scratch::keep(framed);
         sent?;
         drop(descriptors);
         handles.commit();
@@ -176,9 +178,15 @@ impl<S: Message, R: Message, C: Codec> Duplex<S, R, C> {
     }
 
     fn recv_by(&self, deadline: Deadline) -> Result<R, RecvError> {
-        let (bytes, descriptors) = self.link.recv(deadline)?;
+        let mut spare = scratch::take();
+        let received = self.link.recv(deadline, &mut spare);
+        scratch::keep(spare);
+        let (bytes, descriptors) = received?;
         let value = handles::supply(descriptors, || C::decode(&bytes));
-        self.link.take_back(bytes);
+        match bytes.into_spare() {
+            Ok(spare) => scratch::keep(spare),
+            Err(bytes) => self.link.take_back(bytes),
+        }
         value.map_err(RecvError::Decode)
     }
 }

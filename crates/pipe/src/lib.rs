@@ -30,6 +30,7 @@
 mod duplex;
 mod error;
 mod link;
+mod scratch;
 mod turn;
 
 pub use duplex::{DEFAULT_LIMIT, Duplex, pipe};

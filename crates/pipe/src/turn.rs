@@ -45,6 +45,14 @@ impl<T> Turn<T> {
         }
     }
 
+    /// The turn, if nobody has it and nobody waits for it.
+    pub(crate) fn take_unwanted(&self) -> Option<Taken<'_, T>> {
+        let mut place = self.place();
+        let value = if place.n_waiting == 0 { place.value.take() } else { None };
+        drop(place);
+        value.map(|value| Taken { turn: self, value: Some(value) })
+    }
+
     fn place(&self) -> MutexGuard<'_, Place<T>> {
         // No code of others runs under the lock: nothing can be half changed.
         self.place.lock().unwrap_or_else(PoisonError::into_inner)

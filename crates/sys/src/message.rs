@@ -37,6 +37,9 @@ pub use outgoing::Outgoing;
 /// 208 KiB: a [sender](Outgoing) whose socket has less uses smaller ones.
 pub const PAYLOAD: usize = 128 << 10;
 
+/// How many bytes [`Outgoing::send_framed`] needs ahead of a message, for its header.
+pub const HEADROOM: usize = header::LEN;
+
 /// A received message.
 #[derive(Debug)]
 #[non_exhaustive]

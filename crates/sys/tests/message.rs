@@ -291,7 +291,7 @@ fn memory_given_back_does_not_replace_a_message_under_way() {
     let earlier = vec![1; 4 * PAYLOAD];
     let (lent, _) = thread::scope(|scope| {
         scope.spawn(|| ends.outgoing.send(&ends.ours, &earlier, &[], Deadline::NEVER).unwrap());
-        ends.incoming.recv_lent(&ends.theirs, Deadline::NEVER).unwrap()
+        ends.incoming.recv_lent(&ends.theirs, Deadline::NEVER, &mut Vec::new()).unwrap()
     });
     assert!(*lent == *earlier);
     packet(b"pMg1", bytes.len(), beginning);
@@ -302,7 +302,7 @@ fn memory_given_back_does_not_replace_a_message_under_way() {
     // Between messages it is used, and what was in it is not seen.
     for len in [20_000, 5000, 3, 0, 70_000] {
         ends.send(&pattern(len), Deadline::now()).unwrap();
-        let (lent, _) = ends.incoming.recv_lent(&ends.theirs, Deadline::now()).unwrap();
+        let (lent, _) = ends.incoming.recv_lent(&ends.theirs, Deadline::now(), &mut vec![9; 7]).unwrap();
         assert!(*lent == *pattern(len));
         ends.incoming.take_back(lent);
     }

@@ -32,6 +32,17 @@ pub struct Lent {
     len: usize,
 }
 
+impl Lent {
+    /// The memory that was spared for few bytes, if it was used; else all of it, to be
+    /// [taken back](Incoming::take_back).
+    ///
+    /// # Errors
+    /// The bytes did not come in spared memory.
+    pub fn into_spare(self) -> Result<Vec<u8>, Self> {
+        if self.start == 0 { Ok(self.buffer) } else { Err(self) }
+    }
+}
+
 impl Deref for Lent {
     type Target = [u8];
 
@@ -144,7 +155,8 @@ impl Incoming {
     }
 
     /// Receives one message and lends its bytes, in the buffer they came in unless they are few, so that others can
-    /// receive while they are looked at. [`take_back`](Self::take_back) spares the next message an allocation.
+    /// receive while they are looked at. [`take_back`](Self::take_back) spares the next message an allocation. Few bytes
+    /// are copied to the memory of `spare`.
     ///
     /// Blocks as [`recv`](Self::recv).
     ///
@@ -154,10 +166,16 @@ impl Incoming {
         &mut self,
         socket: impl AsFd,
         deadline: Deadline,
+        spare: &mut Vec<u8>,
     ) -> Result<(Lent, Vec<OwnedFd>), RecvError> {
         let (len, descriptors) = self.next(socket.as_fd(), deadline)?;
         let lent = match len {
-            ..=COPIED => Lent { buffer: self.buffer[SKEW..][..len].to_vec(), start: 0, len },
+            ..=COPIED => {
+                let mut buffer = mem::take(spare);
+                buffer.clear();
+                buffer.extend_from_slice(&self.buffer[SKEW..][..len]);
+                Lent { buffer, start: 0, len }
+            }
             _ => Lent { buffer: mem::take(&mut self.buffer), start: SKEW, len },
         };
         self.give_back();
@@ -214,8 +232,9 @@ impl Incoming {
     /// Receives one packet, its payload straight to its place in the buffer.
     fn packet(&mut self, socket: BorrowedFd<'_>, deadline: Deadline) -> Result<Step, RecvError> {
         let at = match &self.state {
-            State::Inside(partial) if !partial.refused => partial.got as usize,
-            _ => 0,
+            State::Inside(partial) if partial.refused => 0,
+            State::Inside(partial) => partial.got as usize,
+            _ => return self.first_packet(socket, deadline),
         };
         self.make_room(at)?;
         let (mut head, mut descriptors) = ([0; header::LEN], Vec::new());
@@ -224,10 +243,7 @@ impl Incoming {
         let (n, lost) = match socket::recv_packet(socket, buffers, &mut descriptors, deadline) {
             Ok(packet) => (packet.bytes, false),
             Err(RecvFailed::DescriptorsLost { bytes }) => (bytes, true),
-            Err(RecvFailed::Truncated) => return Err(self.corrupt(Fault::Oversized)),
-            Err(RecvFailed::TimedOut) => return Err(RecvError::TimedOut),
-            Err(RecvFailed::Closed) => return Err(self.end()),
-            Err(RecvFailed::Os(error)) => return Err(RecvError::Os(error)),
+            Err(failed) => return Err(self.failed(failed)),
         };
         let Some(payload) = n.checked_sub(header::LEN) else { return Err(self.corrupt(Fault::Short)) };
         let Some(header) = Header::decode(head) else { return Err(self.corrupt(Fault::UnknownKind)) };
@@ -235,6 +251,30 @@ impl Incoming {
             return Err(self.corrupt(Fault::Descriptors));
         }
         self.step(header, payload, descriptors, lost)
+    }
+
+    /// Receives a packet that has no descriptors: header and payload side by side, which is the quickest way.
+    fn first_packet(&mut self, socket: BorrowedFd<'_>, deadline: Deadline) -> Result<Step, RecvError> {
+        self.make_room(0)?;
+        let packet = &mut self.buffer[SKEW - header::LEN..][..header::LEN + PAYLOAD];
+        let n = socket::recv_bytes(socket, packet, deadline);
+        let head = packet.first_chunk().and_then(|head| Header::decode(*head));
+        let n = n.map_err(|failed| self.failed(failed))?;
+        let Some(payload) = n.checked_sub(header::LEN) else { return Err(self.corrupt(Fault::Short)) };
+        let Some(header) = head else { return Err(self.corrupt(Fault::UnknownKind)) };
+        self.step(header, payload, Vec::new(), false)
+    }
+
+    /// What it means for the message that no packet came.
+    #[cold]
+    fn failed(&mut self, failed: RecvFailed) -> RecvError {
+        match failed {
+            RecvFailed::Truncated => self.corrupt(Fault::Oversized),
+            RecvFailed::TimedOut => RecvError::TimedOut,
+            RecvFailed::Closed => self.end(),
+            RecvFailed::Os(error) => RecvError::Os(error),
+            RecvFailed::DescriptorsLost { .. } => self.corrupt(Fault::Descriptors),
+        }
     }
 
     fn step(
@@ -306,18 +346,23 @@ impl Incoming {
     }
 
     /// Room for one packet after the first `at` bytes, and for no more: what a header promises is not believed.
+    #[inline]
     fn make_room(&mut self, at: usize) -> Result<(), RecvError> {
         let needed = SKEW + at + PAYLOAD + TAIL;
+        if self.buffer.len() >= needed { Ok(()) } else { self.grow(needed) }
+    }
+
+    #[cold]
+    fn grow(&mut self, needed: usize) -> Result<(), RecvError> {
         if self.buffer.is_empty() {
             self.buffer = vec![0; needed]; // pages that the system zeroes when they are touched
+            return Ok(());
         }
-        if let Some(more @ 1..) = needed.checked_sub(self.buffer.len()) {
-            self.buffer.try_reserve(more).map_err(|_| {
-                let doing = format!("making room for {needed} bytes of a message");
-                RecvError::Os(OsError::from_errno(doing, libc::ENOMEM))
-            })?;
-            self.buffer.resize(needed, 0);
-        }
+        self.buffer.try_reserve(needed - self.buffer.len()).map_err(|_| {
+            let doing = format!("making room for {needed} bytes of a message");
+            RecvError::Os(OsError::from_errno(doing, libc::ENOMEM))
+        })?;
+        self.buffer.resize(needed, 0);
         Ok(())
     }
 
@@ -330,6 +375,7 @@ impl Incoming {
         bytes
     }
 
+    #[inline]
     fn give_back(&mut self) {
         if self.buffer.len() > KEPT {
             self.buffer = Vec::new();
