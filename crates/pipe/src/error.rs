@@ -86,6 +86,26 @@ pub enum RecvError {
     Os(OsError),
 }
 
+impl SendError {
+    /// The answer of a form that does not wait.
+    pub(crate) fn at_once(self) -> Self {
+        match self {
+            Self::TimedOut => Self::Full,
+            other => other,
+        }
+    }
+}
+
+impl RecvError {
+    /// The answer of a form that does not wait.
+    pub(crate) fn at_once(self) -> Self {
+        match self {
+            Self::TimedOut => Self::Empty,
+            other => other,
+        }
+    }
+}
+
 impl From<message::SendError> for SendError {
     fn from(error: message::SendError) -> Self {
         match error {

@@ -27,11 +27,17 @@
 //! is trusted before the bytes are there (`tests/hostile.rs`).
 #![forbid(unsafe_code)]
 
+mod channel;
 mod duplex;
 mod error;
+mod forms;
+mod halves;
 mod link;
 mod scratch;
 mod turn;
+mod typed;
 
+pub use channel::{Receiver, Sender, channel};
 pub use duplex::{DEFAULT_LIMIT, Duplex, pipe};
 pub use error::{PipeError, RecvError, SendError};
+pub use halves::{RecvHalf, SendHalf, UnsplitError};

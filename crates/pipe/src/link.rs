@@ -15,6 +15,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use procession_codec::handles::{self, Carried, HandleError};
 use procession_sys::message::{self, Incoming, Lent, Outgoing};
+use procession_sys::poll::{self, Interest};
+use procession_sys::socket::Direction;
 use procession_sys::{Deadline, OsError, socket};
 
 use serde::{Deserialize, Serialize};
@@ -115,6 +117,20 @@ impl Link {
         let mut side = self.incoming.take(deadline).ok_or(RecvError::TimedOut)?;
         let Side { socket: Some(socket), state: incoming } = &mut *side else { return Err(RecvError::Moved) };
         incoming.recv_lent(&*socket, deadline, spare).map_err(RecvError::from)
+    }
+
+    /// Waits until there is something to receive; `false` at the deadline.
+    pub(crate) fn wait_readable(&self, deadline: Deadline) -> Result<bool, RecvError> {
+        let socket = self.socket().ok_or(RecvError::Moved)?;
+        poll::one(&socket, Interest::Readable, deadline).map_err(RecvError::Os)
+    }
+
+    /// Ends one direction; the other end hears of it. Of an end that has left nothing is ended.
+    pub(crate) fn end(&self, direction: Direction) {
+        if let Some(socket) = self.socket() {
+            // Fails only where the other end is gone, and then there is nobody to tell.
+            let _ = socket::shut_down(&socket, direction);
+        }
     }
 
     /// Keeps the memory of a received message for a later one.

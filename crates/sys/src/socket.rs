@@ -13,7 +13,7 @@ use rustix::cmsg_space;
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+    SendAncillaryMessage, SendFlags, Shutdown, SocketFlags, SocketType,
 };
 
 use crate::poll::{self, Interest};
@@ -56,6 +56,29 @@ pub fn check(socket: impl AsFd) -> Result<()> {
         return Ok(());
     }
     Err(OsError::new(doing, io::Error::new(io::ErrorKind::InvalidInput, "it does not carry packets")))
+}
+
+/// One of the two directions of a socket, seen from its own side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// What it sends.
+    Outgoing,
+    /// What it receives.
+    Incoming,
+}
+
+/// Ends one direction of a socket for every process that has it: after `Outgoing` the other end receives what was sent and
+/// then the end, after `Incoming` it cannot send. Never blocks.
+///
+/// # Errors
+/// It is not connected, or no socket.
+pub fn shut_down(socket: impl AsFd, direction: Direction) -> Result<()> {
+    let how = match direction {
+        Direction::Outgoing => Shutdown::Write,
+        Direction::Incoming => Shutdown::Read,
+    };
+    rustix::net::shutdown(socket, how)
+        .map_err(|errno| OsError::new("shutting a direction of a socket down", errno))
 }
 
 /// What a packet brought.
