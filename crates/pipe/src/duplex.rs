@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use procession_codec::{Codec, Message, Postcard};
 use procession_sys::{Deadline, limits, socket};
-use serde::de::{Deserialize, Deserializer, Error as _};
-use serde::ser::{Error as _, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{PipeError, RecvError, SendError};
 use crate::forms::{receiving, sending};
@@ -145,15 +144,13 @@ impl<S: Message, R: Message, C: Codec> Duplex<S, R, C> {
 
 impl<S, R, C> Serialize for Duplex<S, R, C> {
     fn serialize<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
-        let passage = self.link.depart().map_err(Z::Error::custom)?;
-        (passage, self.limit).serialize(serializer)
+        self.link.serialize(self.limit, serializer)
     }
 }
 
 impl<'de, S, R, C> Deserialize<'de> for Duplex<S, R, C> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (passage, limit) = Deserialize::deserialize(deserializer)?;
-        let link = Link::arrive(passage, limit).map_err(D::Error::custom)?;
+        let (link, limit) = Link::deserialize(deserializer)?;
         Ok(Self { link, limit, types: PhantomData })
     }
 }

@@ -10,6 +10,7 @@
 //! call goes on using a socket that has left. The place is locked before a turn is taken, never while one is held. No code
 //! of users runs while a turn is held: it may use the same end. Held by `tests/contract.rs`, `moving_*` and `reentrant_*`.
 
+use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -19,8 +20,11 @@ use procession_sys::poll::{self, Interest};
 use procession_sys::socket::Direction;
 use procession_sys::{Deadline, OsError, socket};
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::adopt::IntoFdFault;
 use crate::error::{RecvError, SendError};
 use crate::turn::Turn;
 
@@ -114,9 +118,34 @@ impl Link {
         deadline: Deadline,
         spare: &mut Vec<u8>,
     ) -> Result<(Lent, Vec<OwnedFd>), RecvError> {
+        self.recv_by(deadline, |incoming, socket| incoming.recv_lent(socket, deadline, spare))
+    }
+
+    /// Receives one message when it is our turn, in memory of its own.
+    pub(crate) fn recv_owned(&self, deadline: Deadline) -> Result<Vec<u8>, RecvError> {
+        self.recv_by(deadline, |incoming, socket| Ok(incoming.recv(socket, deadline)?.bytes))
+    }
+
+    /// Receives one message when it is our turn and shows it to `look`, which runs no code of users.
+    pub(crate) fn recv_with<T>(
+        &self,
+        deadline: Deadline,
+        look: impl FnOnce(&[u8]) -> T,
+    ) -> Result<T, RecvError> {
+        self.recv_by(deadline, |incoming, socket| {
+            incoming.recv_with(socket, deadline, |bytes, _descriptors| look(bytes))
+        })
+    }
+
+    #[inline]
+    fn recv_by<T>(
+        &self,
+        deadline: Deadline,
+        recv: impl FnOnce(&mut Incoming, BorrowedFd<'_>) -> Result<T, message::RecvError>,
+    ) -> Result<T, RecvError> {
         let mut side = self.incoming.take(deadline).ok_or(RecvError::TimedOut)?;
         let Side { socket: Some(socket), state: incoming } = &mut *side else { return Err(RecvError::Moved) };
-        incoming.recv_lent(&*socket, deadline, spare).map_err(RecvError::from)
+        recv(incoming, socket.as_fd()).map_err(RecvError::from)
     }
 
     /// Waits until there is something to receive; `false` at the deadline.
@@ -165,6 +194,47 @@ impl Link {
         (incoming.socket, outgoing.socket) = (None, None);
         *place = Place::Away;
         Ok(Passage { index, owes_notice })
+    }
+
+    /// Takes the socket out of this end for good.
+    pub(crate) fn leave(&self) -> Result<OwnedFd, IntoFdFault> {
+        let mut place = self.place();
+        let Place::Here(socket) = &*place else { return Err(IntoFdFault::Moved) };
+        let sides = (self.incoming.take_unwanted(), self.outgoing.take_unwanted());
+        let (Some(mut incoming), Some(mut outgoing)) = sides else { return Err(IntoFdFault::Busy) };
+        let in_between = incoming.state.is_inside() || outgoing.state.owes_notice();
+        if Arc::strong_count(socket) > AT_REST || in_between {
+            return Err(IntoFdFault::Busy);
+        }
+        (incoming.socket, outgoing.socket) = (None, None);
+        let Place::Here(socket) = mem::replace(&mut *place, Place::Away) else {
+            unreachable!("the place is locked");
+        };
+        Arc::try_unwrap(socket).map_err(|socket| {
+            // A descriptor was handed out at this moment.
+            (incoming.socket, outgoing.socket) = (Some(Arc::clone(&socket)), Some(Arc::clone(&socket)));
+            *place = Place::Here(socket);
+            IntoFdFault::Busy
+        })
+    }
+
+    /// Writes an end into the message that is being encoded.
+    pub(crate) fn serialize<Z: Serializer>(
+        self: &Arc<Self>,
+        limit: u64,
+        serializer: Z,
+    ) -> Result<Z::Ok, Z::Error> {
+        let passage = self.depart().map_err(Z::Error::custom)?;
+        (passage, limit).serialize(serializer)
+    }
+
+    /// Takes an end out of the message that is being decoded, and its limit.
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<(Arc<Self>, u64), D::Error> {
+        let (passage, limit) = Deserialize::deserialize(deserializer)?;
+        let link = Self::arrive(passage, limit).map_err(D::Error::custom)?;
+        Ok((link, limit))
     }
 
     /// The end is here again.

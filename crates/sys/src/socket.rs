@@ -58,6 +58,57 @@ pub fn check(socket: impl AsFd) -> Result<()> {
     Err(OsError::new(doing, io::Error::new(io::ErrorKind::InvalidInput, "it does not carry packets")))
 }
 
+/// What a descriptor that came from elsewhere is, to those who look for a connected local socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Kind {
+    /// A connected local socket that keeps packet boundaries, as [`pair`] makes.
+    Packets,
+    /// A local stream socket.
+    Stream,
+    /// A local datagram socket.
+    Datagrams,
+    /// A local socket that keeps packet boundaries but was not connected, or listens.
+    NotConnected,
+    /// A socket of another family.
+    NotLocal,
+    /// No socket.
+    NoSocket,
+}
+
+/// Asks the kernel what `descriptor` is.
+///
+/// # Errors
+/// The system refused.
+pub fn kind(descriptor: impl AsFd) -> Result<Kind> {
+    let failed = |errno| OsError::new("looking at a descriptor", errno);
+    let kind = match rustix::net::sockopt::socket_type(&descriptor) {
+        Err(Errno::NOTSOCK) => return Ok(Kind::NoSocket),
+        kind => kind.map_err(failed)?,
+    };
+    if rustix::net::sockopt::socket_domain(&descriptor).map_err(failed)? != AddressFamily::UNIX {
+        return Ok(Kind::NotLocal);
+    }
+    match kind {
+        SocketType::STREAM => Ok(Kind::Stream),
+        SocketType::SEQPACKET => match rustix::net::getpeername(&descriptor) {
+            Ok(_) => Ok(Kind::Packets),
+            Err(Errno::NOTCONN | Errno::INVAL) => Ok(Kind::NotConnected),
+            Err(errno) => Err(failed(errno)),
+        },
+        _ => Ok(Kind::Datagrams),
+    }
+}
+
+/// Lets `descriptor` be closed when another program is executed.
+///
+/// # Errors
+/// None that is known.
+pub fn close_on_exec(descriptor: impl AsFd) -> Result<()> {
+    rustix::io::fcntl_setfd(descriptor, rustix::io::FdFlags::CLOEXEC)
+        .map_err(|errno| OsError::new("setting close-on-exec", errno))
+}
+
 /// One of the two directions of a socket, seen from its own side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
