@@ -44,6 +44,16 @@ pub fn pair() -> Result<(OwnedFd, OwnedFd)> {
         .map_err(|errno| OsError::new("creating a pair of sockets", errno))
 }
 
+/// A socket as those of [`pair`] that is connected to nothing: for the tests of those who refuse it.
+///
+/// # Errors
+/// Too many open descriptors.
+#[doc(hidden)]
+pub fn unconnected() -> Result<OwnedFd> {
+    rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+        .map_err(|errno| OsError::new("creating a socket", errno))
+}
+
 /// Checks that `socket` is one that [`pair`] could have made: for descriptors that come from elsewhere.
 ///
 /// # Errors

@@ -439,4 +439,32 @@ mod tests {
         }
         assert!(!one(&theirs, Interest::Readable, Deadline::now()).unwrap());
     }
+    /// A stream that is inside of a message beyond what 32 bits count, without its bytes.
+    #[test]
+    fn a_message_of_more_than_four_gibibytes_is_counted_in_full() {
+        const LEN: u64 = (4 << 30) + 20;
+        let (ours, theirs) = socket::pair().unwrap();
+        let more = |offset, bytes: &[u8]| {
+            let header = Header::More { descriptors: 0, offset }.encode();
+            let packet = [IoSlice::new(&header), IoSlice::new(bytes)];
+            socket::send_packet(&ours, &packet, &[], Deadline::now()).unwrap();
+        };
+        let inside = |got| {
+            let partial = Partial { got, refused: true, ..Partial::new(LEN, 0) };
+            Incoming { state: State::Inside(partial), ..Incoming::new(1000) }
+        };
+        let mut incoming = inside(LEN - 30);
+        more(LEN - 30, &[7; 20]);
+        more(LEN - 10, &[7; 10]);
+        crate::message::Outgoing::new().send(&ours, b"next", &[], Deadline::now()).unwrap();
+        assert_eq!(incoming.recv(&theirs, Deadline::now()).unwrap().bytes, b"next");
+        // One byte too many, and an offset that is right but for what is above 32 bits.
+        for (offset, n, fault) in [(LEN - 10, 11, Fault::Overlong), (10, 10, Fault::Gap)] {
+            let mut incoming = inside(LEN - 10);
+            more(offset, &vec![7; n]);
+            assert!(
+                matches!(incoming.recv(&theirs, Deadline::now()), Err(RecvError::Corrupt(f)) if f == fault)
+            );
+        }
+    }
 }
