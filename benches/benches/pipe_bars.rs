@@ -17,7 +17,7 @@ use std::time::Instant;
 use procession_codec::{Bytes, Descriptor};
 use procession_floor::cpu::{self, Placement, Side};
 use procession_floor::judge::Bar::AtMost;
-use procession_pipe::{Duplex, pipe};
+use procession_pipe::{Connection, Duplex, pipe};
 use procession_process::{Process, spawn};
 use report::Report;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, socketpair};
@@ -30,12 +30,9 @@ fn main() {
     for (len, size) in [(8, "8 B"), (1 << 10, "1 KiB"), (64 << 10, "64 KiB"), (1 << 20, "1 MiB")] {
         for placement in [Placement::Cross, Placement::Same] {
             let place = if placement == Placement::Cross { "cross" } else { "same" };
-            against_sockets::<Typed>(
-                &mut report,
-                &format!("duplex, {size}, {place} / seqpacket"),
-                placement,
-                len,
-            );
+            let what = format!("{size}, {place} / seqpacket");
+            against_sockets::<Typed>(&mut report, &format!("duplex, {what}"), placement, len);
+            against_sockets::<Raw>(&mut report, &format!("connection, {what}"), placement, len);
         }
     }
     report.end();
@@ -52,11 +49,12 @@ fn against_sockets<N: Near>(report: &mut Report, name: &str, placement: Placemen
     if !report.wants(name) {
         return;
     }
-    cpu::pin(placement, Side::Near);
     let effort = report.effort();
+    cpu::pin(Placement::Anywhere, Side::Near); // what is started finds both processors
     let trips = (effort.trips as usize * 8 << 10).div_ceil(len + (8 << 10)).max(2);
     let ((mut ours, process), (mut bare, floor_process)) =
         (N::start(placement, len), Bare::start(placement, len));
+    cpu::pin(placement, Side::Near);
     let all = [(); 2].map(|()| RefCell::new(Vec::new()));
     {
         let mut ours = || batches(effort.batches, trips, &all[0], || ours.round_trip());
@@ -116,6 +114,34 @@ impl Near for Typed {
     fn round_trip(&mut self) {
         self.end.send(&self.bytes).expect("sending");
         assert_eq!(self.end.recv().expect("receiving").len(), self.bytes.len());
+    }
+}
+
+/// An end of bytes, received into a buffer that is there.
+struct Raw {
+    end: Connection,
+    buffer: Vec<u8>,
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "a task takes its argument by value")]
+fn echo_bytes((end, len, cross): (Connection, usize, bool)) {
+    place(cross);
+    let mut buffer = vec![0; len];
+    while let Ok(n) = end.recv_bytes_into(&mut buffer) {
+        end.send_bytes(&buffer[..n]).expect("sending");
+    }
+}
+
+impl Near for Raw {
+    fn start(placement: Placement, len: usize) -> (Self, Process) {
+        let (end, theirs) = Connection::pair().expect("a pipe");
+        let process = spawn(echo_bytes, (theirs, len, placement == Placement::Cross)).expect("a process");
+        (Self { end, buffer: vec![7; len] }, process)
+    }
+
+    fn round_trip(&mut self) {
+        self.end.send_bytes(&self.buffer).expect("sending");
+        assert_eq!(self.end.recv_bytes_into(&mut self.buffer).expect("receiving"), self.buffer.len());
     }
 }
 
