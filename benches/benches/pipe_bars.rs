@@ -25,6 +25,9 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, 
 /// The most bytes of one packet of the bare sockets.
 const PACKET: usize = 128 << 10;
 
+/// What a round trip costs beside its bytes, in bytes: fewer trips make a batch of longer messages.
+const WEIGHT: usize = 8 << 10;
+
 fn main() {
     let mut report = Report::from_args();
     for (len, size) in [(8, "8 B"), (1 << 10, "1 KiB"), (64 << 10, "64 KiB"), (1 << 20, "1 MiB")] {
@@ -51,7 +54,7 @@ fn against_sockets<N: Near>(report: &mut Report, name: &str, placement: Placemen
     }
     let effort = report.effort();
     cpu::pin(Placement::Anywhere, Side::Near); // what is started finds both processors
-    let trips = (effort.trips as usize * 8 << 10).div_ceil(len + (8 << 10)).max(2);
+    let trips = (effort.trips as usize * WEIGHT).div_ceil(len + WEIGHT).max(2);
     let ((mut ours, process), (mut bare, floor_process)) =
         (N::start(placement, len), Bare::start(placement, len));
     cpu::pin(placement, Side::Near);

@@ -19,6 +19,10 @@ use rustix::net::{
 use crate::poll::{self, Interest};
 use crate::{Deadline, OsError, Result};
 
+mod kind;
+
+pub use kind::{Kind, check, close_on_exec, kind, unconnected};
+
 /// The most descriptors that one packet can carry; the kernel's limit.
 pub const MAX_DESCRIPTORS: usize = 253;
 
@@ -42,81 +46,6 @@ pub const MAX_DESCRIPTORS: usize = 253;
 pub fn pair() -> Result<(OwnedFd, OwnedFd)> {
     rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
         .map_err(|errno| OsError::new("creating a pair of sockets", errno))
-}
-
-/// A socket as those of [`pair`] that is connected to nothing: for the tests of those who refuse it.
-///
-/// # Errors
-/// Too many open descriptors.
-#[doc(hidden)]
-pub fn unconnected() -> Result<OwnedFd> {
-    rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-        .map_err(|errno| OsError::new("creating a socket", errno))
-}
-
-/// Checks that `socket` is one that [`pair`] could have made: for descriptors that come from elsewhere.
-///
-/// # Errors
-/// It is no socket, or of another kind (`InvalidInput`).
-pub fn check(socket: impl AsFd) -> Result<()> {
-    let doing = "checking a received socket";
-    let kind = rustix::net::sockopt::socket_type(&socket).map_err(|errno| OsError::new(doing, errno))?;
-    let family = rustix::net::sockopt::socket_domain(&socket).map_err(|errno| OsError::new(doing, errno))?;
-    if (kind, family) == (SocketType::SEQPACKET, AddressFamily::UNIX) {
-        return Ok(());
-    }
-    Err(OsError::new(doing, io::Error::new(io::ErrorKind::InvalidInput, "it does not carry packets")))
-}
-
-/// What a descriptor that came from elsewhere is, to those who look for a connected local socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Kind {
-    /// A connected local socket that keeps packet boundaries, as [`pair`] makes.
-    Packets,
-    /// A local stream socket.
-    Stream,
-    /// A local datagram socket.
-    Datagrams,
-    /// A local socket that keeps packet boundaries but was not connected, or listens.
-    NotConnected,
-    /// A socket of another family.
-    NotLocal,
-    /// No socket.
-    NoSocket,
-}
-
-/// Asks the kernel what `descriptor` is.
-///
-/// # Errors
-/// The system refused.
-pub fn kind(descriptor: impl AsFd) -> Result<Kind> {
-    let failed = |errno| OsError::new("looking at a descriptor", errno);
-    let kind = match rustix::net::sockopt::socket_type(&descriptor) {
-        Err(Errno::NOTSOCK) => return Ok(Kind::NoSocket),
-        kind => kind.map_err(failed)?,
-    };
-    if rustix::net::sockopt::socket_domain(&descriptor).map_err(failed)? != AddressFamily::UNIX {
-        return Ok(Kind::NotLocal);
-    }
-    match kind {
-        SocketType::STREAM => Ok(Kind::Stream),
-        SocketType::SEQPACKET => match rustix::net::getpeername(&descriptor) {
-            Ok(_) => Ok(Kind::Packets),
-            Err(Errno::NOTCONN | Errno::INVAL) => Ok(Kind::NotConnected),
-            Err(errno) => Err(failed(errno)),
-        },
-        _ => Ok(Kind::Datagrams),
-    }
-}
-
-/// Lets `descriptor` be closed when another program is executed.
-///
-/// # Errors
-/// None that is known.
-pub fn close_on_exec(descriptor: impl AsFd) -> Result<()> {
-    rustix::io::fcntl_setfd(descriptor, rustix::io::FdFlags::CLOEXEC)
-        .map_err(|errno| OsError::new("setting close-on-exec", errno))
 }
 
 /// One of the two directions of a socket, seen from its own side.
@@ -261,6 +190,7 @@ pub fn recv_packet(
 ///
 /// # Errors
 /// As [`send_packet`].
+#[inline]
 pub(crate) fn send_bytes(
     socket: BorrowedFd<'_>,
     bytes: &[u8],
@@ -274,6 +204,7 @@ pub(crate) fn send_bytes(
 ///
 /// # Errors
 /// As [`recv_packet`].
+#[inline]
 pub(crate) fn recv_bytes(
     socket: BorrowedFd<'_>,
     buffer: &mut [u8],
@@ -318,6 +249,7 @@ pub(crate) fn send_beyond_full(
 }
 
 /// Calls `attempt` until it sent, with the flags to do it with, or `deadline` has passed.
+#[inline]
 fn send_by(
     socket: BorrowedFd<'_>,
     deadline: Deadline,
@@ -343,6 +275,7 @@ fn send_by(
 }
 
 /// Calls `attempt` until it received, with the flags to do it with, or `deadline` has passed.
+#[inline]
 fn recv_by<T>(
     socket: BorrowedFd<'_>,
     deadline: Deadline,

@@ -6,6 +6,7 @@ use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::header::{self, Header};
+use super::partial::Partial;
 use super::{Fault, Message, PAYLOAD, RecvError};
 use crate::socket::{self, RecvFailed};
 use crate::{Deadline, OsError};
@@ -61,18 +62,6 @@ enum State {
     Between,
     Inside(Partial),
     Corrupt(Fault),
-}
-
-/// A message of which something is still to come.
-#[derive(Debug)]
-struct Partial {
-    len: u64,
-    got: u64,
-    n_descriptors: u32,
-    n_got: u32,
-    descriptors: Vec<OwnedFd>,
-    /// It was refused: only counted, to stay in step.
-    refused: bool,
 }
 
 /// What a packet led to.
@@ -162,6 +151,7 @@ impl Incoming {
     ///
     /// # Errors
     /// See [`RecvError`].
+    #[inline]
     pub fn recv_lent(
         &mut self,
         socket: impl AsFd,
@@ -207,6 +197,7 @@ impl Incoming {
     }
 
     /// Receives packets until a message lies complete in the buffer.
+    #[inline]
     fn next(
         &mut self,
         socket: BorrowedFd<'_>,
@@ -230,6 +221,7 @@ impl Incoming {
     }
 
     /// Receives one packet, its payload straight to its place in the buffer.
+    #[inline]
     fn packet(&mut self, socket: BorrowedFd<'_>, deadline: Deadline) -> Result<Step, RecvError> {
         let at = match &self.state {
             State::Inside(partial) if partial.refused => 0,
@@ -254,6 +246,7 @@ impl Incoming {
     }
 
     /// Receives a packet that has no descriptors: header and payload side by side, which is the quickest way.
+    #[inline]
     fn first_packet(&mut self, socket: BorrowedFd<'_>, deadline: Deadline) -> Result<Step, RecvError> {
         self.make_room(0)?;
         let packet = &mut self.buffer[SKEW - header::LEN..][..header::LEN + PAYLOAD];
@@ -380,42 +373,6 @@ impl Incoming {
         if self.buffer.len() > KEPT {
             self.buffer = Vec::new();
         }
-    }
-}
-
-impl Partial {
-    fn new(len: u64, n_descriptors: u32) -> Self {
-        Self { len, got: 0, n_descriptors, n_got: 0, descriptors: Vec::new(), refused: false }
-    }
-
-    /// Counts what a packet brought.
-    fn add(&mut self, bytes: u64, n_descriptors: u32, descriptors: Vec<OwnedFd>) -> Result<(), Fault> {
-        if bytes > self.len - self.got {
-            return Err(Fault::Overlong);
-        }
-        if n_descriptors > self.n_descriptors - self.n_got {
-            return Err(Fault::Descriptors);
-        }
-        self.got += bytes;
-        self.n_got += n_descriptors;
-        if self.descriptors.is_empty() {
-            self.descriptors = descriptors;
-        } else {
-            self.descriptors.extend(descriptors);
-        }
-        if self.refused {
-            self.descriptors.clear();
-        }
-        Ok(())
-    }
-
-    fn refuse(&mut self) {
-        self.refused = true;
-        self.descriptors.clear();
-    }
-
-    fn is_done(&self) -> bool {
-        self.got == self.len && self.n_got == self.n_descriptors
     }
 }
 
