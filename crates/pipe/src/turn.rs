@@ -155,6 +155,10 @@ mod tests {
 
     #[test]
     fn who_waits_is_wanted_and_gives_up_at_the_deadline() {
+        procession_testkit::guarded(who_waits);
+    }
+
+    fn who_waits() {
         use std::time::Duration;
         let turn = Turn::new(());
         let held = turn.take(Deadline::NEVER).unwrap();
@@ -168,6 +172,16 @@ mod tests {
             drop(held);
             assert!(waiter.join().unwrap().is_some());
         });
+        assert!(turn.take_unwanted().is_some());
+    }
+
+    #[test]
+    fn a_free_turn_that_somebody_wants_is_his() {
+        let turn = Turn::new(());
+        turn.n_waiting.fetch_add(1, Ordering::SeqCst);
+        assert!(turn.take_unwanted().is_none());
+        assert!(turn.take(Deadline::now()).is_some());
+        turn.n_waiting.fetch_sub(1, Ordering::SeqCst);
         assert!(turn.take_unwanted().is_some());
     }
 }
