@@ -64,7 +64,8 @@ impl Report {
         }
     }
 
-    fn wants(&self, name: &str) -> bool {
+    /// Whether this bar was asked for.
+    pub(crate) fn wants(&self, name: &str) -> bool {
         watchdog(SECONDS);
         self.only.as_ref().is_none_or(|only| name.contains(only.as_str()))
     }

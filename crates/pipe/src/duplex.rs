@@ -4,16 +4,16 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use procession_codec::{Codec, Message, Postcard, handles};
-use procession_sys::poll::{self, Interest};
+use procession_codec::{Codec, Message, Postcard};
 use procession_sys::{Deadline, limits, socket};
-use serde::de::{Deserialize, Deserializer, Error as _};
-use serde::ser::{Error as _, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{PipeError, RecvError, SendError};
+use crate::forms::{receiving, sending};
+use crate::halves::{self, RecvHalf, SendHalf};
 use crate::link::Link;
+use crate::typed;
 
 /// The longest message an end sends or receives unless set otherwise, in bytes: 64 MiB.
 pub const DEFAULT_LIMIT: u64 = 64 << 20;
@@ -66,7 +66,19 @@ pub struct Duplex<S, R, C = Postcard> {
 
 impl<S, R, C> Duplex<S, R, C> {
     fn on(socket: OwnedFd, limit: u64) -> Self {
-        Self { link: Link::new(socket, limit), limit, types: PhantomData }
+        Self::over(Link::new(socket, limit), limit)
+    }
+
+    pub(crate) fn over(link: Arc<Link>, limit: u64) -> Self {
+        Self { link, limit, types: PhantomData }
+    }
+
+    pub(crate) fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
+    pub(crate) fn into_link(self) -> (Arc<Link>, u64) {
+        (self.link, self.limit)
     }
 
     /// The same end with another codec, which the other end must use too.
@@ -96,104 +108,49 @@ impl<S, R, C> Duplex<S, R, C> {
 }
 
 impl<S: Message, R: Message, C: Codec> Duplex<S, R, C> {
-    /// Sends `value`.
-    ///
-    /// Encodes it here and blocks while the kernel's buffer is full. Errors come back here; the other end then never
-    /// receives the value, and handles in it are still ours. A panic while encoding is as an error. An other end that
-    /// goes away, or whose process dies, ends the wait.
-    pub fn send(&self, value: &S) -> Result<(), SendError> {
-        self.send_by(value, Deadline::NEVER)
-    }
-
-    /// [`send`](Self::send) without waiting: [`SendError::Full`] if it would have to.
-    ///
-    /// A value longer than the free part of the kernel's buffer cannot be sent this way.
-    pub fn try_send(&self, value: &S) -> Result<(), SendError> {
-        self.send_by(value, Deadline::now()).map_err(|e| match e {
-            SendError::TimedOut => SendError::Full,
-            e => e,
-        })
-    }
-
-    /// [`send`](Self::send) for at most `timeout`.
-    pub fn send_timeout(&self, value: &S, timeout: Duration) -> Result<(), SendError> {
-        self.send_by(value, Deadline::after(timeout))
-    }
-
-    /// [`send`](Self::send) until `instant`.
-    pub fn send_until(&self, value: &S, instant: Instant) -> Result<(), SendError> {
-        self.send_by(value, Deadline::at(instant))
-    }
-
-    /// Receives the next value. Blocks until there is one or the other end is gone.
-    ///
-    /// A value that does not decode, or panics in doing so, is gone, and the next call receives the next one.
-    pub fn recv(&self) -> Result<R, RecvError> {
-        self.recv_by(Deadline::NEVER)
-    }
-
-    /// The next value if it is there completely: else [`RecvError::Empty`].
-    pub fn try_recv(&self) -> Result<R, RecvError> {
-        self.recv_by(Deadline::now()).map_err(|e| match e {
-            RecvError::TimedOut => RecvError::Empty,
-            e => e,
-        })
-    }
-
-    /// [`recv`](Self::recv) for at most `timeout`.
-    pub fn recv_timeout(&self, timeout: Duration) -> Result<R, RecvError> {
-        self.recv_by(Deadline::after(timeout))
-    }
-
-    /// [`recv`](Self::recv) until `instant`.
-    pub fn recv_until(&self, instant: Instant) -> Result<R, RecvError> {
-        self.recv_by(Deadline::at(instant))
-    }
+    sending!(S);
+    receiving!(R);
 
     fn send_by(&self, value: &S, deadline: Deadline) -> Result<(), SendError> {
-        let mut bytes = self.link.scratch();
-        let ((), handles) =
-            handles::collect(|| C::encode_into(value, &mut bytes)).map_err(SendError::Encode)?;
-        let len = bytes.len() as u64;
-        if len > self.limit {
-            return Err(SendError::TooLarge { len, limit: self.limit });
-        }
-        let descriptors: Vec<_> = handles.descriptors().collect();
-        let sent = self.link.send(&bytes, &descriptors, deadline);
-        self.link.keep_scratch(bytes);
-        sent?;
-        drop(descriptors);
-        handles.commit();
-        Ok(())
+        typed::send::<S, C>(&self.link, self.limit, value, deadline)
     }
 
-    /// Waits until a call to receive has something to do: a message, or part of one, is there, or the other end is
-    /// gone. `false` if neither came within `timeout`.
-    #[doc(alias = "poll")]
-    pub fn wait_readable(&self, timeout: Duration) -> Result<bool, RecvError> {
-        let socket = self.link.socket().ok_or(RecvError::Moved)?;
-        poll::one(&socket, Interest::Readable, Deadline::after(timeout)).map_err(RecvError::Os)
+    fn wait_by(&self, deadline: Deadline) -> Result<bool, RecvError> {
+        self.link.wait_readable(deadline)
     }
 
     fn recv_by(&self, deadline: Deadline) -> Result<R, RecvError> {
-        let (bytes, descriptors) = self.link.recv(deadline)?;
-        let value = handles::supply(descriptors, || C::decode(&bytes));
-        self.link.take_back(bytes);
-        value.map_err(RecvError::Decode)
+        typed::recv::<R, C>(&self.link, deadline)
+    }
+
+    /// Parts the two directions, for two threads; [`unsplit`](SendHalf::unsplit) puts them together again.
+    ///
+    /// Dropping one half ends its direction: after the last value the other end's `recv` answers `Closed`, or its `send`.
+    /// Halves stay in this process. Where both threads do both, share the whole end instead.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (ours, theirs) = procession_pipe::pipe::<u32, u32>()?;
+    /// let echo = std::thread::spawn(move || while let Ok(n) = theirs.recv() { theirs.send(&n).unwrap() });
+    /// let (to, from) = ours.split();
+    /// let feed = std::thread::spawn(move || (0..1000).for_each(|n| to.send(&n).unwrap()));
+    /// assert_eq!(from.iter().sum::<u32>(), 499_500);
+    /// # feed.join().unwrap(); echo.join().unwrap(); Ok(()) }
+    /// ```
+    pub fn split(self) -> (SendHalf<S, C>, RecvHalf<R, C>) {
+        halves::split(self.link, self.limit)
     }
 }
 
 impl<S, R, C> Serialize for Duplex<S, R, C> {
     fn serialize<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
-        let passage = self.link.depart().map_err(Z::Error::custom)?;
-        (passage, self.limit).serialize(serializer)
+        self.link.serialize(self.limit, serializer)
     }
 }
 
 impl<'de, S, R, C> Deserialize<'de> for Duplex<S, R, C> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (passage, limit) = Deserialize::deserialize(deserializer)?;
-        let link = Link::arrive(passage, limit).map_err(D::Error::custom)?;
+        let (link, limit) = Link::deserialize(deserializer)?;
         Ok(Self { link, limit, types: PhantomData })
     }
 }

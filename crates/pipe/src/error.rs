@@ -86,6 +86,63 @@ pub enum RecvError {
     Os(OsError),
 }
 
+/// Why a message was not put into a buffer.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum RecvIntoError {
+    /// The message, which is longer than the buffer.
+    BufferTooShort(Vec<u8>),
+    /// There was no message.
+    Recv(RecvError),
+}
+
+impl From<RecvError> for RecvIntoError {
+    fn from(error: RecvError) -> Self {
+        Self::Recv(error)
+    }
+}
+
+impl fmt::Display for RecvIntoError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BufferTooShort(message) => {
+                write!(
+                    f,
+                    "receiving on a pipe: a message of {} bytes is longer than the buffer",
+                    message.len()
+                )
+            }
+            Self::Recv(e) => e.fmt(f),
+        }
+    }
+}
+
+impl Error for RecvIntoError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        if let Self::Recv(e) = self { e.source() } else { None }
+    }
+}
+
+impl SendError {
+    /// The answer of a form that does not wait.
+    pub(crate) fn at_once(self) -> Self {
+        match self {
+            Self::TimedOut => Self::Full,
+            other => other,
+        }
+    }
+}
+
+impl RecvError {
+    /// The answer of a form that does not wait.
+    pub(crate) fn at_once(self) -> Self {
+        match self {
+            Self::TimedOut => Self::Empty,
+            other => other,
+        }
+    }
+}
+
 impl From<message::SendError> for SendError {
     fn from(error: message::SendError) -> Self {
         match error {

@@ -14,6 +14,12 @@
 //! # Ok(()) }
 //! ```
 //!
+//! | what | for |
+//! |---|---|
+//! | [`pipe`], [`Duplex`] | typed values, both ways; [`split`](Duplex::split) for two threads |
+//! | [`channel`], [`Sender`], [`Receiver`] | typed values, one way |
+//! | [`Connection`] | bytes, both ways; made of a descriptor, and back |
+//!
 //! A message is wholly there or wholly absent, whoever is killed at whatever moment: the survivor gets the messages
 //! that were complete, then [`RecvError::Closed`] or [`RecvError::ClosedInside`]. Every blocking call has `try_`,
 //! `_timeout` and `_until` forms; one that gives up leaves nothing half sent or half received.
@@ -21,16 +27,27 @@
 //! When *not* to use it: for the last microsecond. A message costs a system call on each side and, where the receiver
 //! sleeps, a wake-up.
 //!
-//! Not here yet: one-way and byte connections, listeners and clients, waiting on many things, async forms.
+//! Not here yet: listeners and clients, streams, waiting on many things, async forms.
 //!
 //! Invariants: an end belongs to one process at a time (`tests/contract.rs`, `moving_*`); no length a peer announces
 //! is trusted before the bytes are there (`tests/hostile.rs`).
 #![forbid(unsafe_code)]
 
+mod adopt;
+mod channel;
+mod connection;
 mod duplex;
 mod error;
+mod forms;
+mod halves;
 mod link;
+mod scratch;
 mod turn;
+mod typed;
 
+pub use adopt::{AdoptError, AdoptFault, IntoFdError, IntoFdFault};
+pub use channel::{Receiver, Sender, channel};
+pub use connection::Connection;
 pub use duplex::{DEFAULT_LIMIT, Duplex, pipe};
-pub use error::{PipeError, RecvError, SendError};
+pub use error::{PipeError, RecvError, RecvIntoError, SendError};
+pub use halves::{RecvHalf, SendHalf, UnsplitError};

@@ -2,41 +2,54 @@
 //!
 //! | place | true | moves to |
 //! |---|---|---|
-//! | `Here` | this process uses the socket | `Away` when it is encoded into a message |
-//! | `Away` | a message has the socket | `Here` when the message was not sent; else never: what was sent is closed here |
+//! | `Here` | this process uses the socket; both sides have it too | `Away` when it is encoded into a message |
+//! | `Away` | a message has the socket, the sides have none | `Here` when the message was not sent; else never: what was sent is closed here |
 //!
-//! Invariants: every call under way holds a reference to the socket, taken while the place is `Here`; so an end can
-//! leave exactly while there is one reference, and no call goes on using a socket that has left. No code of users
-//! runs while a turn is held: it may use the same end. Held by `tests/contract.rs`, `moving_*` and `reentrant_*`.
+//! Invariants: every call under way has the turn of its side, or holds a reference to the socket that it took while the
+//! place was `Here`; so an end can leave exactly while nobody has or wants a turn and no such reference is left, and no
+//! call goes on using a socket that has left. The place is locked before a turn is taken, never while one is held. No code
+//! of users runs while a turn is held: it may use the same end. Held by `tests/contract.rs`, `moving_*` and `reentrant_*`.
 
+use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use procession_codec::handles::{self, Carried, HandleError};
-use procession_sys::message::{Incoming, Lent, Outgoing};
+use procession_sys::message::{self, Incoming, Lent, Outgoing};
+use procession_sys::poll::{self, Interest};
+use procession_sys::socket::Direction;
 use procession_sys::{Deadline, OsError, socket};
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::adopt::IntoFdFault;
 use crate::error::{RecvError, SendError};
 use crate::turn::Turn;
 
 #[derive(Debug)]
 pub(crate) struct Link {
     place: Mutex<Place>,
-    outgoing: Turn<Outgoing>,
-    incoming: Turn<Incoming>,
-    scratch: Mutex<Vec<u8>>,
+    outgoing: Turn<Side<Outgoing>>,
+    incoming: Turn<Side<Incoming>>,
 }
-
-/// Memory beyond this is given back after the message that needed it: room for a mebibyte and what surrounds it.
-const KEPT: usize = 2 << 20;
 
 #[derive(Debug)]
 enum Place {
     Here(Arc<OwnedFd>),
     Away,
 }
+
+/// One direction of an end, and the socket while that is here.
+#[derive(Debug)]
+struct Side<T> {
+    socket: Option<Arc<OwnedFd>>,
+    state: T,
+}
+
+/// References to the socket of an end that nobody uses: its place has one, and each side.
+const AT_REST: usize = 3;
 
 impl Link {
     /// An end on `socket`, refusing incoming messages above `limit` bytes.
@@ -45,11 +58,12 @@ impl Link {
     }
 
     fn with(socket: OwnedFd, limit: u64, outgoing: Outgoing) -> Arc<Self> {
+        let socket = Arc::new(socket);
+        let incoming = Side { socket: Some(Arc::clone(&socket)), state: Incoming::new(limit) };
         Arc::new(Self {
-            place: Mutex::new(Place::Here(Arc::new(socket))),
-            outgoing: Turn::new(outgoing),
-            incoming: Turn::new(Incoming::new(limit)),
-            scratch: Mutex::default(),
+            outgoing: Turn::new(Side { socket: Some(Arc::clone(&socket)), state: outgoing }),
+            incoming: Turn::new(incoming),
+            place: Mutex::new(Place::Here(socket)),
         })
     }
 
@@ -69,54 +83,96 @@ impl Link {
         }
     }
 
-    /// Sends one message when it is our turn.
+    /// Sends one message when it is our turn: what follows the first [`HEADROOM`](message::HEADROOM) bytes of `framed`.
     pub(crate) fn send(
         &self,
-        bytes: &[u8],
+        framed: &mut [u8],
         descriptors: &[BorrowedFd<'_>],
         deadline: Deadline,
     ) -> Result<(), SendError> {
-        let socket = self.socket().ok_or(SendError::Moved)?;
-        let mut outgoing = self.outgoing.take(deadline).ok_or(SendError::TimedOut)?;
-        outgoing.send(&socket, bytes, descriptors, deadline).map_err(|e| {
-            outgoing.give_up(&socket);
+        self.send_by(deadline, |outgoing, socket| outgoing.send_framed(socket, framed, descriptors, deadline))
+    }
+
+    /// [`send`](Self::send) without room for a header, for bytes that are there already and many.
+    pub(crate) fn send_unframed(&self, bytes: &[u8], deadline: Deadline) -> Result<(), SendError> {
+        self.send_by(deadline, |outgoing, socket| outgoing.send(socket, bytes, &[], deadline))
+    }
+
+    #[inline]
+    fn send_by(
+        &self,
+        deadline: Deadline,
+        send: impl FnOnce(&mut Outgoing, BorrowedFd<'_>) -> Result<(), message::SendError>,
+    ) -> Result<(), SendError> {
+        let mut side = self.outgoing.take(deadline).ok_or(SendError::TimedOut)?;
+        let Side { socket: Some(socket), state: outgoing } = &mut *side else { return Err(SendError::Moved) };
+        send(outgoing, socket.as_fd()).map_err(|e| {
+            outgoing.give_up(&*socket);
             e.into()
         })
     }
 
-    /// Receives one message when it is our turn.
-    pub(crate) fn recv(&self, deadline: Deadline) -> Result<(Lent, Vec<OwnedFd>), RecvError> {
-        // Given up after the turn: an end that nobody uses has its turns to spare.
+    /// Receives one message when it is our turn; few bytes into the memory of `spare`.
+    pub(crate) fn recv(
+        &self,
+        deadline: Deadline,
+        spare: &mut Vec<u8>,
+    ) -> Result<(Lent, Vec<OwnedFd>), RecvError> {
+        self.recv_by(deadline, |incoming, socket| incoming.recv_lent(socket, deadline, spare))
+    }
+
+    /// Receives one message when it is our turn, in memory of its own.
+    pub(crate) fn recv_owned(&self, deadline: Deadline) -> Result<Vec<u8>, RecvError> {
+        self.recv_by(deadline, |incoming, socket| Ok(incoming.recv(socket, deadline)?.bytes))
+    }
+
+    /// Receives one message when it is our turn and shows it to `look`, which runs no code of users.
+    pub(crate) fn recv_with<T>(
+        &self,
+        deadline: Deadline,
+        look: impl FnOnce(&[u8]) -> T,
+    ) -> Result<T, RecvError> {
+        self.recv_by(deadline, |incoming, socket| {
+            incoming.recv_with(socket, deadline, |bytes, _descriptors| look(bytes))
+        })
+    }
+
+    #[inline]
+    fn recv_by<T>(
+        &self,
+        deadline: Deadline,
+        recv: impl FnOnce(&mut Incoming, BorrowedFd<'_>) -> Result<T, message::RecvError>,
+    ) -> Result<T, RecvError> {
+        let mut side = self.incoming.take(deadline).ok_or(RecvError::TimedOut)?;
+        let Side { socket: Some(socket), state: incoming } = &mut *side else { return Err(RecvError::Moved) };
+        recv(incoming, socket.as_fd()).map_err(RecvError::from)
+    }
+
+    /// Waits until there is something to receive; `false` at the deadline.
+    pub(crate) fn wait_readable(&self, deadline: Deadline) -> Result<bool, RecvError> {
         let socket = self.socket().ok_or(RecvError::Moved)?;
-        let mut incoming = self.incoming.take(deadline).ok_or(RecvError::TimedOut)?;
-        incoming.recv_lent(&socket, deadline).map_err(RecvError::from)
+        poll::one(&socket, Interest::Readable, deadline).map_err(RecvError::Os)
+    }
+
+    /// Ends one direction; the other end hears of it. Of an end that has left nothing is ended.
+    pub(crate) fn end(&self, direction: Direction) {
+        if let Some(socket) = self.socket() {
+            // Fails only where the other end is gone, and then there is nobody to tell.
+            let _ = socket::shut_down(&socket, direction);
+        }
     }
 
     /// Keeps the memory of a received message for a later one.
     pub(crate) fn take_back(&self, bytes: Lent) {
-        if let Some(mut incoming) = self.incoming.take(Deadline::now()) {
-            incoming.take_back(bytes);
-        }
-    }
-
-    /// Memory to encode a message into: empty, and where it can be had, of some capacity.
-    pub(crate) fn scratch(&self) -> Vec<u8> {
-        self.scratch.try_lock().map_or_else(|_| Vec::new(), |mut scratch| std::mem::take(&mut *scratch))
-    }
-
-    /// Keeps the memory of a sent message for a later one.
-    pub(crate) fn keep_scratch(&self, mut bytes: Vec<u8>) {
-        bytes.clear();
-        match self.scratch.try_lock() {
-            Ok(mut scratch) if bytes.capacity() <= KEPT => *scratch = bytes,
-            _ => {}
+        if let Some(mut side) = self.incoming.take(Deadline::now()) {
+            side.state.take_back(bytes);
         }
     }
 
     /// Refuses incoming messages above `limit` bytes from now on.
     pub(crate) fn set_limit(&self, limit: u64) {
-        if let Some(mut incoming) = self.incoming.take(Deadline::NEVER) {
-            incoming.set_limit(limit);
+        if let Some(mut side) = self.incoming.take(Deadline::NEVER) {
+            side.state.set_limit(limit);
         }
     }
 
@@ -125,16 +181,73 @@ impl Link {
         let mut place = self.place();
         let Place::Here(socket) = &*place else { return Err(handles::note(HandleError::Moved)) };
         // A thread that waits here would take messages from the new owner; one that has half arrived would be lost.
-        let idle = |incoming: &Incoming| Arc::strong_count(socket) == 1 && !incoming.is_inside();
-        let (incoming, outgoing) = (self.incoming.take(Deadline::now()), self.outgoing.take(Deadline::now()));
-        let (Some(outgoing), true) = (outgoing, incoming.is_some_and(|incoming| idle(&incoming))) else {
+        let sides = (self.incoming.take_unwanted(), self.outgoing.take_unwanted());
+        let (Some(mut incoming), Some(mut outgoing)) = sides else {
             return Err(handles::note(HandleError::Busy));
         };
-        let owes_notice = outgoing.owes_notice();
-        let socket = Arc::clone(socket);
-        let index = handles::put(Arc::new(Departure { link: Arc::clone(self), socket }))?;
+        if Arc::strong_count(socket) > AT_REST || incoming.state.is_inside() {
+            return Err(handles::note(HandleError::Busy));
+        }
+        let owes_notice = outgoing.state.owes_notice();
+        let departure = Departure { link: Arc::clone(self), socket: Arc::clone(socket) };
+        let index = handles::put(Arc::new(departure))?;
+        (incoming.socket, outgoing.socket) = (None, None);
         *place = Place::Away;
         Ok(Passage { index, owes_notice })
+    }
+
+    /// Takes the socket out of this end for good.
+    pub(crate) fn leave(&self) -> Result<OwnedFd, IntoFdFault> {
+        let mut place = self.place();
+        let Place::Here(socket) = &*place else { return Err(IntoFdFault::Moved) };
+        let sides = (self.incoming.take_unwanted(), self.outgoing.take_unwanted());
+        let (Some(mut incoming), Some(mut outgoing)) = sides else { return Err(IntoFdFault::Busy) };
+        let in_between = incoming.state.is_inside() || outgoing.state.owes_notice();
+        if Arc::strong_count(socket) > AT_REST || in_between {
+            return Err(IntoFdFault::Busy);
+        }
+        (incoming.socket, outgoing.socket) = (None, None);
+        let Place::Here(socket) = mem::replace(&mut *place, Place::Away) else {
+            unreachable!("the place is locked");
+        };
+        Arc::try_unwrap(socket).map_err(|socket| {
+            // A descriptor was handed out at this moment.
+            (incoming.socket, outgoing.socket) = (Some(Arc::clone(&socket)), Some(Arc::clone(&socket)));
+            *place = Place::Here(socket);
+            IntoFdFault::Busy
+        })
+    }
+
+    /// Writes an end into the message that is being encoded.
+    pub(crate) fn serialize<Z: Serializer>(
+        self: &Arc<Self>,
+        limit: u64,
+        serializer: Z,
+    ) -> Result<Z::Ok, Z::Error> {
+        let passage = self.depart().map_err(Z::Error::custom)?;
+        (passage, limit).serialize(serializer)
+    }
+
+    /// Takes an end out of the message that is being decoded, and its limit.
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<(Arc<Self>, u64), D::Error> {
+        let (passage, limit) = Deserialize::deserialize(deserializer)?;
+        let link = Self::arrive(passage, limit).map_err(D::Error::custom)?;
+        Ok((link, limit))
+    }
+
+    /// The end is here again.
+    fn come_back(&self, socket: &Arc<OwnedFd>) {
+        let mut place = self.place();
+        // While the end is away nobody keeps a turn for longer than to see that.
+        if let Some(mut side) = self.incoming.take(Deadline::NEVER) {
+            side.socket = Some(Arc::clone(socket));
+        }
+        if let Some(mut side) = self.outgoing.take(Deadline::NEVER) {
+            side.socket = Some(Arc::clone(socket));
+        }
+        *place = Place::Here(Arc::clone(socket));
     }
 
     fn place(&self) -> MutexGuard<'_, Place> {
@@ -163,7 +276,7 @@ impl Carried for Departure {
     }
 
     fn rollback(&self) {
-        *self.link.place() = Place::Here(Arc::clone(&self.socket));
+        self.link.come_back(&self.socket);
     }
 }
 
@@ -197,7 +310,7 @@ mod tests {
             let arrived = carried.descriptors().map(|fd| fd.try_clone_to_owned().unwrap()).collect();
             carried.commit();
             let link = handles::supply(arrived, || Link::arrive(passage, 1000)).unwrap();
-            assert_eq!(link.outgoing.take(Deadline::now()).unwrap().owes_notice(), owes);
+            assert_eq!(link.outgoing.take(Deadline::now()).unwrap().state.owes_notice(), owes);
         }
     }
 }

@@ -4,11 +4,11 @@
 
 use std::fs::File;
 use std::io::IoSlice;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 
 use procession_codec::{Bytes, Codec, DecodeError, Descriptor, HandleError, Postcard, handles};
-use procession_pipe::{Duplex, RecvError, pipe};
+use procession_pipe::{AdoptFault, Connection, Duplex, RecvError, RecvIntoError, pipe};
 use procession_sys::{Deadline, socket};
 use procession_testkit::counted;
 use serde::Serialize;
@@ -96,7 +96,6 @@ fn garbage_is_corrupt_for_good() {
         vec![0xff; 100],
         packet(b"pMg+", 0, 0, b"out of nowhere"),
         packet(b"pMg1", 0, 3, b"more than announced"),
-        packet(b"pMg1", 1, 3, b"abc"),
         vec![b'p'; 150_000],
     ];
     counted(|| {
@@ -136,7 +135,7 @@ fn descriptors_without_end_are_closed_with_their_message() {
         let (end, theirs) = victim(1000);
         let file = File::open("/proc/self/stat").unwrap();
         let many = vec![file.as_fd(); socket::MAX_DESCRIPTORS];
-        send(&theirs, &packet(b"pMg1", u32::MAX, 1000, b"x"), &many);
+        send(&theirs, &packet(b"pMg1", u32::MAX, 1000, b"x"), &[]);
         for _ in 0..3 {
             send(&theirs, &packet(b"pMg+", many.len() as u32, 1, b""), &many);
             assert!(matches!(end.try_recv(), Err(RecvError::Empty)));
@@ -197,5 +196,109 @@ fn a_false_end_in_a_message_costs_that_message() {
         assert!(matches!(carrier.recv(), Err(RecvError::Decode(DecodeError::Malformed(_)))));
         let end = carrier.recv().unwrap();
         end.send(&Bytes::from(&b"works"[..])).unwrap();
+    });
+}
+
+/// A connection of bytes, and the socket at its other end.
+fn bytes_victim(limit: u64) -> (Connection, OwnedFd) {
+    let (ours, theirs) = socket::pair().unwrap();
+    (Connection::try_from(ours).unwrap().with_limit(limit), theirs)
+}
+
+#[test]
+fn the_end_inside_of_a_message_is_not_the_end_behind_one() {
+    counted(|| {
+        let (end, theirs) = bytes_victim(1000);
+        send(&theirs, &packet(b"pMg1", 0, 2, b"ab"), &[]);
+        send(&theirs, &packet(b"pMg1", 0, 100, &[7; 10]), &[]);
+        drop(theirs);
+        assert_eq!(end.recv_bytes().unwrap(), b"ab");
+        assert!(matches!(end.recv_bytes(), Err(RecvError::ClosedInside { got: 10, of: 100 })));
+        assert!(matches!(end.recv_bytes(), Err(RecvError::Closed)));
+
+        let (end, theirs) = bytes_victim(1000);
+        send(&theirs, &packet(b"pMg1", 0, 0, b""), &[]);
+        drop(theirs);
+        assert_eq!(end.recv_bytes().unwrap(), b"");
+        assert!(matches!(end.recv_bytes(), Err(RecvError::Closed)));
+    });
+}
+
+/// Lengths beyond what 32 bits say are said in full, refused at their first packet, and cost nothing.
+#[test]
+fn more_than_four_gibibytes_are_said_in_full() {
+    counted(|| {
+        for len in [(4 << 30) + 5, u64::MAX] {
+            let (end, theirs) = bytes_victim(4 << 30);
+            let before = resident();
+            send(&theirs, &packet(b"pMg1", 0, len, &[7; 5]), &[]);
+            match end.recv_bytes() {
+                Err(RecvError::TooLarge { len: said, limit }) => assert_eq!((said, limit), (len, 4 << 30)),
+                other => panic!("{other:?}"),
+            }
+            send(&theirs, &packet(b"pMg0", 0, 0, b""), &[]);
+            send(&theirs, &packet(b"pMg1", 0, 4, b"next"), &[]);
+            assert_eq!(end.recv_bytes_into(&mut [0; 9]).unwrap(), 4);
+            assert!(resident() < before + (8 << 20));
+
+            let (end, theirs) = bytes_victim(u64::MAX);
+            send(&theirs, &packet(b"pMg1", 0, len, &[7; 5]), &[]);
+            assert!(matches!(end.try_recv_bytes(), Err(RecvError::Empty)));
+            drop(theirs);
+            match end.recv_bytes_into(&mut [0; 9]) {
+                Err(RecvIntoError::Recv(RecvError::ClosedInside { got: 5, of })) => assert_eq!(of, len),
+                other => panic!("{other:?}"),
+            }
+        }
+    });
+}
+
+#[test]
+fn garbage_is_corrupt_for_bytes_too() {
+    counted(|| {
+        let (end, theirs) = bytes_victim(1000);
+        send(&theirs, b"hello, this is no header", &[]);
+        send(&theirs, &packet(b"pMg1", 0, 2, b"ab"), &[]);
+        assert!(matches!(end.recv_bytes(), Err(RecvError::Corrupt(_))));
+        assert!(matches!(end.recv_bytes(), Err(RecvError::Corrupt(_))));
+        let into = end.recv_bytes_into(&mut [0; 9]);
+        assert!(matches!(into, Err(RecvIntoError::Recv(RecvError::Corrupt(_)))));
+        end.send_bytes(b"still heard").unwrap();
+    });
+}
+
+/// Each kind of descriptor that is no connection is named, and rides back.
+#[test]
+fn a_descriptor_that_is_no_connection_is_named_and_given_back() {
+    fn why(descriptor: impl Into<OwnedFd>) -> AdoptFault {
+        let descriptor = descriptor.into();
+        let number = descriptor.as_fd().as_raw_fd();
+        let error = Connection::try_from(descriptor).unwrap_err();
+        assert_eq!(error.descriptor.as_raw_fd(), number);
+        assert!(error.to_string().starts_with("making a connection of a descriptor: "));
+        error.why
+    }
+    counted(|| {
+        assert!(matches!(why(File::open("/proc/self/stat").unwrap()), AdoptFault::NotASocket));
+        assert!(matches!(why(std::io::pipe().unwrap().0), AdoptFault::NotASocket));
+        assert!(matches!(why(UnixStream::pair().unwrap().0), AdoptFault::Stream));
+        assert!(matches!(why(UnixDatagram::pair().unwrap().0), AdoptFault::Datagram));
+        assert!(matches!(why(std::net::TcpListener::bind("127.0.0.1:0").unwrap()), AdoptFault::NotLocal));
+        assert!(matches!(why(socket::unconnected().unwrap()), AdoptFault::NotConnected));
+    });
+}
+
+/// What was inherited or handed over may wait without blocking, and stay open across the execution of a program.
+#[test]
+fn an_adopted_descriptor_works_whatever_its_flags() {
+    counted(|| {
+        let (ours, theirs) = socket::pair().unwrap();
+        UnixDatagram::from(ours.try_clone().unwrap()).set_nonblocking(true).unwrap();
+        let (end, other) = (Connection::try_from(ours).unwrap(), Connection::try_from(theirs).unwrap());
+        std::thread::scope(|s| {
+            let receiver = s.spawn(|| end.recv_bytes());
+            other.send_bytes(b"woken").unwrap();
+            assert_eq!(receiver.join().unwrap().unwrap(), b"woken");
+        });
     });
 }

@@ -3,6 +3,8 @@
 //! Invariant: what is done here is what `sender.rs`, `receiver.rs` and `traffic.rs` would do; where anything is unusual,
 //! nothing is done, and they do it. Here is nothing that waits, calls the system or can fail.
 
+use std::hint;
+
 use procession_raw::Side;
 use procession_sys::futex::SharedPark;
 
@@ -10,10 +12,42 @@ use crate::layout::{Mark, SLOT};
 use crate::link::Link;
 use crate::slot::{INLINE, Kind, Slot, Sums};
 
+/// How often to look for the other side before doing anything that takes longer.
+const LOOKS: u32 = 32;
+
 impl Link {
+    /// [`send_at_once`](Self::send_at_once), also if there is room a moment later.
+    #[inline]
+    pub(crate) fn send_soon(&self, bytes: &[u8]) -> bool {
+        let is_full = || self.memory().ring().len() >= self.memory().layout().capacity;
+        self.send_at_once(bytes)
+            || bytes.len() <= INLINE && is_full() && self.soon(Side::Consumers, || self.send_at_once(bytes))
+    }
+
+    /// [`recv_at_once`](Self::recv_at_once), also if there is a message a moment later.
+    #[inline]
+    pub(crate) fn recv_soon(&self, into: &mut Vec<u8>) -> bool {
+        let is_empty = || self.memory().ring().is_empty();
+        self.recv_at_once(into) || is_empty() && self.soon(Side::Producers, || self.recv_at_once(into))
+    }
+
+    /// One more attempt when the counter of the other side moves, if that is soon.
+    #[inline(never)]
+    fn soon(&self, other: Side, mut attempt: impl FnMut() -> bool) -> bool {
+        let ring = self.memory().ring();
+        let seen = ring.counter(other);
+        for _ in 0..LOOKS {
+            if ring.counter(other) != seen {
+                return attempt();
+            }
+            hint::spin_loop();
+        }
+        false
+    }
+
     /// Sends a message that fits into its slot.
     #[inline]
-    pub(crate) fn send_at_once(&self, bytes: &[u8]) -> bool {
+    fn send_at_once(&self, bytes: &[u8]) -> bool {
         let memory = self.memory();
         let (ring, layout, arena) = (memory.ring(), memory.layout(), memory.arena());
         let Some(me) = arena.id_at_hand() else { return false };
@@ -50,7 +84,7 @@ impl Link {
 
     /// Receives a message that lies in its slot, to the end of `into`.
     #[inline]
-    pub(crate) fn recv_at_once(&self, into: &mut Vec<u8>) -> bool {
+    fn recv_at_once(&self, into: &mut Vec<u8>) -> bool {
         let memory = self.memory();
         let (ring, layout, arena) = (memory.ring(), memory.layout(), memory.arena());
         let Some(me) = arena.id_at_hand() else { return false };

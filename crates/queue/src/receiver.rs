@@ -153,7 +153,7 @@ impl<T, W: Wire<T>> Receiver<T, W> {
             return W::get_owned(bytes).map_err(RecvError::Decode);
         }
         scratch::with(|bytes| {
-            if !self.link.recv_at_once(bytes) {
+            if !self.link.recv_soon(bytes) {
                 self.recv_encoded(bytes, deadline)?;
             }
             W::get(bytes).map_err(RecvError::Decode)

@@ -145,7 +145,7 @@ impl<T, W: Wire<T>> Sender<T, W> {
     fn send_by(&self, value: T, deadline: Deadline) -> Result<(), SendError<T>> {
         let sent = scratch::with(|bytes| {
             W::put(&value, bytes).map_err(SendFault::Encode)?;
-            if self.link.send_at_once(bytes) { Ok(()) } else { self.send_encoded(bytes, deadline) }
+            if self.link.send_soon(bytes) { Ok(()) } else { self.send_encoded(bytes, deadline) }
         });
         sent.map_err(|fault| SendError::new(value, fault))
     }

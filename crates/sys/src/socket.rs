@@ -12,12 +12,16 @@ use std::{error, fmt, io};
 use rustix::cmsg_space;
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, RecvMsg, ReturnFlags,
-    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, Shutdown, SocketFlags, SocketType,
 };
 
 use crate::poll::{self, Interest};
 use crate::{Deadline, OsError, Result};
+
+mod kind;
+
+pub use kind::{Kind, check, close_on_exec, kind, unconnected};
 
 /// The most descriptors that one packet can carry; the kernel's limit.
 pub const MAX_DESCRIPTORS: usize = 253;
@@ -44,18 +48,27 @@ pub fn pair() -> Result<(OwnedFd, OwnedFd)> {
         .map_err(|errno| OsError::new("creating a pair of sockets", errno))
 }
 
-/// Checks that `socket` is one that [`pair`] could have made: for descriptors that come from elsewhere.
+/// One of the two directions of a socket, seen from its own side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// What it sends.
+    Outgoing,
+    /// What it receives.
+    Incoming,
+}
+
+/// Ends one direction of a socket for every process that has it: after `Outgoing` the other end receives what was sent and
+/// then the end, after `Incoming` it cannot send. Never blocks.
 ///
 /// # Errors
-/// It is no socket, or of another kind (`InvalidInput`).
-pub fn check(socket: impl AsFd) -> Result<()> {
-    let doing = "checking a received socket";
-    let kind = rustix::net::sockopt::socket_type(&socket).map_err(|errno| OsError::new(doing, errno))?;
-    let family = rustix::net::sockopt::socket_domain(&socket).map_err(|errno| OsError::new(doing, errno))?;
-    if (kind, family) == (SocketType::SEQPACKET, AddressFamily::UNIX) {
-        return Ok(());
-    }
-    Err(OsError::new(doing, io::Error::new(io::ErrorKind::InvalidInput, "it does not carry packets")))
+/// It is not connected, or no socket.
+pub fn shut_down(socket: impl AsFd, direction: Direction) -> Result<()> {
+    let how = match direction {
+        Direction::Outgoing => Shutdown::Write,
+        Direction::Incoming => Shutdown::Read,
+    };
+    rustix::net::shutdown(socket, how)
+        .map_err(|errno| OsError::new("shutting a direction of a socket down", errno))
 }
 
 /// What a packet brought.
@@ -116,14 +129,16 @@ pub fn send_packet(
 ) -> std::result::Result<usize, SendFailed> {
     assert!(descriptors.len() <= MAX_DESCRIPTORS, "{} descriptors in one packet", descriptors.len());
     assert!(bytes.iter().any(|part| !part.is_empty()), "a packet without bytes");
+    let socket = socket.as_fd();
     if descriptors.is_empty() {
-        return send_with(socket.as_fd(), bytes, &mut SendAncillaryBuffer::default(), deadline);
+        let mut none = SendAncillaryBuffer::default();
+        return send_by(socket, deadline, |flags| rustix::net::sendmsg(socket, bytes, &mut none, flags));
     }
     let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     let fits = control.push(SendAncillaryMessage::ScmRights(descriptors));
     assert!(fits, "the space is made for the most descriptors");
-    send_with(socket.as_fd(), bytes, &mut control, deadline)
+    send_by(socket, deadline, |flags| rustix::net::sendmsg(socket, bytes, &mut control, flags))
 }
 
 /// Receives one packet: its bytes into `buffers`, in order; its descriptors at the end of `descriptors`.
@@ -141,11 +156,16 @@ pub fn recv_packet(
     let socket = socket.as_fd();
     let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut answer = recv_with(socket, buffers, &mut control, deadline)?;
+    let mut recv = |deadline| {
+        recv_by(socket, deadline, |flags| {
+            rustix::net::recvmsg(socket, buffers, &mut control, flags | RecvFlags::CMSG_CLOEXEC)
+        })
+    };
+    let mut answer = recv(deadline)?;
     if answer.bytes == 0 && poll::has_ended(socket).map_err(RecvFailed::Os)? {
         // The kernel looks at the queue first and then for the end: a packet sent in between, just before the close,
         // is still there. Now that the end is known, the queue has all there ever will be.
-        answer = recv_with(socket, buffers, &mut control, Deadline::now())?;
+        answer = recv(Deadline::now())?;
     }
     // Dropping `control` closes what is not taken out of it.
     if answer.flags.contains(ReturnFlags::TRUNC) {
@@ -164,6 +184,47 @@ pub fn recv_packet(
         return Err(RecvFailed::Closed);
     }
     Ok(Packet { bytes: answer.bytes })
+}
+
+/// Sends one packet of bytes alone: [`send_packet`] with less for the kernel to look at.
+///
+/// # Errors
+/// As [`send_packet`].
+#[inline]
+pub(crate) fn send_bytes(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    deadline: Deadline,
+) -> std::result::Result<usize, SendFailed> {
+    send_by(socket, deadline, |flags| rustix::net::send(socket, bytes, flags))
+}
+
+/// Receives one packet of bytes alone into `buffer`: [`recv_packet`] with less for the kernel to look at. Descriptors that
+/// ride on it are closed by the kernel, and nobody hears of them.
+///
+/// # Errors
+/// As [`recv_packet`].
+#[inline]
+pub(crate) fn recv_bytes(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    deadline: Deadline,
+) -> std::result::Result<usize, RecvFailed> {
+    // With `TRUNC` the kernel says how long the packet was, whether or not all of it is here.
+    let mut recv = |deadline| {
+        let flags = RecvFlags::TRUNC;
+        recv_by(socket, deadline, |more| {
+            rustix::net::recv(socket, &mut *buffer, flags | more).map(|got| got.1)
+        })
+    };
+    let mut n = recv(deadline)?;
+    if n == 0 && poll::has_ended(socket).map_err(RecvFailed::Os)? {
+        n = recv(Deadline::now())?; // as in `recv_packet`
+        if n == 0 {
+            return Err(RecvFailed::Closed);
+        }
+    }
+    if n > buffer.len() { Err(RecvFailed::Truncated) } else { Ok(n) }
 }
 
 /// Sends one short packet without waiting, also into a buffer that is full, by lending the buffer more room.
@@ -187,16 +248,17 @@ pub(crate) fn send_beyond_full(
     sent
 }
 
-fn send_with(
+/// Calls `attempt` until it sent, with the flags to do it with, or `deadline` has passed.
+#[inline]
+fn send_by(
     socket: BorrowedFd<'_>,
-    bytes: &[IoSlice<'_>],
-    control: &mut SendAncillaryBuffer<'_, '_, '_>,
     deadline: Deadline,
+    mut attempt: impl FnMut(SendFlags) -> rustix::io::Result<usize>,
 ) -> std::result::Result<usize, SendFailed> {
     let mut flags = SendFlags::NOSIGNAL;
     flags.set(SendFlags::DONTWAIT, !deadline.is_never());
     loop {
-        match rustix::net::sendmsg(socket, bytes, control, flags) {
+        match attempt(flags) {
             Ok(n) => return Ok(n),
             Err(Errno::INTR) => {}
             Err(Errno::AGAIN) => match poll::one(socket, Interest::Writable, deadline) {
@@ -212,17 +274,18 @@ fn send_with(
     }
 }
 
-fn recv_with(
+/// Calls `attempt` until it received, with the flags to do it with, or `deadline` has passed.
+#[inline]
+fn recv_by<T>(
     socket: BorrowedFd<'_>,
-    buffers: &mut [IoSliceMut<'_>],
-    control: &mut RecvAncillaryBuffer<'_>,
     deadline: Deadline,
-) -> std::result::Result<RecvMsg, RecvFailed> {
-    let mut flags = RecvFlags::CMSG_CLOEXEC;
+    mut attempt: impl FnMut(RecvFlags) -> rustix::io::Result<T>,
+) -> std::result::Result<T, RecvFailed> {
+    let mut flags = RecvFlags::empty();
     flags.set(RecvFlags::DONTWAIT, !deadline.is_never());
     let mut was_reset = false;
     loop {
-        match rustix::net::recvmsg(socket, buffers, control, flags) {
+        match attempt(flags) {
             Ok(answer) => return Ok(answer),
             Err(Errno::INTR) => {}
             Err(Errno::AGAIN) => match poll::one(socket, Interest::Readable, deadline) {

@@ -83,12 +83,32 @@ fn more_than_announced() {
 
 #[test]
 fn descriptors_that_do_not_add_up() {
-    assert_eq!(fault(&[(first(0, 1, b"x"), 1)]), Fault::Descriptors);
-    assert_eq!(fault(&[(first(2, 1, b"x"), 1)]), Fault::Descriptors);
-    assert_eq!(fault(&[(first(u32::MAX, 1, b"x"), 0)]), Fault::Descriptors);
-    assert_eq!(fault(&[(first(254, 1, b"x"), 253), (more(2, 1, b""), 2)]), Fault::Descriptors);
-    assert_eq!(fault(&[(first(254, 1, b"x"), 253), (more(1, 1, b""), 2)]), Fault::Descriptors);
+    assert_eq!(fault(&[(first(2, 9, b"x"), 0), (more(0, 1, b"y"), 1)]), Fault::Descriptors);
+    assert_eq!(fault(&[(first(2, 9, b"x"), 0), (more(2, 1, b"y"), 1)]), Fault::Descriptors);
+    assert_eq!(fault(&[(first(1, 1, b"x"), 0), (more(2, 1, b""), 2)]), Fault::Descriptors);
+    assert_eq!(
+        fault(&[(first(254, 1, b"x"), 0), (more(253, 1, b""), 253), (more(2, 1, b""), 2)]),
+        Fault::Descriptors
+    );
+    assert_eq!(fault(&[(first(1, 1, b"x"), 0), (more(u32::MAX, 1, b""), 1)]), Fault::Descriptors);
     assert_eq!(fault(&[(first(0, 9, b"x"), 0), (abort(), 1)]), Fault::Descriptors);
+}
+
+/// Descriptors ride on later packets only; on a first one nobody looks for them, and the kernel closes them.
+#[test]
+fn descriptors_where_none_belong_are_closed_unseen() {
+    let (ours, theirs) = pair().unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut incoming = Incoming::new(1 << 30);
+    for (packet, n) in [(first(0, 1, b"x"), 253), (abort(), 1), (first(0, 1, b"y"), 1)] {
+        feed(&ours, &packet, &vec![writer.as_fd(); n]);
+    }
+    drop(writer);
+    for expected in [b"x", b"y"] {
+        let message = incoming.recv(&theirs, Deadline::now()).unwrap();
+        assert_eq!((message.bytes.as_slice(), message.descriptors.len()), (&expected[..], 0));
+    }
+    assert_eq!({ reader }.read(&mut [0]).unwrap(), 0);
 }
 
 #[test]
@@ -96,8 +116,8 @@ fn a_message_that_trickles_in_is_whole_in_the_end() {
     let (ours, theirs) = pair().unwrap();
     let (reader, _writer) = std::io::pipe().unwrap();
     let mut incoming = Incoming::new(9);
-    let parts = [first(254, 5, b"he"), more(0, 2, b"l"), more(0, 3, b"lo"), more(1, 5, b"")];
-    for (part, n) in parts.iter().zip([253, 0, 0, 1]) {
+    let parts = [first(254, 5, b"he"), more(253, 2, b"l"), more(0, 3, b"lo"), more(1, 5, b"")];
+    for (part, n) in parts.iter().zip([0, 253, 0, 1]) {
         assert!(matches!(recv(&mut incoming, &theirs), Err(RecvError::TimedOut)));
         feed(&ours, part, &vec![reader.as_fd(); n]);
     }
@@ -120,7 +140,7 @@ fn a_lying_length_costs_no_memory() {
 fn descriptors_of_a_refused_message_are_closed_as_they_come() {
     let (ours, theirs) = pair().unwrap();
     let (reader, writer) = std::io::pipe().unwrap();
-    feed(&ours, &first(600, 10, b"x"), &[writer.as_fd(); 253]);
+    feed(&ours, &first(600, 10, b"x"), &[]);
     feed(&ours, &more(253, 1, b""), &[writer.as_fd(); 253]);
     drop(writer);
     let mut incoming = Incoming::new(9);

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use procession_sys::Deadline;
-use procession_sys::message::{Incoming, Outgoing, PAYLOAD, RecvError, SendError};
+use procession_sys::message::{HEADROOM, Incoming, Outgoing, PAYLOAD, RecvError, SendError};
 use procession_sys::socket::{MAX_DESCRIPTORS, pair, send_packet};
 
 const FAR: Duration = Duration::from_secs(100);
@@ -291,7 +291,7 @@ fn memory_given_back_does_not_replace_a_message_under_way() {
     let earlier = vec![1; 4 * PAYLOAD];
     let (lent, _) = thread::scope(|scope| {
         scope.spawn(|| ends.outgoing.send(&ends.ours, &earlier, &[], Deadline::NEVER).unwrap());
-        ends.incoming.recv_lent(&ends.theirs, Deadline::NEVER).unwrap()
+        ends.incoming.recv_lent(&ends.theirs, Deadline::NEVER, &mut Vec::new()).unwrap()
     });
     assert!(*lent == *earlier);
     packet(b"pMg1", bytes.len(), beginning);
@@ -302,8 +302,62 @@ fn memory_given_back_does_not_replace_a_message_under_way() {
     // Between messages it is used, and what was in it is not seen.
     for len in [20_000, 5000, 3, 0, 70_000] {
         ends.send(&pattern(len), Deadline::now()).unwrap();
-        let (lent, _) = ends.incoming.recv_lent(&ends.theirs, Deadline::now()).unwrap();
+        let (lent, _) = ends.incoming.recv_lent(&ends.theirs, Deadline::now(), &mut vec![9; 7]).unwrap();
         assert!(*lent == *pattern(len));
         ends.incoming.take_back(lent);
     }
+}
+
+/// A message behind the room for its header.
+fn framed(bytes: &[u8]) -> Vec<u8> {
+    [&[0; HEADROOM], bytes].concat()
+}
+
+#[test]
+fn framed_messages_are_like_others() {
+    let _watchdog = support::watchdog();
+    let Ends { ours, theirs, mut outgoing, mut incoming } = ends(u64::MAX);
+    let pipe = std::io::pipe().unwrap();
+    for (len, n) in [(0, 0), (1, 0), (1, 2), (PAYLOAD, 0), (PAYLOAD + 1, 0), (3 * PAYLOAD, 300)] {
+        let bytes = pattern(len);
+        let fds = vec![pipe.0.as_fd(); n];
+        let message = thread::scope(|scope| {
+            scope.spawn(|| {
+                outgoing.send_framed(&ours, &mut framed(&bytes), &fds, Deadline::NEVER).unwrap();
+            });
+            incoming.recv(&theirs, Deadline::NEVER).unwrap()
+        });
+        assert!(message.bytes == bytes && message.descriptors.len() == n, "{len} bytes");
+    }
+}
+
+#[test]
+fn a_framed_message_pays_what_is_owed() {
+    let mut ends = ends(u64::MAX);
+    assert!(matches!(ends.send(&pattern(1 << 20), Deadline::now()), Err(SendError::TimedOut)));
+    assert!(matches!(ends.recv(Deadline::now()), Err(RecvError::TimedOut)));
+    assert!(ends.incoming.is_inside() && ends.outgoing.owes_notice());
+    ends.outgoing.send_framed(&ends.ours, &mut framed(b"after"), &[], Deadline::now()).unwrap();
+    assert_eq!(ends.recv(Deadline::now()).unwrap(), b"after");
+    assert!(!ends.outgoing.owes_notice());
+}
+
+#[test]
+fn a_framed_message_finds_its_way_through_a_small_buffer() {
+    let _watchdog = support::watchdog();
+    let Ends { ours, theirs, mut outgoing, mut incoming } = ends(u64::MAX);
+    rustix::net::sockopt::set_socket_send_buffer_size(&ours, 1).unwrap();
+    let bytes = pattern(PAYLOAD);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            outgoing.send_framed(&ours, &mut framed(&bytes), &[], Deadline::NEVER).unwrap();
+            outgoing.send_framed(&ours, &mut framed(&bytes), &[], Deadline::after(FAR)).unwrap();
+        });
+        for _ in 0..2 {
+            assert!(incoming.recv(&theirs, Deadline::NEVER).unwrap().bytes == bytes);
+        }
+    });
+    drop(theirs);
+    let gone = outgoing.send_framed(&ours, &mut framed(b"x"), &[], Deadline::NEVER);
+    assert!(matches!(gone, Err(SendError::Closed)));
 }

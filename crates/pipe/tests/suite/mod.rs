@@ -3,12 +3,14 @@
 //! A case is generic over the [`Method`] that starts the other end and runs twice under the leak counter, so each of
 //! them also shows that no descriptor stays open. [`contract!`] makes the tests.
 
+pub(crate) mod bytes;
 pub(crate) mod deadlines;
 pub(crate) mod ends;
 pub(crate) mod limits;
 pub(crate) mod moving;
 pub(crate) mod threads;
 pub(crate) mod values;
+pub(crate) mod ways;
 
 use std::time::Duration;
 
@@ -90,6 +92,23 @@ macro_rules! contract {
             ends::the_end_wakes_a_receiver
             ends::the_end_wakes_a_sender
             ends::leaving_both_ends_unused
+            bytes::bytes_of_every_size_come_back
+            bytes::bytes_none_is_not_the_end
+            bytes::bytes_too_many_for_a_buffer_are_not_lost
+            bytes::bytes_above_a_limit_are_refused
+            bytes::bytes_give_up_in_every_form
+            bytes::bytes_and_values_are_one_connection
+            bytes::bytes_over_a_descriptor
+            bytes::bytes_move_with_their_connection
+            bytes::bytes_half_received_stay_where_they_are
+            bytes::bytes_come_without_the_handles_beside_them
+            ways::channel_one_way
+            ways::channel_hears_of_the_end
+            ways::channel_ends_move
+            ways::halves_in_two_threads
+            ways::halves_end_one_direction
+            ways::halves_are_put_together
+            ways::handles_of_every_kind_in_one_message
         }
     };
     (@tests $method:ident, $type:ty; { $($extra:ident::$more:ident)* } $($module:ident::$case:ident)*) => {

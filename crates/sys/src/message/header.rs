@@ -6,10 +6,9 @@
 //! | 4–7 | descriptors of the message | descriptors of this packet | 0 |
 //! | 8–15 | bytes of the message | offset of this packet's payload | 0 |
 //!
-//! The payload is the rest of the packet. First carries as many of the descriptors as a packet can; the others ride
-//! on More packets. Abort says that the message begun before, if any, is void.
-
-use crate::socket::MAX_DESCRIPTORS;
+//! The payload is the rest of the packet. Descriptors ride on More packets only, so that a receiver knows ahead of each
+//! packet whether to look for some: looking costs time, and most messages have none. Abort says that the message begun
+//! before, if any, is void.
 
 pub(super) const LEN: usize = 16;
 
@@ -54,9 +53,8 @@ impl Header {
     /// How many descriptors must ride on the packet itself.
     pub(super) fn carried(self) -> usize {
         match self {
-            Self::First { descriptors, .. } => (descriptors as usize).min(MAX_DESCRIPTORS),
             Self::More { descriptors, .. } => descriptors as usize,
-            Self::Abort => 0,
+            Self::First { .. } | Self::Abort => 0,
         }
     }
 }
@@ -75,7 +73,7 @@ mod tests {
         for header in all {
             assert_eq!(Header::decode(header.encode()), Some(header));
         }
-        assert_eq!(all.map(Header::carried), [253, 253, 0]);
+        assert_eq!(all.map(Header::carried), [0, 253, 0]);
         assert_eq!(Header::decode([0; LEN]), None);
     }
 

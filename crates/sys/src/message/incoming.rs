@@ -6,6 +6,7 @@ use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::header::{self, Header};
+use super::partial::Partial;
 use super::{Fault, Message, PAYLOAD, RecvError};
 use crate::socket::{self, RecvFailed};
 use crate::{Deadline, OsError};
@@ -32,6 +33,17 @@ pub struct Lent {
     len: usize,
 }
 
+impl Lent {
+    /// The memory that was spared for few bytes, if it was used; else all of it, to be
+    /// [taken back](Incoming::take_back).
+    ///
+    /// # Errors
+    /// The bytes did not come in spared memory.
+    pub fn into_spare(self) -> Result<Vec<u8>, Self> {
+        if self.start == 0 { Ok(self.buffer) } else { Err(self) }
+    }
+}
+
 impl Deref for Lent {
     type Target = [u8];
 
@@ -50,18 +62,6 @@ enum State {
     Between,
     Inside(Partial),
     Corrupt(Fault),
-}
-
-/// A message of which something is still to come.
-#[derive(Debug)]
-struct Partial {
-    len: u64,
-    got: u64,
-    n_descriptors: u32,
-    n_got: u32,
-    descriptors: Vec<OwnedFd>,
-    /// It was refused: only counted, to stay in step.
-    refused: bool,
 }
 
 /// What a packet led to.
@@ -144,20 +144,28 @@ impl Incoming {
     }
 
     /// Receives one message and lends its bytes, in the buffer they came in unless they are few, so that others can
-    /// receive while they are looked at. [`take_back`](Self::take_back) spares the next message an allocation.
+    /// receive while they are looked at. [`take_back`](Self::take_back) spares the next message an allocation. Few bytes
+    /// are copied to the memory of `spare`.
     ///
     /// Blocks as [`recv`](Self::recv).
     ///
     /// # Errors
     /// See [`RecvError`].
+    #[inline]
     pub fn recv_lent(
         &mut self,
         socket: impl AsFd,
         deadline: Deadline,
+        spare: &mut Vec<u8>,
     ) -> Result<(Lent, Vec<OwnedFd>), RecvError> {
         let (len, descriptors) = self.next(socket.as_fd(), deadline)?;
         let lent = match len {
-            ..=COPIED => Lent { buffer: self.buffer[SKEW..][..len].to_vec(), start: 0, len },
+            ..=COPIED => {
+                let mut buffer = mem::take(spare);
+                buffer.clear();
+                buffer.extend_from_slice(&self.buffer[SKEW..][..len]);
+                Lent { buffer, start: 0, len }
+            }
             _ => Lent { buffer: mem::take(&mut self.buffer), start: SKEW, len },
         };
         self.give_back();
@@ -189,6 +197,7 @@ impl Incoming {
     }
 
     /// Receives packets until a message lies complete in the buffer.
+    #[inline]
     fn next(
         &mut self,
         socket: BorrowedFd<'_>,
@@ -212,10 +221,12 @@ impl Incoming {
     }
 
     /// Receives one packet, its payload straight to its place in the buffer.
+    #[inline]
     fn packet(&mut self, socket: BorrowedFd<'_>, deadline: Deadline) -> Result<Step, RecvError> {
         let at = match &self.state {
-            State::Inside(partial) if !partial.refused => partial.got as usize,
-            _ => 0,
+            State::Inside(partial) if partial.refused => 0,
+            State::Inside(partial) => partial.got as usize,
+            _ => return self.first_packet(socket, deadline),
         };
         self.make_room(at)?;
         let (mut head, mut descriptors) = ([0; header::LEN], Vec::new());
@@ -224,10 +235,7 @@ impl Incoming {
         let (n, lost) = match socket::recv_packet(socket, buffers, &mut descriptors, deadline) {
             Ok(packet) => (packet.bytes, false),
             Err(RecvFailed::DescriptorsLost { bytes }) => (bytes, true),
-            Err(RecvFailed::Truncated) => return Err(self.corrupt(Fault::Oversized)),
-            Err(RecvFailed::TimedOut) => return Err(RecvError::TimedOut),
-            Err(RecvFailed::Closed) => return Err(self.end()),
-            Err(RecvFailed::Os(error)) => return Err(RecvError::Os(error)),
+            Err(failed) => return Err(self.failed(failed)),
         };
         let Some(payload) = n.checked_sub(header::LEN) else { return Err(self.corrupt(Fault::Short)) };
         let Some(header) = Header::decode(head) else { return Err(self.corrupt(Fault::UnknownKind)) };
@@ -235,6 +243,31 @@ impl Incoming {
             return Err(self.corrupt(Fault::Descriptors));
         }
         self.step(header, payload, descriptors, lost)
+    }
+
+    /// Receives a packet that has no descriptors: header and payload side by side, which is the quickest way.
+    #[inline]
+    fn first_packet(&mut self, socket: BorrowedFd<'_>, deadline: Deadline) -> Result<Step, RecvError> {
+        self.make_room(0)?;
+        let packet = &mut self.buffer[SKEW - header::LEN..][..header::LEN + PAYLOAD];
+        let n = socket::recv_bytes(socket, packet, deadline);
+        let head = packet.first_chunk().and_then(|head| Header::decode(*head));
+        let n = n.map_err(|failed| self.failed(failed))?;
+        let Some(payload) = n.checked_sub(header::LEN) else { return Err(self.corrupt(Fault::Short)) };
+        let Some(header) = head else { return Err(self.corrupt(Fault::UnknownKind)) };
+        self.step(header, payload, Vec::new(), false)
+    }
+
+    /// What it means for the message that no packet came.
+    #[cold]
+    fn failed(&mut self, failed: RecvFailed) -> RecvError {
+        match failed {
+            RecvFailed::Truncated => self.corrupt(Fault::Oversized),
+            RecvFailed::TimedOut => RecvError::TimedOut,
+            RecvFailed::Closed => self.end(),
+            RecvFailed::Os(error) => RecvError::Os(error),
+            RecvFailed::DescriptorsLost { .. } => self.corrupt(Fault::Descriptors),
+        }
     }
 
     fn step(
@@ -306,18 +339,23 @@ impl Incoming {
     }
 
     /// Room for one packet after the first `at` bytes, and for no more: what a header promises is not believed.
+    #[inline]
     fn make_room(&mut self, at: usize) -> Result<(), RecvError> {
         let needed = SKEW + at + PAYLOAD + TAIL;
+        if self.buffer.len() >= needed { Ok(()) } else { self.grow(needed) }
+    }
+
+    #[cold]
+    fn grow(&mut self, needed: usize) -> Result<(), RecvError> {
         if self.buffer.is_empty() {
             self.buffer = vec![0; needed]; // pages that the system zeroes when they are touched
+            return Ok(());
         }
-        if let Some(more @ 1..) = needed.checked_sub(self.buffer.len()) {
-            self.buffer.try_reserve(more).map_err(|_| {
-                let doing = format!("making room for {needed} bytes of a message");
-                RecvError::Os(OsError::from_errno(doing, libc::ENOMEM))
-            })?;
-            self.buffer.resize(needed, 0);
-        }
+        self.buffer.try_reserve(needed - self.buffer.len()).map_err(|_| {
+            let doing = format!("making room for {needed} bytes of a message");
+            RecvError::Os(OsError::from_errno(doing, libc::ENOMEM))
+        })?;
+        self.buffer.resize(needed, 0);
         Ok(())
     }
 
@@ -330,46 +368,11 @@ impl Incoming {
         bytes
     }
 
+    #[inline]
     fn give_back(&mut self) {
         if self.buffer.len() > KEPT {
             self.buffer = Vec::new();
         }
-    }
-}
-
-impl Partial {
-    fn new(len: u64, n_descriptors: u32) -> Self {
-        Self { len, got: 0, n_descriptors, n_got: 0, descriptors: Vec::new(), refused: false }
-    }
-
-    /// Counts what a packet brought.
-    fn add(&mut self, bytes: u64, n_descriptors: u32, descriptors: Vec<OwnedFd>) -> Result<(), Fault> {
-        if bytes > self.len - self.got {
-            return Err(Fault::Overlong);
-        }
-        if n_descriptors > self.n_descriptors - self.n_got {
-            return Err(Fault::Descriptors);
-        }
-        self.got += bytes;
-        self.n_got += n_descriptors;
-        if self.descriptors.is_empty() {
-            self.descriptors = descriptors;
-        } else {
-            self.descriptors.extend(descriptors);
-        }
-        if self.refused {
-            self.descriptors.clear();
-        }
-        Ok(())
-    }
-
-    fn refuse(&mut self) {
-        self.refused = true;
-        self.descriptors.clear();
-    }
-
-    fn is_done(&self) -> bool {
-        self.got == self.len && self.n_got == self.n_descriptors
     }
 }
 
@@ -392,5 +395,33 @@ mod tests {
             assert!(matches!(incoming.recv(&theirs, Deadline::now()), Err(RecvError::TimedOut)));
         }
         assert!(!one(&theirs, Interest::Readable, Deadline::now()).unwrap());
+    }
+    /// A stream that is inside of a message beyond what 32 bits count, without its bytes.
+    #[test]
+    fn a_message_of_more_than_four_gibibytes_is_counted_in_full() {
+        const LEN: u64 = (4 << 30) + 20;
+        let (ours, theirs) = socket::pair().unwrap();
+        let more = |offset, bytes: &[u8]| {
+            let header = Header::More { descriptors: 0, offset }.encode();
+            let packet = [IoSlice::new(&header), IoSlice::new(bytes)];
+            socket::send_packet(&ours, &packet, &[], Deadline::now()).unwrap();
+        };
+        let inside = |got| {
+            let partial = Partial { got, refused: true, ..Partial::new(LEN, 0) };
+            Incoming { state: State::Inside(partial), ..Incoming::new(1000) }
+        };
+        let mut incoming = inside(LEN - 30);
+        more(LEN - 30, &[7; 20]);
+        more(LEN - 10, &[7; 10]);
+        crate::message::Outgoing::new().send(&ours, b"next", &[], Deadline::now()).unwrap();
+        assert_eq!(incoming.recv(&theirs, Deadline::now()).unwrap().bytes, b"next");
+        // One byte too many, and an offset that is right but for what is above 32 bits.
+        for (offset, n, fault) in [(LEN - 10, 11, Fault::Overlong), (10, 10, Fault::Gap)] {
+            let mut incoming = inside(LEN - 10);
+            more(offset, &vec![7; n]);
+            assert!(
+                matches!(incoming.recv(&theirs, Deadline::now()), Err(RecvError::Corrupt(f)) if f == fault)
+            );
+        }
     }
 }

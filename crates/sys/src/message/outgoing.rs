@@ -4,7 +4,7 @@ use std::io::IoSlice;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use super::header::Header;
-use super::{PAYLOAD, SendError};
+use super::{HEADROOM, PAYLOAD, SendError};
 use crate::Deadline;
 use crate::socket::{self, MAX_DESCRIPTORS, SendFailed};
 
@@ -41,8 +41,8 @@ impl Outgoing {
 
     /// Sends one message: all of `bytes` with all of `descriptors`.
     ///
-    /// Blocks while the socket's buffer is full. A message of at most [`PAYLOAD`] bytes and [`MAX_DESCRIPTORS`]
-    /// descriptors is one system call. With a deadline that has passed it sends what does not have to wait, which
+    /// Blocks while the socket's buffer is full. A message of at most [`PAYLOAD`] bytes is one system call, and one more
+    /// for each [`MAX_DESCRIPTORS`] descriptors that it has. With a deadline that has passed it sends what does not have to wait, which
     /// for a long message is seldom all of it.
     ///
     /// # Errors
@@ -57,11 +57,58 @@ impl Outgoing {
     ) -> Result<(), SendError> {
         let socket = socket.as_fd();
         self.settle(socket, deadline)?;
-        let whole = Parts { bytes, descriptors };
         let len = bytes.len() as u64;
         let header = |_: Parts<'_>| Header::First { descriptors: descriptors.len() as u32, len };
-        let rest = self.packet(socket, whole, header, deadline)?;
+        let rest = self.packet(socket, Parts { bytes, descriptors: &[] }, header, deadline)?;
+        let rest = Parts { descriptors, ..rest };
         if rest.is_empty() { Ok(()) } else { self.send_rest(socket, len, rest, deadline) }
+    }
+
+    /// [`send`](Self::send) of what follows the first [`HEADROOM`] bytes of `framed`, which are for the header: where the
+    /// message fits into a packet, the kernel then has one place to look at and not two.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    ///
+    /// # Panics
+    /// If `framed` is shorter than [`HEADROOM`].
+    #[inline]
+    pub fn send_framed(
+        &mut self,
+        socket: impl AsFd,
+        framed: &mut [u8],
+        descriptors: &[BorrowedFd<'_>],
+        deadline: Deadline,
+    ) -> Result<(), SendError> {
+        let socket = socket.as_fd();
+        let len = framed.len() - HEADROOM;
+        if len > self.portion || self.owes_abort || !descriptors.is_empty() {
+            return self.send(socket, &framed[HEADROOM..], descriptors, deadline);
+        }
+        let header = Header::First { descriptors: 0, len: len as u64 };
+        framed[..HEADROOM].copy_from_slice(&header.encode());
+        match socket::send_bytes(socket, framed, deadline) {
+            Ok(_) => Ok(()),
+            Err(failed) => self.not_framed(socket, &framed[HEADROOM..], failed, deadline),
+        }
+    }
+
+    #[cold]
+    fn not_framed(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        bytes: &[u8],
+        failed: SendFailed,
+        deadline: Deadline,
+    ) -> Result<(), SendError> {
+        match failed {
+            SendFailed::Closed => Err(SendError::Closed),
+            SendFailed::TimedOut => Err(SendError::TimedOut),
+            SendFailed::Os(error) if error.errno() == Some(libc::EMSGSIZE) => {
+                self.send(socket, bytes, &[], deadline)
+            }
+            SendFailed::Os(error) => Err(SendError::Os(error)),
+        }
     }
 
     /// Sends the packets after the first. Any error leaves the receiver inside the message.
