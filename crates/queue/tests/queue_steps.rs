@@ -211,8 +211,8 @@ fn a_send_that_nobody_waits_for() {
 #[test]
 fn a_send_that_fills_the_queue() {
     sweeper(NEVER, || {
-        let all = [(2, 8), (1, 1000), (2, 17_000), (4, 12_000), (4, 20_000)];
-        for (capacity, len) in all.into_iter().take(if cfg!(debug_assertions) { 1 } else { 5 }) {
+        let all = [(4, 8), (1, 8), (4, 1000), (2, 17_000)];
+        for (capacity, len) in all.into_iter().take(if cfg!(debug_assertions) { 1 } else { 4 }) {
             let place = Place::new(capacity, 80_000);
             let before: Vec<_> = (1..capacity).map(|n| message(len, n as u8)).collect();
             sweep_send(&format!("{len} bytes to the last of {capacity}"), &place, len, &before);
@@ -304,7 +304,7 @@ fn send(place: &Place) -> Woken {
 #[test]
 fn a_send_that_receivers_sleep_for() {
     sweeper(NEVER, || {
-        for len in lengths() {
+        for len in lengths().take(2) {
             let (place, sleepers) = (Place::large(), RefCell::new(None));
             let memory = Memory::of(&place.tx);
             let tail = RefCell::new(0);
@@ -338,7 +338,7 @@ fn a_send_that_receivers_sleep_for() {
 #[test]
 fn a_receive_that_senders_sleep_for() {
     sweeper(NEVER, || {
-        for len in lengths() {
+        for len in lengths().take(2) {
             let (place, sleepers) = (Place::new(2, 80_000), RefCell::new(None));
             let before = [message(len, SALT), message(len, 2)];
             let memory = Memory::of(&place.tx);
