@@ -54,7 +54,7 @@ fn garbage(storm: &mut Storm) -> Vec<u32> {
     let mut words: Vec<u32> =
         ids.into_iter().flat_map(|id| [0, 1, 2, 3].map(|flags| flags << 30 | id)).collect();
     words.extend([0, 1, 2, 8, 1 << 24, 1 << 25, 1 << 31, u32::MAX - 8, u32::MAX]);
-    words.extend((0..12).map(|_| storm.bits() as u32));
+    words.extend((0..6).map(|_| storm.bits() as u32));
     words
 }
 
