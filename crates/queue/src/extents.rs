@@ -51,7 +51,8 @@ impl<'a> Owned<'a> {
 
     fn grow(&self) -> Result<(), ShmError> {
         let has = self.memory.extent_memory(self.index)? as usize;
-        self.memory.arena().reserve(self.at() + has, self.len - has)?;
+        // A peer may have stored more there since it was looked at.
+        self.memory.arena().reserve(self.at() + has, self.len.saturating_sub(has))?;
         self.memory.set_extent_memory(self.index, self.len as u64)
     }
 

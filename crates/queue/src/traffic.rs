@@ -169,6 +169,12 @@ impl<'a, 't> Load<'a, 't> {
         self.turn.ready(layout.capacity, u32::MAX)?;
         let Sums { charged, end } = self.sums_before(self.turn.other())?;
         self.received = Sums { charged, end: later(end, self.received.end) };
+        // Else it would be full for ever, with nothing in it.
+        let is_sound = self.last.charged.wrapping_sub(charged) <= layout.budget
+            && self.last.end.wrapping_sub(self.received.end) <= layout.ring_len;
+        if !is_sound {
+            return Err(Refused::Senseless);
+        }
         Ok(self.memory.set_received(self.received)?)
     }
 
