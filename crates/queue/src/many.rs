@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::error::Error;
 use std::fmt;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use procession_sys::Deadline;
@@ -151,7 +152,7 @@ impl<T, W: Wire<T>> Sender<T, W> {
         let mut batch = Batch { values: VecDeque::new(), ends: VecDeque::new(), begin: 0 };
         let fault = scratch::with(|bytes| {
             loop {
-                let filled = batch.fill::<W>(&mut rest, bytes);
+                let filled = batch.fill::<W>(&mut rest, bytes, self.capacity_bytes());
                 let n = batch.ends.len();
                 let sent = self.send_batch(&mut batch, bytes, deadline);
                 n_sent += n - batch.ends.len();
@@ -170,52 +171,61 @@ impl<T, W: Wire<T>> Sender<T, W> {
 
     /// Sends what is encoded; what is not sent stays.
     fn send_batch(&self, batch: &mut Batch<T>, bytes: &[u8], deadline: Deadline) -> Result<(), SendFault> {
-        // A large one is alone in its batch: it goes the way of all large ones.
-        if let (1, Some(&end)) = (batch.ends.len(), batch.ends.front()) {
-            self.send_encoded(&bytes[batch.begin..end], deadline)?;
-            batch.advance(1);
-            return Ok(());
+        while let Some(first) = batch.first() {
+            if first.len() > LARGE {
+                // It goes the way of all large ones, alone.
+                self.send_encoded(&bytes[first], deadline)?;
+                batch.advance();
+            } else {
+                self.send_as(deadline, |load| batch.put(load, bytes))?;
+            }
         }
-        if batch.ends.is_empty() {
-            return Ok(());
-        }
-        self.send_as(deadline, |load| batch.put(load, bytes))
+        Ok(())
     }
 }
 
 impl<T> Batch<T> {
-    /// Encodes the next values, if the last ones are sent.
+    /// Encodes the next values; the last ones are sent.
     fn fill<W: Wire<T>>(
         &mut self,
         values: &mut impl Iterator<Item = T>,
         bytes: &mut Vec<u8>,
+        limit: u64,
     ) -> Result<(), SendFault> {
         bytes.clear();
         self.begin = 0;
         while self.ends.len() < MANY && bytes.len() < LARGE {
             let Some(value) = values.next() else { return Ok(()) };
+            let begin = bytes.len();
             let encoded = W::put(&value, bytes);
             self.values.push_back(value);
             encoded.map_err(SendFault::Encode)?;
+            let len = (bytes.len() - begin) as u64;
+            if len > limit {
+                return Err(SendFault::TooLarge { len, limit });
+            }
             self.ends.push_back(bytes.len());
         }
         Ok(())
     }
 
-    /// Puts as many as there is room for; what was put is no longer here.
+    /// Where the first value lies that is not sent.
+    fn first(&self) -> Option<Range<usize>> {
+        self.ends.front().map(|end| self.begin..*end)
+    }
+
+    /// Puts those before the next large one, as many as there is room for; what was put is no longer here.
     fn put(&mut self, load: &mut Load<'_, '_>, bytes: &[u8]) -> Result<bool, Refused> {
-        while let Some(&end) = self.ends.front() {
-            load.put(&Parcel::Bytes(&bytes[self.begin..end]))?;
-            self.advance(1);
+        while let Some(first) = self.first().filter(|first| first.len() <= LARGE) {
+            load.put(&Parcel::Bytes(&bytes[first]))?;
+            self.advance();
         }
         Ok(true)
     }
 
-    fn advance(&mut self, n: usize) {
-        for _ in 0..n {
-            self.begin = self.ends.pop_front().unwrap_or(self.begin);
-            self.values.pop_front();
-        }
+    fn advance(&mut self) {
+        self.begin = self.ends.pop_front().unwrap_or(self.begin);
+        self.values.pop_front();
     }
 }
 
