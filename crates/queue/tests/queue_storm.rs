@@ -11,8 +11,8 @@ use std::thread;
 use std::time::Duration;
 
 use parcel::{hand, received};
-use procession_codec::Bytes;
-use procession_queue::{AsBytes, Receiver, RecvError, SendFault, Sender, bounded_as};
+use procession_codec::{Bytes, Postcard};
+use procession_queue::{Receiver, RecvError, SendFault, Sender, bounded_as};
 use procession_shm::{Atomic, Segment};
 use procession_testkit::roles::{self, Role, RoleProcess};
 use procession_testkit::{Signal, Storm, guarded_for, role};
@@ -26,8 +26,8 @@ const RECORD: usize = 8 + MOST;
 
 /// What all of them share. A receiver has no sender, and the reverse.
 type Handed = (Option<Tx>, Option<Rx>, Ledger);
-type Tx = Sender<Bytes, AsBytes>;
-type Rx = Receiver<Bytes, AsBytes>;
+type Tx = Sender<Bytes, Postcard>;
+type Rx = Receiver<Bytes, Postcard>;
 /// Records, how many were received, and how many faults were found.
 type Ledger = (Segment, Atomic<u64>, Atomic<u64>);
 
