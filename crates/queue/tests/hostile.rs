@@ -50,7 +50,7 @@ fn places() -> Vec<usize> {
 
 fn garbage(storm: &mut Storm) -> Vec<u32> {
     let me = Domain::current().unwrap().me().unwrap();
-    let ids = [me, Id::new(me.slot(), me.generation() + 1), Id::new(4095, 7)].map(|id| id.to_bits());
+    let ids = [me, Id::new(me.slot(), me.generation() + 1), Id::new(4095, 7)].map(Id::to_bits);
     let mut words: Vec<u32> =
         ids.into_iter().flat_map(|id| [0, 1, 2, 3].map(|flags| flags << 30 | id)).collect();
     words.extend([0, 1, 2, 8, 300_000, 1 << 24, 1 << 25, 1 << 24 | 0xff, 1 << 31, u32::MAX - 8, u32::MAX]);
