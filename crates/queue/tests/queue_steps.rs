@@ -377,13 +377,11 @@ fn a_receive_that_senders_sleep_for() {
 #[test]
 fn closing_while_others_sleep() {
     sweeper(NEVER, || {
-        for body in [receive as fn(&Place) -> Woken, send] {
+        for (n_before, body) in [(0, receive as fn(&Place) -> Woken), (1, send)] {
             let running = RefCell::new(None);
             let start = || {
                 let place = Place::new(1, 100);
-                if body as usize == send as usize {
-                    place.tx.send(message(8, 1)).unwrap();
-                }
+                (0..n_before).for_each(|_| place.tx.send(message(8, 1)).unwrap());
                 let command = with(&place, "closes 8");
                 running.replace(Some((Sleepers::start(2, &place, body), place)));
                 command

@@ -11,8 +11,8 @@ use std::thread;
 use std::time::Duration;
 
 use parcel::{hand, received};
-use procession_codec::Bytes;
-use procession_queue::{AsBytes, Receiver, RecvError, SendFault, Sender, bounded_as};
+use procession_codec::{Bytes, Postcard};
+use procession_queue::{Receiver, RecvError, SendFault, Sender, bounded_as};
 use procession_shm::{Atomic, Segment};
 use procession_testkit::roles::{self, Role, RoleProcess};
 use procession_testkit::{Signal, Storm, guarded_for, role};
@@ -26,8 +26,8 @@ const RECORD: usize = 8 + MOST;
 
 /// What all of them share. A receiver has no sender, and the reverse.
 type Handed = (Option<Tx>, Option<Rx>, Ledger);
-type Tx = Sender<Bytes, AsBytes>;
-type Rx = Receiver<Bytes, AsBytes>;
+type Tx = Sender<Bytes, Postcard>;
+type Rx = Receiver<Bytes, Postcard>;
 /// Records, how many were received, and how many faults were found.
 type Ledger = (Segment, Atomic<u64>, Atomic<u64>);
 
@@ -137,7 +137,7 @@ impl Sea {
     }
 
     fn storm(&mut self, n_kills: usize, storm: &mut Storm) -> [usize; 2] {
-        let mut all: Vec<_> = (0..2 * N_EACH).map(|n| self.start(n % 2 == 0)).collect();
+        let mut all: Vec<_> = (0..2 * N_EACH).map(|n| self.start(usize::is_multiple_of(n, 2))).collect();
         let (mut n_killed, mut stopped) = ([0; 2], None::<usize>);
         while n_killed.iter().sum::<usize>() < n_kills {
             self.wait(storm.below(60));
@@ -151,7 +151,7 @@ impl Sea {
             }
             all[index].kill();
             n_killed[index % 2] += 1;
-            all[index] = self.start(index % 2 == 0);
+            all[index] = self.start(index.is_multiple_of(2));
         }
         // Their drops kill them, after all.
         n_killed.each_mut().into_iter().for_each(|n| *n += N_EACH);

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use parcel::pack;
 use procession_codec::{Bytes, DecodeError, EncodeError, handles};
 use procession_queue::{
-    AsBytes, AsPlain, Receiver, RecvError, SendFault, Sender, bounded, bounded_as, bounded_bytes,
+    AsBytes, AsPlain, Receiver, RecvError, SendError, SendFault, Sender, bounded, bounded_as, bounded_bytes,
 };
 use procession_testkit::counted;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
@@ -211,6 +211,9 @@ fn a_value_sends_while_it_is_encoded() {
     });
 }
 
+type Test = fn(&SendFault) -> bool;
+type Send = fn(&Sender<Odd>, Odd) -> Result<(), SendError<Odd>>;
+
 /// A value that rides back is the one that was given, not a copy.
 #[test]
 fn values_ride_back_whole() {
@@ -220,7 +223,7 @@ fn values_ride_back_whole() {
         let drops = Arc::downgrade(&first.drops);
         tx.send(first).unwrap();
         assert_eq!(drops.strong_count(), 0, "what was sent is dropped here");
-        let faults: [(fn(&Sender<Odd>, Odd) -> _, fn(&SendFault) -> bool); 3] = [
+        let faults: [(Send, Test); 3] = [
             (|tx, odd| tx.try_send(odd), |f| matches!(f, SendFault::Full)),
             (|tx, odd| tx.send_timeout(odd, Duration::ZERO), |f| matches!(f, SendFault::TimedOut)),
             (|tx, odd| tx.send_until(odd, Instant::now()), |f| matches!(f, SendFault::TimedOut)),

@@ -34,13 +34,11 @@ pub(crate) fn all_workers_are_killed() {
 }
 
 /// Has the end and does nothing with it.
-fn hold<T>((end, stage): (T, Atomic<u32>)) {
+fn hold<T>((_end, stage): (T, Atomic<u32>)) {
     stage.store(1);
     loop {
         thread::park();
     }
-    #[allow(unreachable_code, reason = "the end lives as long as the process")]
-    drop(end);
 }
 
 pub(crate) fn all_workers_are_killed_and_the_queue_is_full() {
