@@ -24,11 +24,11 @@ pub(crate) const TABLE: &str = "\
 2 pipe -> sys codec
 3 sync -> shm sys raw codec
 4 queue -> sync shm sys raw codec
-5 process -> queue pipe shm sync sys codec
-6 pool -> process queue pipe sync shm sys codec
-6 log -> process queue codec
-7 manager -> pool process pipe queue sync shm codec macros
-8 procession -> manager log pool process queue sync pipe shm sys codec raw macros
+4 process -> pipe shm sync sys codec
+5 pool -> process queue pipe sync shm sys codec
+5 log -> process queue codec
+6 manager -> pool process pipe queue sync shm codec macros
+7 procession -> manager log pool process queue sync pipe shm sys codec raw macros
 - testkit ->
 - examples -> procession manager log pool process queue sync pipe shm sys codec raw macros testkit
 - floor ->
