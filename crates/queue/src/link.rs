@@ -303,6 +303,8 @@ impl Link {
         let (index, Received(memory)) = Deserialize::deserialize(deserializer)?;
         let end = handles::take(index).map_err(de::Error::custom)?;
         socket::check(end.as_fd()).map_err(de::Error::custom)?;
+        // So that its death is told, which those wait for who wait for this side's end. Without a place it is found out.
+        let _ = memory.arena().domain().join();
         Ok(Arc::new(Self::new(Arc::new(memory), side, end)))
     }
 }
