@@ -1,17 +1,34 @@
-//! The programs that share memory and locks: what they print.
+//! The programs that share memory, locks and queues: what they print.
 
-use std::process::Command;
+use std::io::Write;
+use std::process::{Command, Stdio};
 
 use procession_testkit::guarded;
 
 /// What the example printed to its standard output and its standard error; it must end well.
 fn run(example: &str) -> (String, String) {
+    run_with(example, "")
+}
+
+fn run_with(example: &str, input: &str) -> (String, String) {
     let test = std::env::current_exe().unwrap();
     let program = test.parent().unwrap().parent().unwrap().join("examples").join(example);
-    let output = Command::new(program).output().unwrap();
+    let mut command = Command::new(program);
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{output:?}");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn lines() {
+    guarded(|| {
+        let input = "one\ntwo\n".repeat(5000);
+        assert_eq!(run_with("lines", &input).0, "30000 bytes\n");
+    });
 }
 
 #[test]

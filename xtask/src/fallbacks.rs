@@ -15,6 +15,8 @@ const SUITES: &[(&str, &[&str])] = &[
         &["array", "array_leases", "array_parts", "cell", "encoded", "list", "value", "waits"],
     ),
     ("procession-sync", &["contract"]),
+    ("procession-queue", &["contract", "loan", "many", "values"]),
+    ("procession", &["queue_contract"]),
     ("procession-process", &["sync_contract"]),
 ];
 

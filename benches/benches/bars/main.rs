@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "the report is what it is for")]
 
+mod queue;
 mod report;
 
 use procession_floor::cpu::Placement;
@@ -31,6 +32,7 @@ fn main() {
     event_wakes(&mut report);
     value_increments(&mut report);
     array_negated(&mut report);
+    queue::all(&mut report);
     report.end();
 }
 

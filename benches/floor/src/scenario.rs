@@ -111,6 +111,32 @@ pub fn round_trip(
     batches(effort.batches, effort.trips, ping) * 1e6
 }
 
+/// Millions of messages in a second from a child, which calls `send` all the time, to this process, in which `recv` says
+/// how many came.
+pub fn one_way(
+    effort: &Effort,
+    placement: Placement,
+    mut send: impl FnMut(),
+    mut recv: impl FnMut() -> u32,
+) -> f64 {
+    pin(placement, Side::Near);
+    let _child = fork(|| {
+        pin(placement, Side::Far);
+        loop {
+            send();
+        }
+    });
+    recv(); // the child runs when something came
+    let mut rate = || {
+        let (began, mut came) = (Instant::now(), 0);
+        while came < effort.calls {
+            came += recv();
+        }
+        f64::from(came) / began.elapsed().as_secs_f64() / 1e6
+    };
+    Sorted::new((0..effort.batches).map(|_| black_box(rate())).collect()).median()
+}
+
 /// Microseconds from the kill of a lock's holder until a waiter, who slept, has the lock. `hold` takes it and returns;
 /// `take` takes it from a holder who died, and gives it back.
 ///

@@ -33,6 +33,7 @@
 //! |---|---|
 //! | run a function in a child: [`spawn`](fn@spawn), [`spawn!`], [`scope`], [`Process`], [`JoinError`] | [`process`] |
 //! | two connected ends: [`pipe()`], [`Duplex`] | [`pipe`](mod@pipe) |
+//! | many who send, many who receive: [`queue::bounded`], [`queue::unbounded`], [`Queue`], [`Sender`], [`Receiver`] | [`queue`] |
 //! | many tasks on a few workers: [`Pool`], [`Task`], [`ParProcs`] | [`pool`] |
 //! | one lock for all processes, which tells of a dead holder: [`Mutex`], [`RwLock`], [`RLock`], [`Condvar`], [`LockError`] | [`sync`] |
 //! | signals, limits, what is done once: [`Event`], [`Barrier`], [`Semaphore`], [`Once`] | [`sync`] |
@@ -47,6 +48,7 @@ pub use procession_codec as codec;
 pub use procession_pipe as pipe;
 pub use procession_pool as pool;
 pub use procession_process as process;
+pub use procession_queue as queue;
 pub use procession_sync as sync;
 
 /// Shared memory: see the crate's own page.
@@ -58,6 +60,7 @@ pub mod shm {
 pub use codec::{Bytes, Descriptor, Message};
 pub use pipe::{Duplex, PipeError, RecvError, SendError, pipe};
 pub use pool::{ParProcs, Pool, Task, TaskFailed, TaskId};
+pub use queue::{Queue, Receiver, Sender, SimpleQueue};
 pub use shm::{Array, Atomic, Encoded, List, Nameable, Part, Plain, Shared, ShmError, Value};
 pub use sync::{
     Barrier, BoundedSemaphore, Condvar, Event, LazyShared, Lock, LockError, LockFailed, Mutex, Once,
@@ -76,8 +79,9 @@ pub use process::{
 pub mod prelude {
     pub use crate::{
         Array, Atomic, Bytes, Duplex, Encoded, Event, Exit, JoinError, List, Lock, LockError, Nameable,
-        OrRepair, ParProcs, Part, Plain, Pool, Process, RLock, RecvError, Semaphore, SendError, Shared,
-        Signal, SignalSemaphore, SpawnError, Task, TaskError, TaskFailed, Value,
+        OrRepair, ParProcs, Part, Plain, Pool, Process, Queue, RLock, Receiver, RecvError, Semaphore,
+        SendError, Sender, Shared, Signal, SignalSemaphore, SimpleQueue, SpawnError, Task, TaskError,
+        TaskFailed, Value,
     };
 }
 

@@ -1,17 +1,69 @@
-//! Channels with many producers and many consumers, in shared memory.
+//! Channels with many senders and many receivers, in shared memory.
 //!
-//! # What belongs here
-//! Bounded and unbounded queues, and job queues whose items are guards, so that the job of a dead worker is
-//! known. A message is encoded by its sender straight into the queue: no thread does it later, and errors
-//! come back where they belong.
+//! ```
+//! let (tx, rx) = procession_queue::bounded::<(u32, String)>(100)?;
+//! // Ends are values: clone them, send them to other processes as arguments or through pipes.
+//! let other = tx.clone();
+//! std::thread::spawn(move || other.send((1, "one".into())).unwrap());
+//! drop(tx);
+//! // Ends when no sender is left, in whatever process.
+//! assert_eq!(rx.into_iter().map(|(n, _)| n).sum::<u32>(), 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
-//! # What works today
-//! Nothing: this crate exports no item yet, and no other crate depends on it.
+//! [`bounded`] waits when it is full, [`unbounded`] never waits; [`Queue`] is both ends in one handle, as Python's. A
+//! message is encoded by its sender, in [`send`](Sender::send), and errors come back there with the value; no thread does
+//! anything later. Nobody needs sentinel values: [`close`](Sender::close), or the end of the last sender, ends every
+//! receiver's loop.
 //!
-//! # Meanwhile
-//! A pipe connects two processes in both directions; a pool hands work to many.
+//! Every call that may block has a `try_` form, which does not wait, a `_timeout` and an `_until` form.
 //!
-//! # What it does not do
-//! It runs no code of its users under a lock of the queue, and needs no sentinel values to end a consumer's
-//! loop.
+//! # Speed
+//! A small message costs no system call while nobody sleeps, and two exchanges on each side. [`send_many`](
+//! Sender::send_many) and [`recv_many`](Receiver::recv_many) share them among many. Numbers and structs of numbers skip
+//! the codec with [`AsPlain`]; bytes with [`AsBytes`], which also gives loans: [`send_with`](Sender::send_with) writes a
+//! message where it will lie, [`recv_ref`](Receiver::recv_ref) reads it there.
+//!
+//! Who waits looks for some 12 µs, yielding meanwhile, and then sleeps.
+//!
+//! # If a peer dies
+//! A message is wholly sent or not at all, and received whole and once; with a receiver that is killed, the message that
+//! it had just taken is lost, and no other. When a side has lost its last user, the other is told, by
+//! [`RecvError::Disconnected`] or [`SendFault::Disconnected`]. Nobody waits for the dead.
+//!
+//! # When not to use it
+//! Between threads of one process, the channels of the standard library are enough. Two processes that talk in turns, or
+//! hand over descriptors and handles, want a pipe: those cannot travel in a queue yet.
+//!
+//! Not here yet: jobs whose death is noticed, handles in messages, async forms.
+#![doc = ""]
+#![doc = include_str!("../README.md")]
 #![deny(unsafe_code)]
+
+mod error;
+mod extents;
+mod fast;
+mod iter;
+mod layout;
+mod link;
+mod loan;
+mod make;
+mod many;
+mod memory;
+mod queue;
+mod receiver;
+mod scratch;
+mod sender;
+mod slot;
+mod traffic;
+mod wire;
+
+pub use error::{RecvError, SendError, SendFault};
+pub use iter::{IntoIter, Iter, TryIter};
+pub use loan::Loan;
+pub use make::{DEFAULT_BYTES, bounded, bounded_as, bounded_bytes, unbounded};
+pub use many::SendManyError;
+pub use queue::{Queue, SimpleQueue};
+pub use receiver::Receiver;
+pub use sender::Sender;
+pub use wire::{AsBytes, AsPlain, Wire};

@@ -12,6 +12,7 @@
 //! * [`Condvar`]: waiting for a change under a lock; [`Obituary`]: the news that somebody died meanwhile;
 //! * [`Semaphore`]: permits that know their holders, so that those of the dead come back; [`Tokens`]: a counter whose
 //!   tokens belong to nobody;
+//! * [`Extent`]: whose a piece of memory is that messages are put into;
 //! * [`Barrier`]: a meeting of parties that the death of one breaks;
 //! * [`Ring`]: slots that producers fill and consumers empty, and no kill leaves one between.
 //!
@@ -29,6 +30,7 @@ mod barrier;
 mod condvar;
 mod event;
 mod event_count;
+mod extent;
 mod limit;
 mod lock;
 mod obituary;
@@ -48,6 +50,7 @@ pub use barrier::{AttachError, Attached, Barrier, Meeting, Place, Unmet};
 pub use condvar::{Condvar, Enrolled, Signal};
 pub use event::Event;
 pub use event_count::EventCount;
+pub use extent::{Extent, Use};
 pub use limit::{Forever, Limit};
 pub use lock::{Held, Lock, LockError, NotHeld, Protected};
 pub use obituary::Obituary;

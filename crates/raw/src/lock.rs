@@ -257,6 +257,7 @@ impl Lock {
     }
 
     /// Takes the lock if the word is still `word`.
+    #[inline]
     fn take(&self, word: u32, mine: u32) -> bool {
         self.word.compare_exchange(word, mine, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }

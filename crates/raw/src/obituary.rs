@@ -31,11 +31,13 @@ impl Obituary {
 
     /// The word, and the value it holds: for [`Park::wait_any`] and [`Ring::nap`](crate::Ring::nap). To be called before
     /// looking at what is waited for.
+    #[inline]
     pub fn watch(&self) -> (&AtomicU32, u32) {
         (&self.word, self.word.load(Ordering::Acquire))
     }
 
-    pub(crate) fn has_rung(&self, since: u32) -> bool {
+    /// Whether a death was announced since [`watch`](Self::watch) gave this value.
+    pub fn has_rung(&self, since: u32) -> bool {
         self.word.load(Ordering::Acquire) != since
     }
 }

@@ -12,7 +12,7 @@
 use core::time::Duration;
 
 use crate::atomic::{AtomicU32, Ordering, fence};
-use crate::{Limit, Lock, LockError, Owners, Park, Waited};
+use crate::{Held, Id, Limit, Lock, LockError, Owners, Park, Protected, Waited};
 
 mod turn;
 
@@ -112,6 +112,9 @@ impl Ring {
     /// The most slots that one [`Turn::commit`] moves: a kernel can add so many and wake in one step.
     pub const MAX_AT_ONCE: u32 = 2047;
 
+    /// The most words that [`nap`](Self::nap) watches beside its own.
+    pub const MAX_ALSO: usize = 2;
+
     /// An empty ring that is open.
     pub fn new() -> Self {
         Self::default()
@@ -140,8 +143,16 @@ impl Ring {
         Ok(Turn::begin(self, side, park, held))
     }
 
-    /// Sleeps once, until the other side's counter differs from `seen`, the ring is closed, the word of `also` differs
-    /// from the value beside it, or the time is over; or for no reason. `seen` is [`Turn::other`], or
+    /// [`enter`](Self::enter) by the calling thread, which is `me`, if that takes one exchange: nobody of this side is in
+    /// the middle, and nobody died there. `None`: nothing was done, and `enter` may succeed all the same.
+    #[inline]
+    pub fn enter_at_once<'a, P: Park>(&'a self, side: Side, park: &'a P, me: Id) -> Option<Turn<'a, P>> {
+        let held = Held { me, state: Protected::Consistent };
+        self.half(side).lock.lock_at_once(me).then(|| Turn::begin(self, side, park, held))
+    }
+
+    /// Sleeps once, until the other side's counter differs from `seen`, the ring is closed, a word of `also` differs from
+    /// the value beside it, or the time is over; or for no reason. `seen` is [`Turn::other`], or
     /// [`counter`](Self::counter), of who found nothing to do.
     ///
     /// Blocks. Whoever comes back looks again. If it then goes away without having done what it slept for, it calls
@@ -151,13 +162,16 @@ impl Ring {
     /// Who moved the counter, before it woke anybody; or somebody who was woken for what there is: the sleep may last as
     /// long as `time`, which therefore is a [tick](Limit::tick) at most. `also` is for an
     /// [obituary](crate::Obituary::watch) from before the look at the ring, which makes that at once.
+    ///
+    /// # Panics
+    /// If there are more than [`MAX_ALSO`](Self::MAX_ALSO) words in `also`.
     #[cold]
     pub fn nap(
         &self,
         side: Side,
         seen: u32,
         park: &impl Park,
-        also: Option<(&AtomicU32, u32)>,
+        also: &[(&AtomicU32, u32)],
         time: Option<Duration>,
     ) -> Waited {
         let (counter, flag) = self.news(side);
@@ -171,15 +185,10 @@ impl Ring {
         }
         // The counter first: a commit wakes those who sleep on it. The flag, because who lowers it from here on thinks that
         // nobody sleeps: "lowered beneath" and "seen before it moved" in the README.
-        let mut words = [(counter, seen), (flag, raised), (&self.closed, 0), (counter, seen)];
-        let n = match also {
-            Some(also) => {
-                words[3] = also;
-                4
-            }
-            None => 3,
-        };
-        park.wait_any(&words[..n], time)
+        let mut words = [(counter, seen); 3 + Self::MAX_ALSO];
+        words[..3].copy_from_slice(&[(counter, seen), (flag, raised), (&self.closed, 0)]);
+        words[3..][..also.len()].copy_from_slice(also);
+        park.wait_any(&words[..3 + also.len()], time)
     }
 
     /// Wakes one who sleeps on this side, if anybody may: for who has slept and goes away at its limit, because the wake may
@@ -266,6 +275,7 @@ impl Ring {
     }
 
     /// What those of a side sleep on: the other side's counter, and their own flag.
+    #[inline]
     fn news(&self, side: Side) -> (&AtomicU32, &AtomicU32) {
         let flag = match side {
             Side::Producers => &self.not_full.word,
@@ -274,6 +284,7 @@ impl Ring {
         (self.moved_by(side.other()), flag)
     }
 
+    #[inline]
     fn half(&self, side: Side) -> &Half {
         match side {
             Side::Producers => &self.producers,
@@ -281,6 +292,7 @@ impl Ring {
         }
     }
 
+    #[inline]
     fn moved_by(&self, side: Side) -> &AtomicU32 {
         match side {
             Side::Producers => &self.tail.word,

@@ -7,8 +7,8 @@
 //! their layout where they are defined.
 
 use crate::{
-    Condvar, Event, EventCount, Held, Id, Limit, Lock, LockError, Meeting, NotHeld, Obituary, Once, Owners,
-    Park, Permit, Place, Protected, RLock, Ring, RwLock, Tokens,
+    Condvar, Event, EventCount, Extent, Held, Id, Limit, Lock, LockError, Meeting, NotHeld, Obituary, Once,
+    Owners, Park, Permit, Place, Protected, RLock, Ring, RwLock, Tokens,
 };
 
 /// A type of this crate that lives in shared memory, where anybody may write it at any time.
@@ -245,13 +245,27 @@ macro_rules! words {
     )+ };
 }
 
-words!(Condvar, Event, EventCount, Lock, Meeting, Obituary, Once, Permit, Place, RLock, Ring, Tokens);
+words!(Condvar, Event, EventCount, Extent, Lock, Meeting, Obituary, Once, Permit, Place, RLock, Ring, Tokens);
 
 macro_rules! unguarded {
     ($($word:ty),+ $(,)?) => { $(impl Unguarded for $word {})+ };
 }
 
-unguarded!(Condvar, Event, EventCount, Meeting, Obituary, Once, Permit, Place, RLock, Ring, Tokens, ());
+unguarded!(
+    Condvar,
+    Event,
+    EventCount,
+    Extent,
+    Meeting,
+    Obituary,
+    Once,
+    Permit,
+    Place,
+    RLock,
+    Ring,
+    Tokens,
+    ()
+);
 
 impl<const N: usize> sealed::Sealed for RwLock<N> {}
 impl<const N: usize> Words for RwLock<N> {

@@ -202,6 +202,7 @@ impl Domain {
     /// the thread whose death would matter (a condition, a barrier) sleeps on this word too.
     ///
     /// Not every death is told; the [tick](Self::tick) is for those.
+    #[inline]
     pub fn obituary(&self) -> &AtomicU32 {
         header::obituary(&self.0.mapping)
     }

@@ -60,6 +60,7 @@
 //! pipe is simpler.
 #![deny(unsafe_code)]
 
+mod arena;
 pub mod array;
 mod atomic;
 pub mod cell;
@@ -88,6 +89,7 @@ mod whole;
 #[doc(hidden)]
 pub use plain::__private;
 
+pub use arena::Arena;
 pub use array::{Array, ArrayError, ArrayRead, ArrayWrite, Part, Parts};
 pub use atomic::{Atomic, AtomicBits, AtomicNumber, AtomicValue};
 pub use cell::{Cell, Locked, ReadLocked};

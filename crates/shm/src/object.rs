@@ -58,7 +58,29 @@ impl Object {
     ) -> Result<Arc<Self>, ShmError> {
         // A sum beyond any memory is refused like one just below it.
         let whole = (len as u64).saturating_add(header::LEN as u64);
-        let memory = Memfd::sealable(label, whole)?;
+        Self::made(Memfd::sealable(label, whole)?, domain, fingerprint, len)
+    }
+
+    /// The same, of which only the first `reserved` bytes are reserved.
+    pub(crate) fn create_sparse(
+        domain: Domain,
+        label: &str,
+        fingerprint: Fingerprint,
+        len: usize,
+        reserved: usize,
+    ) -> Result<Arc<Self>, ShmError> {
+        let whole = |len: usize| (len as u64).saturating_add(header::LEN as u64);
+        let memory = Memfd::sparse(label, whole(len))?;
+        memory.reserve_range(0, whole(reserved))?;
+        Self::made(memory, Some(domain), fingerprint, len)
+    }
+
+    fn made(
+        memory: Memfd,
+        domain: Option<Domain>,
+        fingerprint: Fingerprint,
+        len: usize,
+    ) -> Result<Arc<Self>, ShmError> {
         let mapping = Mapping::shared(&memory)?;
         let id = domain.as_ref().map(|domain| domain.id().to_words());
         mapping.write(0, &Header { fingerprint, len: len as u64, domain: id }.encode());
@@ -106,7 +128,24 @@ impl Object {
         fingerprint: Option<Fingerprint>,
         access: Access,
     ) -> Result<Arc<Self>, ShmError> {
-        let memory = Memfd::adopt(fd)?;
+        Self::adopted(domain, Memfd::adopt(fd)?, fingerprint, access)
+    }
+
+    /// What [`create_sparse`](Self::create_sparse) made elsewhere.
+    pub(crate) fn adopt_sparse(
+        domain: Domain,
+        fd: OwnedFd,
+        fingerprint: Fingerprint,
+    ) -> Result<Arc<Self>, ShmError> {
+        Self::adopted(Some(domain), Memfd::adopt_sparse(fd)?, Some(fingerprint), Access::Write)
+    }
+
+    fn adopted(
+        domain: Option<Domain>,
+        memory: Memfd,
+        fingerprint: Option<Fingerprint>,
+        access: Access,
+    ) -> Result<Arc<Self>, ShmError> {
         let mapping = match access {
             // The kernel says in the same call whether we may.
             Access::Write => Mapping::shared(&memory).map_err(|error| match error.kind() {
@@ -193,6 +232,16 @@ impl Object {
         Ok(())
     }
 
+    /// Reserves memory for these bytes.
+    pub(crate) fn reserve(&self, offset: usize, len: usize) -> Result<(), ShmError> {
+        Ok(self.memory.reserve_range(self.at(offset, len)? as u64, len as u64)?)
+    }
+
+    /// Gives the memory of these bytes back.
+    pub(crate) fn release(&self, offset: usize, len: usize) -> Result<(), ShmError> {
+        Ok(self.memory.release_range(self.at(offset, len)? as u64, len as u64)?)
+    }
+
     /// The data, where nobody can ever change it.
     pub(crate) fn as_slice(&self) -> Option<&[u8]> {
         self.mapping.as_slice().map(|all| &all[header::LEN..][..self.len])
@@ -233,7 +282,13 @@ impl Object {
         object.and_then(|fd| Self::adopt(fd, fingerprint, access)).map_err(de::Error::custom)
     }
 
+    /// Where in the data these bytes lie, if they do.
+    pub(crate) fn inside(&self, offset: usize, len: usize) -> Result<usize, ShmError> {
+        self.at(offset, len).map(|at| at - header::LEN)
+    }
+
     /// Where in the mapping data lies.
+    #[inline]
     fn at(&self, offset: usize, len: usize) -> Result<usize, ShmError> {
         match offset.checked_add(len) {
             Some(end) if end <= self.len => Ok(header::LEN + offset),

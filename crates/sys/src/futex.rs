@@ -101,7 +101,8 @@ pub fn wait_any(words: &[(&AtomicU32, u32)], deadline: Deadline) -> Waited {
         0 => wait(first.0, first.1, deadline),
         _ if !caps::has(Capability::Waitv) => wait_a_tick(*first, deadline),
         1..4 => wait_on_all::<4>(words, deadline),
-        4..MAX_WORDS => wait_on_all::<MAX_WORDS>(words, deadline),
+        4..8 => wait_on_all::<8>(words, deadline),
+        8..MAX_WORDS => wait_on_all::<MAX_WORDS>(words, deadline),
         _ => cut_short(
             wait_on_all::<MAX_WORDS>(&words[..MAX_WORDS], deadline.min(Deadline::after(TICK))),
             deadline,

@@ -273,3 +273,26 @@ fn names_the_kernel_refuses_are_errors() {
     assert_eq!(Memfd::sealed("a\0b", 1).unwrap_err().kind(), ErrorKind::InvalidInput);
     assert_eq!(Memfd::sealed(&"long".repeat(100), 1).unwrap_err().kind(), ErrorKind::InvalidInput);
 }
+
+#[test]
+fn address_space_gets_memory_where_it_is_asked_for() {
+    let memory = Memfd::sparse("space", 1 << 42).unwrap();
+    assert_eq!((memory.len(), memory.reserved().unwrap()), (1 << 42, 0));
+    memory.reserve_range(100, 1).unwrap();
+    memory.reserve_range((1 << 42) - 1, 1).unwrap();
+    assert_eq!(memory.reserved().unwrap(), 8192);
+    assert!(memory.reserve_range(1 << 42, 1).is_err(), "beyond the end");
+    assert_eq!(memory.reserve_range(0, 1 << 42).unwrap_err().kind(), ErrorKind::OutOfMemory);
+    assert_eq!(memory.reserved().unwrap(), 8192, "refused before anything was taken");
+    let mapping = Mapping::shared(&memory).unwrap();
+    mapping.write(0, &[7; 8192]);
+    // Of pages that are given back in part, that part is zero, and the page stays.
+    memory.release_range(1000, 4096).unwrap();
+    let bytes = mapping.read_vec(0, 8192);
+    assert!((0..8192).all(|at| bytes[at] == if (1000..5096).contains(&at) { 0 } else { 7 }));
+    let fd = memory.try_clone().unwrap().into_fd();
+    assert!(Memfd::adopt(fd).is_err(), "not all of it has memory");
+    assert_eq!(Memfd::adopt_sparse(memory.into_fd()).unwrap().len(), 1 << 42);
+    let (pipe, _other) = std::io::pipe().unwrap();
+    assert!(Memfd::adopt_sparse(pipe.into()).is_err());
+}

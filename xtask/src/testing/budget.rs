@@ -16,7 +16,7 @@ const SECONDS: &[(&str, u64)] = &[
     ("procession-shm", 600),
     ("procession-pipe", 240),
     ("procession-sync", 400),
-    ("procession-queue", 30),
+    ("procession-queue", 120),
     ("procession-process", 400),
     ("procession-pool", 400),
     ("procession-log", 30),

@@ -171,7 +171,7 @@ fn a_closed_ring_is_drained_when_it_is_empty() {
         assert_eq!(pass(w, Side::Consumers, 1), Some(0));
         assert!(drained() && enter(w, Side::Producers).drained());
         assert!(!enter(w, Side::Consumers).drained(), "a consumer does not keep producers out");
-        let nap = |side, seen| ring.nap(side, seen, &Sleepless, None, None);
+        let nap = |side, seen| ring.nap(side, seen, &Sleepless, &[], None);
         assert_eq!([nap(Side::Consumers, 1), nap(Side::Producers, 1)], [Waited::Changed; 2], "closed");
         assert_eq!([nap(Side::Consumers, 0), nap(Side::Producers, 0)], [Waited::Changed; 2], "moved");
     });
@@ -210,7 +210,7 @@ fn an_heir_wakes_whom_the_dead_did_not() {
 }
 
 fn sleep(w: &W) {
-    assert_eq!(w.shared.nap(Side::Consumers, 0, w, None, Some(Duration::from_secs(1))), Waited::Woken);
+    assert_eq!(w.shared.nap(Side::Consumers, 0, w, &[], Some(Duration::from_secs(1))), Waited::Woken);
 }
 
 #[test]
@@ -246,7 +246,7 @@ fn an_obituary_ends_a_nap() {
         Default::default(),
         &[|w: &Mortal| {
             let (ring, obituary) = &w.shared;
-            let nap = |also| ring.nap(Side::Producers, 0, w, Some(also), Some(Duration::from_secs(1)));
+            let nap = |also| ring.nap(Side::Producers, 0, w, &[also], Some(Duration::from_secs(1)));
             let before = obituary.watch();
             assert_eq!(nap(before), Waited::Woken);
             assert_eq!(nap(before), Waited::Changed, "it has rung since");

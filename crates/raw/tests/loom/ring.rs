@@ -42,7 +42,7 @@ impl Passage for Ring {
             }
             let seen = turn.other();
             drop(turn);
-            self.nap(Side::Producers, seen, domain, None, None);
+            self.nap(Side::Producers, seen, domain, &[], None);
         }
     }
 
@@ -57,7 +57,7 @@ impl Passage for Ring {
             let seen = turn.other();
             drop(turn);
             if !self.is_closed() {
-                self.nap(Side::Consumers, seen, domain, None, None);
+                self.nap(Side::Consumers, seen, domain, &[], None);
             } else if self.drained(domain, domain, &Forever).unwrap() {
                 return false;
             }

@@ -99,6 +99,7 @@ impl Mapping {
     ///
     /// # Panics
     /// If `offset` is not a multiple of 4, if the word does not lie in the mapping, or if that is read-only.
+    #[inline]
     pub fn atomic_u32(&self, offset: usize) -> &AtomicU32 {
         let place = self.word(offset, align_of::<AtomicU32>(), size_of::<AtomicU32>());
         // SAFETY: `word` checked that the place is mapped writable and aligned; the borrow keeps it mapped; this
@@ -185,16 +186,19 @@ impl Mapping {
         Ok(Self { base, len, access })
     }
 
+    #[inline]
     fn must_be_writable(&self) {
         assert!(self.access == Access::Shared, "writing to a read-only mapping of {} bytes", self.len);
     }
 
+    #[inline]
     fn word(&self, offset: usize, align: usize, size: usize) -> *mut u8 {
         self.must_be_writable();
         assert!(offset.is_multiple_of(align), "a word of {size} bytes at the odd offset {offset}");
         self.at(self.range(offset, size).start)
     }
 
+    #[inline]
     fn range(&self, offset: usize, len: usize) -> Range<usize> {
         match offset.checked_add(len) {
             Some(end) if end <= self.len => offset..end,
@@ -202,6 +206,7 @@ impl Mapping {
         }
     }
 
+    #[inline]
     fn at(&self, offset: usize) -> *mut u8 {
         self.base.as_ptr().wrapping_add(offset)
     }

@@ -83,6 +83,72 @@ impl Memfd {
         seal(fd, name, len, SIZE_SEALS.difference(SealFlags::SEAL))
     }
 
+    /// Makes `len` bytes of address space in shared memory, sealed against changing its size, of which nothing is
+    /// reserved yet: see [`reserve_range`](Self::reserve_range). Takes no time and no memory, whatever the length.
+    ///
+    /// A touch of what was not reserved takes memory then, and where there is none the system ends some process: so who
+    /// shares it must reserve before it touches.
+    ///
+    /// # Errors
+    /// `FileTooLarge` for a length beyond `isize::MAX` or this process's limit of file sizes; too many open descriptors.
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_sys::memory::Memfd;
+    /// let memory = Memfd::sparse("arena", 1 << 40)?;
+    /// memory.reserve_range(1 << 39, 4096)?;
+    /// assert_eq!(memory.reserved()?, 4096);
+    /// memory.release_range(1 << 39, 4096)?;
+    /// assert_eq!(memory.reserved()?, 0);
+    /// # Ok::<(), procession_sys::OsError>(())
+    /// ```
+    pub fn sparse(name: &str, len: u64) -> Result<Self> {
+        check_file_size(name, len)?;
+        let fd = create(name)?;
+        rustix::fs::ftruncate(&fd, len)
+            .map_err(|errno| OsError::new(doing("making room for", name, len), errno))?;
+        seal(fd, name, len, SIZE_SEALS)
+    }
+
+    /// Reserves the pages of `len` bytes from `offset` on, so that no touch of them can fail. What is reserved already
+    /// stays as it is.
+    ///
+    /// # Errors
+    /// `OutOfMemory` when there is visibly not that much left (looked at from a length of 4 MiB on) or the system
+    /// refuses; `StorageFull`; `PermissionDenied` beyond the end.
+    pub fn reserve_range(&self, offset: u64, len: u64) -> Result<()> {
+        if is_absurd(len) {
+            return Err(OsError::from_errno(doing("reserving", "", len), libc::ENOMEM));
+        }
+        allocate(&self.fd, "", offset, len)
+    }
+
+    /// Gives the memory of `len` bytes from `offset` on back to the system; they then read as zero and are not reserved.
+    /// Pages that the range covers in part are set to zero there, and kept.
+    ///
+    /// # Errors
+    /// The memory is sealed against writing.
+    pub fn release_range(&self, offset: u64, len: u64) -> Result<()> {
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        loop {
+            match rustix::fs::fallocate(&self.fd, flags, offset, len) {
+                Ok(()) => return Ok(()),
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(OsError::new(doing("giving back", "", len), errno)),
+            }
+        }
+    }
+
+    /// How many bytes have memory, in pages: those that were reserved, or touched.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn reserved(&self) -> Result<u64> {
+        let stat = rustix::fs::fstat(&self.fd)
+            .map_err(|errno| OsError::new(doing("measuring", "", self.len), errno))?;
+        Ok((stat.st_blocks as u64).saturating_mul(512))
+    }
+
     /// Makes shared memory that holds `bytes` and can never change again.
     ///
     /// # Errors
@@ -127,6 +193,21 @@ impl Memfd {
     /// `InvalidData` holding an [`Unsealed`] when it is not memory that is sealed against shrinking, and reserved: such
     /// memory could vanish under a reader, or be lacking, who would die of it. The descriptor is then closed.
     pub fn adopt(fd: OwnedFd) -> Result<Self> {
+        Self::adopt_if(fd, check_reserved)
+    }
+
+    /// [`adopt`](Self::adopt) for memory that [`sparse`](Self::sparse) made, of which not all is reserved.
+    ///
+    /// # Errors
+    /// As [`adopt`](Self::adopt).
+    pub fn adopt_sparse(fd: OwnedFd) -> Result<Self> {
+        Self::adopt_if(fd, |_, _| Ok(()))
+    }
+
+    fn adopt_if(
+        fd: OwnedFd,
+        check: impl FnOnce(u64, u64) -> std::result::Result<(), Unsealed>,
+    ) -> Result<Self> {
         let number = fd.as_raw_fd();
         let refuse = |why| {
             OsError::new(format!("adopting descriptor {number}"), io::Error::new(ErrorKind::InvalidData, why))
@@ -148,7 +229,7 @@ impl Memfd {
         // new holes.
         let stat = rustix::fs::fstat(&fd).map_err(failed)?;
         let len = u64::try_from(stat.st_size).map_err(|_| failed(Errno::OVERFLOW))?;
-        check_reserved(len, stat.st_blocks.cast_unsigned()).map_err(refuse)?;
+        check(len, stat.st_blocks.cast_unsigned()).map_err(refuse)?;
         rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC).map_err(failed)?;
         Ok(Self { fd, len, seals })
     }
@@ -245,12 +326,17 @@ fn doing(what: &str, name: &str, len: u64) -> String {
 /// Refuses what can be known to fail, since what fails later would be a signal: beyond the limit of file sizes
 /// that is `SIGXFSZ`, in a full control group `SIGKILL`.
 fn check_length(name: &str, len: u64) -> Result<()> {
+    check_file_size(name, len)?;
+    if is_absurd(len) {
+        return Err(OsError::from_errno(doing("reserving", name, len), libc::ENOMEM));
+    }
+    Ok(())
+}
+
+fn check_file_size(name: &str, len: u64) -> Result<()> {
     let limit = rustix::process::getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX);
     if len > limit.min(isize::MAX as u64) {
         return Err(OsError::from_errno(doing("reserving", name, len), libc::EFBIG));
-    }
-    if is_absurd(len) {
-        return Err(OsError::from_errno(doing("reserving", name, len), libc::ENOMEM));
     }
     Ok(())
 }
@@ -274,12 +360,16 @@ fn create(name: &str) -> Result<OwnedFd> {
 }
 
 fn reserve(fd: &OwnedFd, name: &str, len: u64) -> Result<()> {
+    rustix::fs::ftruncate(fd, len).map_err(|errno| OsError::new(doing("reserving", name, len), errno))?;
+    allocate(fd, name, 0, len)
+}
+
+fn allocate(fd: &OwnedFd, name: &str, offset: u64, len: u64) -> Result<()> {
     let failed = |errno: Errno| OsError::new(doing("reserving", name, len), errno);
-    rustix::fs::ftruncate(fd, len).map_err(failed)?;
     let (mut done, mut portion) = (0, PORTION);
     while done < len {
         let now = portion.min(len - done);
-        match rustix::fs::fallocate(fd, FallocateFlags::empty(), done, now) {
+        match rustix::fs::fallocate(fd, FallocateFlags::empty(), offset.saturating_add(done), now) {
             Ok(()) => done += now,
             Err(Errno::INTR) => portion = (portion / 2).max(LEAST_PORTION),
             Err(errno) => return Err(failed(errno)),

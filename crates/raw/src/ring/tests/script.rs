@@ -31,7 +31,7 @@ pub(super) fn notes(w: &W) -> MutexGuard<'_, Notes> {
 }
 
 pub(super) fn nap(w: &W, side: Side, seen: u32) {
-    w.shared.ring.nap(side, seen, w, None, Some(Forever.tick(0)));
+    w.shared.ring.nap(side, seen, w, &[], Some(Forever.tick(0)));
 }
 
 /// Whether the message was sent before the ring was closed.

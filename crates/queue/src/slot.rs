@@ -1,0 +1,139 @@
+//! What is said of each message, in 64 bytes: where it is, and what it adds to the sums.
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 0 to 7 | `charged`: the bytes of all messages up to this one, modulo 2^64 |
+//! | 8 to 15 | `end`: how far the ring of bytes was ever used up to this one, modulo 2^64; a message there ends there |
+//! | 16 to 23 | the length, and in the upper byte the [`Kind`] |
+//! | 24 to 63 | the message, if it fits; the index of the extent, if it is there |
+//!
+//! Invariants: a slot is written by the holder of the producers' lock, before it is committed, and stays as it is until
+//! its position comes round again. Sums are differences between slots, so that no counter has to be kept in step with the
+//! messages. What is read is a copy, and checked.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use procession_shm::{Arena, ShmError};
+
+use crate::layout::{Layout, N_EXTENTS, SLOT};
+use crate::memory::Words;
+
+/// How many bytes a message may have to lie in its slot.
+pub(crate) const INLINE: usize = 40;
+
+/// The sums up to a message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sums {
+    pub(crate) charged: u64,
+    pub(crate) end: u64,
+}
+
+/// Where a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// In its slot.
+    Inline,
+    /// In the ring of bytes, up to `end`.
+    Ring,
+    /// In an extent.
+    Extent(usize),
+}
+
+/// A slot, but for the bytes in it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slot {
+    pub(crate) sums: Sums,
+    pub(crate) len: u64,
+    pub(crate) kind: Kind,
+}
+
+/// A slot whose words make no sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Senseless;
+
+const N_WORDS: usize = SLOT / 8;
+/// The word where the message is, or the index of its extent.
+const BODY: usize = 3;
+const KIND_AT: u32 = 56;
+const LEN: u64 = (1 << KIND_AT) - 1;
+
+impl Slot {
+    /// Writes it, with the bytes that are to lie in it.
+    #[inline]
+    pub(crate) fn store(&self, arena: &Arena<Words>, at: usize, inline: &[u8]) -> Result<(), ShmError> {
+        let words = arena.atomics(at, N_WORDS)?;
+        let tag = match self.kind {
+            Kind::Inline => 0,
+            Kind::Ring => 1,
+            Kind::Extent(index) => {
+                words[BODY].store(index as u64, Relaxed);
+                2
+            }
+        };
+        words[0].store(self.sums.charged, Relaxed);
+        words[1].store(self.sums.end, Relaxed);
+        words[2].store(self.len | tag << KIND_AT, Relaxed);
+        let (whole, rest) = inline.as_chunks::<8>();
+        for (word, bytes) in words[BODY..].iter().zip(whole) {
+            word.store(u64::from_le_bytes(*bytes), Relaxed);
+        }
+        if !rest.is_empty() {
+            let mut last = [0; 8];
+            last[..rest.len()].copy_from_slice(rest);
+            words[BODY + whole.len()].store(u64::from_le_bytes(last), Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Reads one that is to be received, and appends the bytes that lie in it to `into`.
+    #[inline]
+    pub(crate) fn load(
+        arena: &Arena<Words>,
+        layout: &Layout,
+        at: usize,
+        into: &mut Vec<u8>,
+    ) -> Result<Self, Senseless> {
+        let words = arena.atomics(at, N_WORDS).map_err(|_| Senseless)?;
+        let [charged, end, what] = [0, 1, 2].map(|at: usize| words[at].load(Relaxed));
+        let (len, tag) = (what & LEN, what >> KIND_AT);
+        let kind = match tag {
+            0 if len <= INLINE as u64 => {
+                append(&words[BODY..], len as usize, into);
+                Kind::Inline
+            }
+            1 if len <= layout.budget => Kind::Ring,
+            2 if len <= layout.budget => match words[BODY].load(Relaxed) as usize {
+                index if index < N_EXTENTS => Kind::Extent(index),
+                _ => return Err(Senseless),
+            },
+            _ => return Err(Senseless),
+        };
+        Ok(Self { sums: Sums { charged, end }, len, kind })
+    }
+
+    /// The sums up to a message, whatever it is.
+    #[inline]
+    pub(crate) fn sums_at(arena: &Arena<Words>, at: usize) -> Result<Sums, ShmError> {
+        let words = arena.atomics(at, 2)?;
+        Ok(Sums { charged: words[0].load(Relaxed), end: words[1].load(Relaxed) })
+    }
+
+    /// Where in the ring it begins, if it lies there in one piece.
+    pub(crate) fn offset_in(&self, ring_len: u64) -> Option<usize> {
+        let offset = self.sums.end.wrapping_sub(self.len) & (ring_len - 1);
+        (offset + self.len <= ring_len).then_some(offset as usize)
+    }
+}
+
+#[inline]
+fn append(words: &[AtomicU64], len: usize, into: &mut Vec<u8>) {
+    let mut left = len;
+    for word in words {
+        let bytes = word.load(Relaxed).to_le_bytes();
+        into.extend_from_slice(&bytes[..left.min(8)]);
+        if left <= 8 {
+            return;
+        }
+        left -= 8;
+    }
+}

@@ -1,0 +1,112 @@
+//! How values become the bytes of a message.
+
+use procession_codec::{Bytes, Codec, DecodeError, EncodeError, Message, handles};
+use procession_shm::Plain;
+use procession_shm::plain::{bytes_of, from_bytes};
+
+/// How values of type `T` travel in a queue: by a [`Codec`], or as they are in memory.
+///
+/// Every codec is one for every [`Message`]. [`AsPlain`] and [`AsBytes`] skip the codec. Sealed.
+pub trait Wire<T>: sealed::Sealed {
+    /// Appends the bytes of the value to `out`.
+    ///
+    /// # Errors
+    /// As [`Codec::encode_into`].
+    fn put(value: &T, out: &mut Vec<u8>) -> Result<(), EncodeError>;
+
+    /// The value of these bytes, which are all of a message.
+    ///
+    /// # Errors
+    /// As [`Codec::decode`].
+    fn get(bytes: &[u8]) -> Result<T, DecodeError>;
+
+    /// The value of bytes that nobody else needs.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    fn get_owned(bytes: Vec<u8>) -> Result<T, DecodeError> {
+        Self::get(&bytes)
+    }
+
+    /// Whether [`get_owned`](Self::get_owned) keeps the bytes.
+    const KEEPS: bool = false;
+}
+
+/// [`Plain`] values as they lie in memory: the fastest way for numbers and structs of numbers.
+///
+/// # Examples
+/// ```
+/// use procession_queue::{AsPlain, bounded_as};
+///
+/// let (tx, rx) = bounded_as::<[f64; 3], AsPlain>(100, 4096)?;
+/// tx.send([1.0, 2.0, 3.0])?;
+/// assert_eq!(rx.recv()?[2], 3.0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AsPlain;
+
+/// Bytes as they are, without a length before them; what loans are made of.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AsBytes;
+
+mod sealed {
+    use procession_codec::Codec;
+
+    pub trait Sealed {}
+    impl<C: Codec> Sealed for C {}
+    impl Sealed for super::AsPlain {}
+    impl Sealed for super::AsBytes {}
+}
+
+impl<T: Message, C: Codec> Wire<T> for C {
+    #[inline]
+    fn put(value: &T, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        // A message of another carrier may be under way in this thread, whose handles are not ours.
+        handles::refuse(|| C::encode_into(value, out))
+    }
+
+    #[inline]
+    fn get(bytes: &[u8]) -> Result<T, DecodeError> {
+        handles::refuse(|| C::decode(bytes))
+    }
+}
+
+impl<T: Plain> Wire<T> for AsPlain {
+    #[inline]
+    fn put(value: &T, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        out.extend_from_slice(bytes_of(value));
+        Ok(())
+    }
+
+    #[inline]
+    fn get(bytes: &[u8]) -> Result<T, DecodeError> {
+        from_bytes(bytes).ok_or_else(|| wrong_length(bytes.len(), size_of::<T>()))
+    }
+}
+
+#[cold]
+fn wrong_length(found: usize, expected: usize) -> DecodeError {
+    match found.checked_sub(expected) {
+        Some(extra) => DecodeError::Trailing { extra },
+        None => DecodeError::Truncated,
+    }
+}
+
+impl Wire<Bytes> for AsBytes {
+    #[inline]
+    fn put(value: &Bytes, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        out.extend_from_slice(value);
+        Ok(())
+    }
+
+    fn get(bytes: &[u8]) -> Result<Bytes, DecodeError> {
+        Ok(Bytes::from(bytes.to_vec()))
+    }
+
+    fn get_owned(bytes: Vec<u8>) -> Result<Bytes, DecodeError> {
+        Ok(Bytes::from(bytes))
+    }
+
+    const KEEPS: bool = true;
+}
