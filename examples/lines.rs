@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         tx.send(line?)?;
     }
     tx.close();
-    let bytes = workers.into_iter().map(|worker| worker.join()).sum::<Result<usize, _>>()?;
+    let bytes = workers.into_iter().map(Process::join).sum::<Result<usize, _>>()?;
     println!("{bytes} bytes");
     Ok(())
 }
