@@ -189,7 +189,7 @@ fn a_dead_holder_is_named_to_who_follows() {
         assert_eq!((turn.heir_of(), turn.at()), (dead, 0));
         drop(turn);
         assert_eq!(enter(w, Side::Producers).heir_of(), None);
-        assert_eq!(w.shared.producers.lock.state(), crate::Protected::Consistent);
+        assert_eq!(w.shared.producers.lock.state(), Protected::Consistent);
     });
     assert_eq!(d.run_on(n), State::Done);
 }
