@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader, PipeReader, Write, pipe};
+use std::io::{BufRead, BufReader, PipeReader, Read, Write, pipe};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ExitStatus};
@@ -55,14 +55,17 @@ fn tell(pool: &Pool) {
     for pid in pids {
         writeln!(report, "{pid}").unwrap();
     }
+    drop(report);
+    // Who ends before anybody has looked at it could not be told from who has its number next.
+    std::fs::File::from(roles::handed("known")).read_to_end(&mut Vec::new()).unwrap();
 }
 
-/// A role in a process group of its own, as a shell starts it, and who belongs to it.
 /// Named shared memory, of anybody.
 fn names() -> BTreeSet<OsString> {
     std::fs::read_dir("/dev/shm").unwrap().map(|entry| entry.unwrap().file_name()).collect()
 }
 
+/// A role in a process group of its own, as a shell starts it, and who belongs to it.
 struct Family {
     parent: Child,
     /// What had a name before.
@@ -79,7 +82,9 @@ impl Family {
     fn start_with(more: impl FnOnce(Role) -> Role) -> Self {
         let names = names();
         let (report, theirs) = pipe().unwrap();
-        let role = more(Role::new("parent").hand("report", OwnedFd::from(theirs)));
+        let (known, all_known) = pipe().unwrap();
+        let role = Role::new("parent").hand("report", OwnedFd::from(theirs));
+        let role = more(role.hand("known", OwnedFd::from(known)));
         let mut command = role.into_command();
         let parent = command.process_group(0).spawn().unwrap();
         // The command holds our side of what it hands over.
@@ -92,6 +97,7 @@ impl Family {
             let pid = line.trim().parse().expect("a process number");
             members.push(Identity::of(pid).expect("it runs"));
         }
+        drop(all_known);
         Self { parent, names, members, report }
     }
 
