@@ -146,16 +146,26 @@ impl<T, W: Wire<T>> Receiver<T, W> {
         TryIter::new(self)
     }
 
+    #[inline]
     fn recv_by(&self, deadline: Deadline) -> Result<T, RecvError> {
+        match self.link.recv_at_once(W::SMALL) {
+            Some(small) => W::unpack(&small).map_err(RecvError::Decode),
+            None => self.recv_slowly(deadline),
+        }
+    }
+
+    #[inline(never)]
+    fn recv_slowly(&self, deadline: Deadline) -> Result<T, RecvError> {
+        if let Some(small) = self.link.recv_in_a_moment(W::SMALL) {
+            return W::unpack(&small).map_err(RecvError::Decode);
+        }
         if W::KEEPS {
             let mut bytes = Vec::new();
             self.recv_encoded(&mut bytes, deadline)?;
             return W::get_owned(bytes).map_err(RecvError::Decode);
         }
         scratch::with(|bytes| {
-            if !self.link.recv_soon(bytes) {
-                self.recv_encoded(bytes, deadline)?;
-            }
+            self.recv_encoded(bytes, deadline)?;
             W::get(bytes).map_err(RecvError::Decode)
         })
     }
