@@ -65,6 +65,8 @@ impl Link {
             return None;
         }
         small.store(Sums { charged, ..last }, slot);
+        // Who read there long ago has it in its cache. To get it back takes as long as the rest of a message.
+        memory.arena().will_write(memory.layout().slot_at(at.wrapping_add(1)));
         Some(())
     }
 

@@ -8,6 +8,8 @@
 //! which all bytes are values. These are words that nobody builds guards on, so what others do with them breaks nothing.
 #![allow(unsafe_code, reason = "leads to words in mapped memory")]
 
+#[cfg(target_arch = "x86_64")]
+use std::arch::asm;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
@@ -169,6 +171,20 @@ impl<W: Unguarded> Arena<W> {
         let first = self.space.data().wrapping_add(Self::BYTES_AT).wrapping_add(at);
         // SAFETY: the words lie in the object, as `at` is at most `room`; the rest is as in `atomics`.
         (at <= room).then(|| unsafe { &*first.cast() })
+    }
+
+    /// Fetches the line of cache at `at`, to write it soon: whoever has it loses it. A hint: nothing changes, wherever it
+    /// points.
+    #[inline(always)]
+    pub fn will_write(&self, at: usize) {
+        let place = self.space.data().wrapping_add(Self::place(at));
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a prefetch reads and writes nothing, and of an address that is not mapped it does nothing.
+        unsafe {
+            asm!("prefetchw [{}]", in(reg) place, options(nostack, preserves_flags, readonly));
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = place;
     }
 
     /// Copies the bytes from `at` on. While another writes them, these are old and new ones in any mixture.
