@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use memory::{HEAD, LUGGAGE, Memory};
 use parcel::{hand, pack, received};
-use procession_codec::Descriptor;
+use procession_codec::{Bytes, Descriptor};
 use procession_queue::{Receiver, RecvError, SendFault, Sender, bounded};
 use procession_shm::domain::TICK;
 use procession_sys::{Deadline, socket};
@@ -29,7 +29,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 const NEVER: &str = "600000";
 
 /// Its number, files that say it, and bytes.
-type Item = (u64, Vec<Descriptor>, Vec<u8>);
+type Item = (u64, Vec<Descriptor>, Bytes);
 
 /// In the ring of bytes, and in a piece of its own; with one descriptor, and with more than a packet carries.
 const SIZES: [(usize, usize); 3] = [(1, 10), (1, 20_000), (254, 10)];
@@ -50,7 +50,11 @@ fn item(n: u64, (n_files, len): (usize, usize)) -> (Item, Witness) {
     let (reader, mut writer) = std::io::pipe().unwrap();
     (0..n_files).for_each(|_| writer.write_all(&n.to_le_bytes()).unwrap());
     let file = Descriptor::from(OwnedFd::from(reader));
-    ((n, vec![file; n_files], vec![n as u8; len]), Witness(OwnedFd::from(writer).into()))
+    ((n, vec![file; n_files], Bytes::from(vec![n as u8; len])), Witness(OwnedFd::from(writer).into()))
+}
+
+fn nothing() -> Item {
+    (0, vec![], Bytes::default())
 }
 
 impl Witness {
@@ -85,7 +89,7 @@ impl Place {
     /// Sends a message with one handle and one without.
     fn send_two(&self, n: u64) {
         self.tx.try_send(item(n, (1, 5)).0).unwrap();
-        self.tx.try_send((n + 1, vec![], vec![])).unwrap();
+        self.tx.try_send((n + 1, vec![], Bytes::default())).unwrap();
     }
 
     /// A packet that belongs to no message, with a file.
@@ -229,7 +233,7 @@ fn a_receive() {
                     witnesses.borrow_mut().push(sees);
                     place.tx.try_send(item).unwrap();
                     place.send_two(8);
-                    with(&place, "receives", (0, vec![], vec![])).into_command()
+                    with(&place, "receives", nothing()).into_command()
                 };
                 let mut n_lost = 0;
                 let scenario = format!("{} files, {} bytes, behind a packet: {left_before}", size.0, size.1);
@@ -254,7 +258,7 @@ fn a_sweep() {
         let (place, witnesses) = (Place::new(10), RefCell::new(vec![]));
         let start = || {
             witnesses.replace((0..3).map(|_| place.leave_a_packet()).collect());
-            with(&place, "sweeps", (0, vec![], vec![])).into_command()
+            with(&place, "sweeps", nothing()).into_command()
         };
         step::sweep_changes("three packets of no message", start, |n, _| {
             if n % 2 == 0 {
@@ -287,7 +291,7 @@ fn a_receive_that_a_sender_waits_for() {
             until_asleep(sleeps.recv().unwrap());
             running.replace(Some(thread));
             head.replace(memory.load(HEAD));
-            with(&place, "receives", (0, vec![], vec![])).into_command()
+            with(&place, "receives", nothing()).into_command()
         };
         step::sweep_changes("a full socket", start, |_, outcome| {
             // Each message is in the queue, was taken by the victim, or is still to be sent.
@@ -330,10 +334,10 @@ fn the_victims_do_what_they_say() {
             sees.sees_the_end();
             let (one, sees) = item(SALT, size);
             place.tx.send(one).unwrap();
-            run("receives", (0, vec![], vec![]));
+            run("receives", nothing());
             sees.sees_the_end();
             let sees = place.leave_a_packet();
-            run("sweeps", (0, vec![], vec![]));
+            run("sweeps", nothing());
             sees.sees_the_end();
         }
     });
