@@ -2,7 +2,7 @@
 //!
 //! Every user of a side, in whatever process and also under way in a message, holds a descriptor of that side's end of a
 //! socket pair. So the kernel knows when a side has lost its last user, however that ended, and the other end hangs up.
-//! Nobody sends anything there.
+//! What is sent there is the luggage of messages: see `luggage.rs`.
 //!
 //! | who goes | how the other side learns of it |
 //! |---|---|
@@ -108,6 +108,11 @@ impl Link {
     #[inline]
     pub(crate) fn party(&self) -> Party<'_> {
         self.memory.arena().party()
+    }
+
+    /// This side's end of the sockets.
+    pub(crate) fn end(&self) -> BorrowedFd<'_> {
+        self.end.as_ref().expect("closed by drop only").0.as_fd()
     }
 
     /// The turn of this thread at its side, tidied up after the dead.

@@ -9,6 +9,7 @@ use std::fmt;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use procession_codec::handles::Outgoing;
 use procession_sys::Deadline;
 
 use crate::error::{RecvError, SendFault};
@@ -75,6 +76,8 @@ struct Batch<T> {
     ends: VecDeque<usize>,
     /// Where the first one begins.
     begin: usize,
+    /// Of the last value, if it has any.
+    luggage: Option<Outgoing>,
 }
 
 impl<T, W: Wire<T>> Sender<T, W> {
@@ -149,7 +152,7 @@ impl<T, W: Wire<T>> Sender<T, W> {
         deadline: Deadline,
     ) -> Result<usize, SendManyError<T, I>> {
         let mut n_sent = 0;
-        let mut batch = Batch { values: VecDeque::new(), ends: VecDeque::new(), begin: 0 };
+        let mut batch = Batch { values: VecDeque::new(), ends: VecDeque::new(), begin: 0, luggage: None };
         let fault = scratch::with(|bytes| {
             loop {
                 let filled = batch.fill::<W>(&mut rest, bytes, self.capacity_bytes());
@@ -172,7 +175,12 @@ impl<T, W: Wire<T>> Sender<T, W> {
     /// Sends what is encoded; what is not sent stays.
     fn send_batch(&self, batch: &mut Batch<T>, bytes: &[u8], deadline: Deadline) -> Result<(), SendFault> {
         while let Some(first) = batch.first() {
-            if first.len() > LARGE {
+            if batch.is_laden()
+                && let Some(outgoing) = batch.luggage.take()
+            {
+                self.send_laden(&bytes[first], outgoing, deadline)?;
+                batch.advance();
+            } else if first.len() > LARGE {
                 // It goes the way of all large ones, alone.
                 self.send_encoded(&bytes[first], deadline)?;
                 batch.advance();
@@ -197,14 +205,18 @@ impl<T> Batch<T> {
         while self.ends.len() < MANY && bytes.len() < LARGE {
             let Some(value) = values.next() else { return Ok(()) };
             let begin = bytes.len();
-            let encoded = W::put(&value, bytes);
+            let encoded = W::put_with_handles(&value, bytes);
             self.values.push_back(value);
-            encoded.map_err(SendFault::Encode)?;
+            let outgoing = encoded.map_err(SendFault::Encode)?;
             let len = (bytes.len() - begin) as u64;
             if len > limit {
                 return Err(SendFault::TooLarge { len, limit });
             }
             self.ends.push_back(bytes.len());
+            if !outgoing.is_empty() {
+                self.luggage = Some(outgoing);
+                return Ok(());
+            }
         }
         Ok(())
     }
@@ -214,9 +226,14 @@ impl<T> Batch<T> {
         self.ends.front().map(|end| self.begin..*end)
     }
 
-    /// Puts those before the next large one, as many as there is room for; what was put is no longer here.
+    /// Whether the first value, which is then the only one, has luggage.
+    fn is_laden(&self) -> bool {
+        self.luggage.is_some() && self.ends.len() == 1
+    }
+
+    /// Puts those before the next large or laden one, as many as there is room for; what was put is no longer here.
     fn put(&mut self, load: &mut Load<'_, '_>, bytes: &[u8]) -> Result<bool, Refused> {
-        while let Some(first) = self.first().filter(|first| first.len() <= LARGE) {
+        while let Some(first) = self.first().filter(|first| first.len() <= LARGE && !self.is_laden()) {
             load.put(&Parcel::Bytes(&bytes[first]))?;
             self.advance();
         }
@@ -232,7 +249,8 @@ impl<T> Batch<T> {
 impl<T, W: Wire<T>> Receiver<T, W> {
     /// Receives at least one and at most `max` values, as many as are there, to the end of `into`; says how many.
     ///
-    /// Blocks until there is one. At most 256 at once; large messages come alone.
+    /// Blocks until there is one. At most 256 at once; large messages and those with handles come
+    /// alone.
     ///
     /// # Errors
     /// [`RecvError`]. If messages do not decode, the others of the batch are in `into` all the same.
@@ -283,10 +301,17 @@ impl<T, W: Wire<T>> Receiver<T, W> {
         }
         scratch::with(|bytes| {
             let mut ends = Vec::with_capacity(max.min(MANY));
-            let leased = self.take_many(&mut ends, bytes, max.min(MANY), deadline)?;
-            if let Some(leased) = leased {
-                traffic::copy(self.link().memory(), leased.at(), leased.len(), bytes)?;
-                ends.push(bytes.len());
+            match self.take_many(&mut ends, bytes, max.min(MANY), deadline)? {
+                None | Some(Taken::Copied) => {}
+                Some(Taken::Leased(leased)) => {
+                    traffic::copy(self.link().memory(), leased.at(), leased.len(), bytes)?;
+                    ends.push(bytes.len());
+                }
+                Some(Taken::Laden(laden)) => {
+                    let descriptors = laden.open(self.link(), bytes)?;
+                    into.push(W::get_with(bytes, descriptors).map_err(RecvError::Decode)?);
+                    return Ok(1);
+                }
             }
             let (mut begin, mut failed, before) = (0, None, into.len());
             for end in ends {
@@ -300,23 +325,25 @@ impl<T, W: Wire<T>> Receiver<T, W> {
         })
     }
 
-    /// Takes messages of one turn; one that is leased ends it.
+    /// Takes messages of one turn; one that has to be alone is the answer.
     fn take_many(
         &self,
         ends: &mut Vec<usize>,
         bytes: &mut Vec<u8>,
         max: usize,
         deadline: Deadline,
-    ) -> Result<Option<crate::extents::Leased<'_>>, RecvError> {
+    ) -> Result<Option<Taken<'_>>, RecvError> {
         let memory = self.link().memory();
         self.recv_as(deadline, |turn, party| {
             while ends.len() < max && bytes.len() < LARGE {
                 match traffic::take(memory, turn, party, ends.len() as u32, bytes) {
                     Ok(Taken::Copied) => ends.push(bytes.len()),
-                    // It is alone.
-                    Ok(Taken::Leased(leased)) => {
+                    Ok(Taken::Laden(laden)) => {
+                        return laden.claim(self.link(), turn).map(|laden| Some(Taken::Laden(laden)));
+                    }
+                    Ok(alone) => {
                         turn.commit(1);
-                        return Ok(Some(leased));
+                        return Ok(Some(alone));
                     }
                     Err(missing) if ends.is_empty() => return Err(missing),
                     // Those before it first.

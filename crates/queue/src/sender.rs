@@ -23,7 +23,7 @@ use crate::wire::Wire;
 /// The sending end of a queue of `T`.
 ///
 /// *Shared* handle: `Clone`, `Send`, `Sync`; any number of threads and processes may send at once. Sending it to another
-/// process, in an argument, a pipe or a result, duplicates it; inside of a message of a queue it cannot travel yet.
+/// process, in an argument, a pipe, a result or a message of a queue, duplicates it.
 ///
 /// Each sender's messages are received in the order in which it sent them; between senders there is no order but that of
 /// arrival.
@@ -103,7 +103,8 @@ impl<T, W> Sender<T, W> {
 impl<T, W: Wire<T>> Sender<T, W> {
     /// Sends a value.
     ///
-    /// Encodes it here, and blocks while there is no room for it; the queue of [`unbounded`](crate::unbounded) never
+    /// Encodes it here, and blocks while there is no room for it, or for its handles: of messages that have any, some hundreds
+    /// can be queued. The queue of [`unbounded`](crate::unbounded) never
     /// blocks, and answers [`SendFault::Full`] at the limit of its memory.
     ///
     /// # Errors
@@ -163,7 +164,10 @@ impl<T, W: Wire<T>> Sender<T, W> {
 
     fn send_by_bytes(&self, value: &T, deadline: Deadline) -> Result<(), SendFault> {
         scratch::with(|bytes| {
-            W::put(value, bytes).map_err(SendFault::Encode)?;
+            let outgoing = W::put_with_handles(value, bytes).map_err(SendFault::Encode)?;
+            if !outgoing.is_empty() {
+                return self.send_laden(bytes, outgoing, deadline);
+            }
             match Small::new(bytes) {
                 Some(small) if self.link.send_at_once(&small) || self.link.send_in_a_moment(&small) => Ok(()),
                 _ => self.send_encoded(bytes, deadline),

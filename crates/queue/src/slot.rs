@@ -4,8 +4,9 @@
 //! |---|---|
 //! | 0 to 7 | `charged`: the bytes of all messages up to this one, modulo 2^64 |
 //! | 8 to 15 | `end`: how far the ring of bytes was ever used up to this one, modulo 2^64; a message there ends there |
-//! | 16 to 23 | the length, and in the upper byte the [`Kind`] |
+//! | 16 to 23 | the length, and in the upper byte the [`Kind`], and in its upper bit whether the message has luggage |
 //! | 24 to 63 | the message, if it fits; the index of the extent, if it is there |
+//! | 56 to 63 | the number of the luggage, if there is any: then the message is in the ring or in an extent |
 //!
 //! Invariants: a slot is written by the holder of the producers' lock, before it is committed, and stays as it is until
 //! its position comes round again. Sums are differences between slots, so that no counter has to be kept in step with the
@@ -63,6 +64,11 @@ pub(crate) const N_WORDS: usize = SLOT / 8;
 const BODY: usize = 3;
 const KIND_AT: u32 = 56;
 const LEN: u64 = (1 << KIND_AT) - 1;
+const LADEN: u64 = 1 << 63;
+/// The word of the number of the luggage.
+const NUMBER: usize = 7;
+const LADEN_RING: u64 = LADEN >> KIND_AT | 1;
+const LADEN_EXTENT: u64 = LADEN >> KIND_AT | 2;
 
 impl Small {
     /// The message of these bytes, if it is small enough.
@@ -165,14 +171,30 @@ impl Slot {
                 append(&words[BODY..], len as usize, into);
                 Kind::Inline
             }
-            1 if len <= layout.budget => Kind::Ring,
-            2 if len <= layout.budget => match words[BODY].load(Relaxed) as usize {
+            1 | LADEN_RING if len <= layout.budget => Kind::Ring,
+            2 | LADEN_EXTENT if len <= layout.budget => match words[BODY].load(Relaxed) as usize {
                 index if index < N_EXTENTS => Kind::Extent(index),
                 _ => return Err(Senseless),
             },
             _ => return Err(Senseless),
         };
         Ok(Self { sums: Sums { charged, end }, len, kind })
+    }
+
+    /// Says that the message that was put there has the luggage with this number.
+    #[cold]
+    pub(crate) fn lade(arena: &Arena<Words>, at: usize, number: u64) -> Result<(), ShmError> {
+        let words = arena.atomics(at, N_WORDS)?;
+        words[NUMBER].store(number, Relaxed);
+        words[2].store(words[2].load(Relaxed) | LADEN, Relaxed);
+        Ok(())
+    }
+
+    /// The number of the luggage of a message that does not lie in its slot.
+    #[inline]
+    pub(crate) fn luggage_at(arena: &Arena<Words>, at: usize) -> Option<u64> {
+        let words = arena.atomics(at, N_WORDS).ok()?;
+        (words[2].load(Relaxed) & LADEN != 0).then(|| words[NUMBER].load(Relaxed))
     }
 
     /// The sums up to a message, whatever it is.

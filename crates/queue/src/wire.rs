@@ -1,6 +1,9 @@
 //! How values become the bytes of a message.
 
-use procession_codec::{Bytes, Codec, DecodeError, EncodeError, Message, handles};
+use std::os::fd::OwnedFd;
+
+use procession_codec::handles::{self, HandleError, Outgoing};
+use procession_codec::{Bytes, Codec, DecodeError, EncodeError, Message};
 use procession_shm::Plain;
 use procession_shm::plain::{bytes_of, from_bytes};
 
@@ -28,6 +31,23 @@ pub trait Wire<T>: sealed::Sealed {
     /// As [`get`](Self::get).
     fn get_owned(bytes: Vec<u8>) -> Result<T, DecodeError> {
         Self::get(&bytes)
+    }
+
+    /// [`put`](Self::put) with the handles in the value.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    #[inline]
+    fn put_with_handles(value: &T, out: &mut Vec<u8>) -> Result<Outgoing, EncodeError> {
+        Self::put(value, out).map(|()| Outgoing::default())
+    }
+
+    /// [`get`](Self::get) with the descriptors that came with the bytes.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    fn get_with(_bytes: &[u8], _descriptors: Vec<OwnedFd>) -> Result<T, DecodeError> {
+        Err(DecodeError::Handle(HandleError::NotCarried))
     }
 
     /// Whether [`get_owned`](Self::get_owned) keeps the bytes.
@@ -92,6 +112,15 @@ impl<T: Message, C: Codec> Wire<T> for C {
     #[inline]
     fn get(bytes: &[u8]) -> Result<T, DecodeError> {
         handles::refuse(|| C::decode(bytes))
+    }
+
+    #[inline]
+    fn put_with_handles(value: &T, out: &mut Vec<u8>) -> Result<Outgoing, EncodeError> {
+        handles::collect(|| C::encode_into(value, out)).map(|((), outgoing)| outgoing)
+    }
+
+    fn get_with(bytes: &[u8], descriptors: Vec<OwnedFd>) -> Result<T, DecodeError> {
+        handles::supply(descriptors, || C::decode(bytes))
     }
 }
 
