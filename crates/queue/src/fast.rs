@@ -49,8 +49,11 @@ impl Link {
         let Some(me) = memory.arena().id_at_hand() else { return false };
         let step = memory.ring().step_at_once(Side::Producers, &SharedPark, me, memory.layout().capacity);
         let Some(step) = step else { return false };
-        let is_put = self.put_at_once(small, step.at()).is_some();
+        let at = step.at();
+        let is_put = self.put_at_once(small, at).is_some();
         step.end(is_put);
+        // Who read there long ago has it in its cache. To get it back takes as long as the rest of a message.
+        memory.arena().will_write(memory.layout().slot_at(at.wrapping_add(1)));
         is_put
     }
 
@@ -65,8 +68,6 @@ impl Link {
             return None;
         }
         small.store(Sums { charged, ..last }, slot);
-        // Who read there long ago has it in its cache. To get it back takes as long as the rest of a message.
-        memory.arena().will_write(memory.layout().slot_at(at.wrapping_add(1)));
         Some(())
     }
 

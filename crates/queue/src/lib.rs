@@ -60,6 +60,7 @@
 #![doc = include_str!("../README.md")]
 #![deny(unsafe_code)]
 
+mod batch;
 mod error;
 mod extents;
 mod fast;

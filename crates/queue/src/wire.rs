@@ -57,6 +57,10 @@ pub trait Wire<T>: sealed::Sealed {
     #[doc(hidden)]
     const SMALL: usize = INLINE;
 
+    /// Whether [`pack`](Self::pack) answers something, for every value.
+    #[doc(hidden)]
+    const PACKS: bool = false;
+
     /// The value as it lies in a slot, if that is known without the codec.
     #[doc(hidden)]
     #[inline(always)]
@@ -126,6 +130,7 @@ impl<T: Message, C: Codec> Wire<T> for C {
 
 impl<T: Plain> Wire<T> for AsPlain {
     const SMALL: usize = size_of::<T>();
+    const PACKS: bool = size_of::<T>() <= INLINE;
 
     #[inline(always)]
     fn pack(value: &T) -> Option<Small> {
