@@ -19,6 +19,7 @@
 //! | [`pipe`], [`Duplex`] | typed values, both ways; [`split`](Duplex::split) for two threads |
 //! | [`channel`], [`Sender`], [`Receiver`] | typed values, one way |
 //! | [`Connection`] | bytes, both ways; made of a descriptor, and back |
+//! | [`wait`](fn@wait), [`Waitable`] | which of many ends, queues, events, processes and descriptors are ready |
 //!
 //! A message is wholly there or wholly absent, whoever is killed at whatever moment: the survivor gets the messages
 //! that were complete, then [`RecvError::Closed`] or [`RecvError::ClosedInside`]. Every blocking call has `try_`,
@@ -27,7 +28,7 @@
 //! When *not* to use it: for the last microsecond. A message costs a system call on each side and, where the receiver
 //! sleeps, a wake-up.
 //!
-//! Not here yet: listeners and clients, streams, waiting on many things, async forms.
+//! Not here yet: listeners and clients, streams, async forms.
 //!
 //! Invariants: an end belongs to one process at a time (`tests/contract.rs`, `moving_*`); no length a peer announces
 //! is trusted before the bytes are there (`tests/hostile.rs`).
@@ -44,6 +45,7 @@ mod link;
 mod scratch;
 mod turn;
 mod typed;
+mod wait;
 
 pub use adopt::{AdoptError, AdoptFault, IntoFdError, IntoFdFault};
 pub use channel::{Receiver, Sender, channel};
@@ -51,3 +53,4 @@ pub use connection::Connection;
 pub use duplex::{DEFAULT_LIMIT, Duplex, pipe};
 pub use error::{PipeError, RecvError, RecvIntoError, SendError};
 pub use halves::{RecvHalf, SendHalf, UnsplitError};
+pub use wait::{Readable, WaitError, Waitable, Writable, try_wait, wait, wait_timeout, wait_until};
