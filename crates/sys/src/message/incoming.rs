@@ -11,6 +11,10 @@ use super::{Fault, Message, PAYLOAD, RecvError};
 use crate::socket::{self, RecvFailed};
 use crate::{Deadline, OsError};
 
+mod frames;
+
+use frames::Frame;
+
 /// The receiving side of one end of a socket pair: the buffer, and what has come of a message so far.
 ///
 /// See [`Outgoing`](super::Outgoing) for an example.
@@ -21,6 +25,8 @@ pub struct Incoming {
     /// that it is cleared only when it grows.
     buffer: Vec<u8>,
     state: State,
+    /// `Some` over a stream: the frame that is being received.
+    frame: Option<Frame>,
     /// See [`PACKETS_PAST_DEADLINE`].
     patience: u32,
 }
@@ -98,7 +104,15 @@ impl Incoming {
     /// At the beginning of a stream; refuses messages of more than `limit` bytes. Holds no buffer until the first
     /// message comes.
     pub fn new(limit: u64) -> Self {
-        Self { limit, buffer: Vec::new(), state: State::Between, patience: PACKETS_PAST_DEADLINE }
+        let patience = PACKETS_PAST_DEADLINE;
+        Self { limit, buffer: Vec::new(), state: State::Between, frame: None, patience }
+    }
+
+    /// [`new`](Self::new) for a socket that keeps no boundaries; its other end sends by [`Outgoing::over_stream`].
+    ///
+    /// [`Outgoing::over_stream`]: super::Outgoing::over_stream
+    pub fn over_stream(limit: u64) -> Self {
+        Self { frame: Some(Frame::default()), ..Self::new(limit) }
     }
 
     /// Receives one message.
@@ -193,7 +207,7 @@ impl Incoming {
 
     /// Whether a message has begun and is not complete: more of it is needed than a readable socket promises.
     pub fn is_inside(&self) -> bool {
-        matches!(self.state, State::Inside(_))
+        matches!(self.state, State::Inside(_)) || self.frame.is_some_and(Frame::has_begun)
     }
 
     /// Receives packets until a message lies complete in the buffer.
@@ -223,6 +237,9 @@ impl Incoming {
     /// Receives one packet, its payload straight to its place in the buffer.
     #[inline]
     fn packet(&mut self, socket: BorrowedFd<'_>, deadline: Deadline) -> Result<Step, RecvError> {
+        if let Some(frame) = self.frame {
+            return self.piece(frame, socket, deadline);
+        }
         let at = match &self.state {
             State::Inside(partial) if partial.refused => 0,
             State::Inside(partial) => partial.got as usize,
