@@ -16,7 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::adopt::{self, AdoptError, IntoFdError};
 use crate::error::{PipeError, RecvError, RecvIntoError, SendError};
 use crate::link::{Link, Transport};
-use crate::{DEFAULT_LIMIT, Duplex, scratch};
+use crate::{DEFAULT_LIMIT, Duplex, Peer, scratch};
 
 /// One end of a two-way connection whose messages are bytes: what Python calls `send_bytes` and `recv_bytes`.
 ///
@@ -87,6 +87,15 @@ impl Connection {
     #[doc(alias = "fileno")]
     pub fn descriptor(&self) -> Option<Arc<OwnedFd>> {
         self.link.socket()
+    }
+
+    /// Who is at the other end: for a local connection the process that connected, listened, or made the pair, as it was
+    /// then; for TCP an address. `None` if this end was sent away, or the other end of TCP is gone.
+    ///
+    /// A local process may since have sent its end to another one.
+    #[doc(alias = "last_accepted")]
+    pub fn peer(&self) -> Option<Peer> {
+        socket::connected_to(self.link.socket()?).ok()
     }
 
     /// The end as one of typed values, encoded with Postcard unless [set otherwise](Duplex::with_codec); the other end

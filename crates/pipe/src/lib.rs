@@ -33,21 +33,34 @@
 //! is trusted before the bytes are there (`tests/hostile.rs`).
 #![forbid(unsafe_code)]
 
+mod address;
 mod adopt;
+mod auth;
 mod channel;
+mod client;
 mod connection;
 mod duplex;
 mod error;
 mod forms;
 mod halves;
+mod handshake;
+mod hello;
 mod link;
+mod listener;
+mod meeting;
 mod scratch;
 mod turn;
 mod typed;
 
+pub use address::{Address, AddressError};
 pub use adopt::{AdoptError, AdoptFault, IntoFdError, IntoFdFault};
+pub use auth::{AuthKey, KeyTooShort};
 pub use channel::{Receiver, Sender, channel};
+pub use client::{Client, ClientBuilder};
 pub use connection::Connection;
 pub use duplex::{DEFAULT_LIMIT, Duplex, pipe};
 pub use error::{PipeError, RecvError, RecvIntoError, SendError};
 pub use halves::{RecvHalf, SendHalf, UnsplitError};
+pub use listener::{Listener, ListenerBuilder};
+pub use meeting::{AcceptError, ConnectError, ConnectFault, ListenError, ListenFault, Refusal, Refused};
+pub use procession_sys::socket::Peer;

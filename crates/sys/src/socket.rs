@@ -25,6 +25,7 @@ mod kind;
 mod name;
 mod stream;
 
+pub use credentials::our_user;
 pub use endpoint::{Endpoint, Peer, accept, connect, connected_to, listen, local_address};
 pub use kind::{Kind, check, close_on_exec, kind, unconnected};
 pub use name::{BindFailed, FileName};

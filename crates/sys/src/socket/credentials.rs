@@ -30,3 +30,9 @@ pub(super) fn of_peer(socket: BorrowedFd<'_>) -> Result<libc::ucred> {
     }
     Ok(credentials)
 }
+
+/// The user in whose name this process acts, as others see it in [`Peer`](super::Peer).
+#[must_use]
+pub fn our_user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
