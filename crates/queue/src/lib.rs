@@ -44,7 +44,8 @@
 //! the codec with [`AsPlain`]; bytes with [`AsBytes`], which also gives loans: [`send_with`](Sender::send_with) writes a
 //! message where it will lie, [`recv_ref`](Receiver::recv_ref) reads it there.
 //!
-//! Who waits looks for some 12 µs, yielding meanwhile, and then sleeps.
+//! Who waits looks for some 12 µs, or for twice as long as its last waits took if that is less than half a millisecond,
+//! yielding meanwhile; and then sleeps.
 //!
 //! # If a peer dies
 //! A message is wholly sent or not at all, and received whole and once; with a receiver that is killed, the message that
@@ -72,6 +73,7 @@ mod luggage;
 mod make;
 mod many;
 mod memory;
+mod patience;
 mod queue;
 mod receiver;
 mod scratch;
