@@ -123,7 +123,9 @@ fn an_end_that_moves() {
     });
 }
 
-fn send_and_end((tx, n): (Sender<(u64, Vec<Descriptor>, Array<u64>)>, u64)) {
+type Numbered = (u64, Vec<Descriptor>, Array<u64>);
+
+fn send_and_end((tx, n): (Sender<Numbered>, u64)) {
     for n in 0..n {
         let (reader, mut writer) = std::io::pipe().unwrap();
         writer.write_all(&n.to_le_bytes()).unwrap();
