@@ -59,6 +59,7 @@ pub(super) fn note(error: HandleError) -> HandleError {
     error
 }
 
+#[inline]
 pub(super) fn collect<T, E>(encode: impl FnOnce() -> Result<T, E>) -> Result<(T, Outgoing), E> {
     let open = Open::new(Scope::Collecting(Vec::new()));
     let value = encode()?;
@@ -74,11 +75,13 @@ pub(super) fn supply<T>(descriptors: Vec<OwnedFd>, decode: impl FnOnce() -> T) -
     decode()
 }
 
+#[inline]
 pub(super) fn refuse<T>(work: impl FnOnce() -> T) -> T {
     let _open = Open::new(Scope::Refusing);
     work()
 }
 
+#[inline]
 fn innermost<T>(act: impl FnOnce(&mut Scope) -> T) -> Option<T> {
     SCOPES.try_with(|scopes| scopes.borrow_mut().last_mut().map(act)).ok().flatten()
 }
@@ -88,6 +91,7 @@ fn innermost<T>(act: impl FnOnce(&mut Scope) -> T) -> Option<T> {
 struct Open(PhantomData<*const ()>);
 
 impl Open {
+    #[inline]
     fn new(scope: Scope) -> Self {
         let mut scope = Some(scope);
         // Without a stack there is nothing to open; `scope` is then dropped, which closes descriptors.
@@ -95,17 +99,20 @@ impl Open {
         Self(PhantomData)
     }
 
+    #[inline]
     fn close(self) -> Option<Scope> {
         mem::forget(self);
         Self::pop()
     }
 
+    #[inline]
     fn pop() -> Option<Scope> {
         SCOPES.try_with(|scopes| scopes.borrow_mut().pop()).ok().flatten()
     }
 }
 
 impl Drop for Open {
+    #[inline]
     fn drop(&mut self) {
         match Self::pop() {
             Some(Scope::Collecting(handles)) => drop(Outgoing(handles)),
