@@ -60,6 +60,7 @@
 #![doc = include_str!("../README.md")]
 #![deny(unsafe_code)]
 
+mod batch;
 mod error;
 mod extents;
 mod fast;
@@ -77,6 +78,7 @@ mod scratch;
 mod sender;
 mod slot;
 mod traffic;
+mod wait;
 mod wire;
 
 pub use error::{RecvError, SendError, SendFault};

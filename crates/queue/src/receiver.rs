@@ -148,7 +148,19 @@ impl<T, W: Wire<T>> Receiver<T, W> {
         TryIter::new(self)
     }
 
+    #[inline]
     fn recv_by(&self, deadline: Deadline) -> Result<T, RecvError> {
+        match self.link.recv_at_once(W::SMALL) {
+            Some(small) => W::unpack(&small).map_err(RecvError::Decode),
+            None => self.recv_slowly(deadline),
+        }
+    }
+
+    #[inline(never)]
+    fn recv_slowly(&self, deadline: Deadline) -> Result<T, RecvError> {
+        if let Some(small) = self.link.recv_in_a_moment(W::SMALL) {
+            return W::unpack(&small).map_err(RecvError::Decode);
+        }
         if W::KEEPS {
             let mut bytes = Vec::new();
             if self.recv_encoded(&mut bytes, deadline)?.is_some() {
@@ -157,8 +169,7 @@ impl<T, W: Wire<T>> Receiver<T, W> {
             return W::get_owned(bytes).map_err(RecvError::Decode);
         }
         scratch::with(|bytes| {
-            let laden = if self.link.recv_soon(bytes) { None } else { self.recv_encoded(bytes, deadline)? };
-            let value = match laden {
+            let value = match self.recv_encoded(bytes, deadline)? {
                 None => W::get(bytes),
                 Some(laden) => {
                     let descriptors = laden.open(&self.link, bytes)?;

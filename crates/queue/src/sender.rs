@@ -16,6 +16,7 @@ use crate::error::{SendError, SendFault};
 use crate::extents::{self, Owned};
 use crate::link::{Barred, Link, News};
 use crate::scratch;
+use crate::slot::Small;
 use crate::traffic::{Load, Parcel, Refused};
 use crate::wire::Wire;
 
@@ -30,7 +31,7 @@ use crate::wire::Wire;
 /// # If a peer dies
 /// A message is wholly sent or not at all, whoever is killed at whatever moment, and what was sent stays. Who dies in the
 /// middle is followed by the next who sends. When the last receiver is gone, however it ended, sending is an error: at
-/// once if it was dropped or the death was told, else within a tick, 256 messages or 256 tries. A sender that is *stopped* in the
+/// once if it was dropped or the death was told, else within a tick, 4096 messages or 256 tries. A sender that is *stopped* in the
 /// middle keeps others from sending until it goes on; their time limits hold.
 pub struct Sender<T, W = Postcard> {
     link: Arc<Link>,
@@ -143,15 +144,35 @@ impl<T, W: Wire<T>> Sender<T, W> {
         self.send_by(value, Deadline::at(instant))
     }
 
+    #[inline]
     fn send_by(&self, value: T, deadline: Deadline) -> Result<(), SendError<T>> {
-        let sent = scratch::with(|bytes| {
-            let outgoing = W::put_with_handles(&value, bytes).map_err(SendFault::Encode)?;
+        if W::pack(&value).is_some_and(|small| self.link.send_at_once(&small)) {
+            return Ok(());
+        }
+        self.send_slowly(value, deadline)
+    }
+
+    #[inline(never)]
+    fn send_slowly(&self, value: T, deadline: Deadline) -> Result<(), SendError<T>> {
+        let sent = match W::pack(&value) {
+            Some(small) if self.link.send_in_a_moment(&small) => Ok(()),
+            Some(small) => small.with(|bytes| self.send_encoded(bytes, deadline)),
+            None => self.send_by_bytes(&value, deadline),
+        };
+        sent.map_err(|fault| SendError::new(value, fault))
+    }
+
+    fn send_by_bytes(&self, value: &T, deadline: Deadline) -> Result<(), SendFault> {
+        scratch::with(|bytes| {
+            let outgoing = W::put_with_handles(value, bytes).map_err(SendFault::Encode)?;
             if !outgoing.is_empty() {
                 return self.send_laden(bytes, outgoing, deadline);
             }
-            if self.link.send_soon(bytes) { Ok(()) } else { self.send_encoded(bytes, deadline) }
-        });
-        sent.map_err(|fault| SendError::new(value, fault))
+            match Small::new(bytes) {
+                Some(small) if self.link.send_at_once(&small) || self.link.send_in_a_moment(&small) => Ok(()),
+                _ => self.send_encoded(bytes, deadline),
+            }
+        })
     }
 
     #[inline(never)]

@@ -48,11 +48,18 @@ pub(crate) struct Slot {
     pub(crate) kind: Kind,
 }
 
+/// A message that fits into its slot, on its way there or back.
+#[derive(Clone, Copy, Debug)]
+pub struct Small {
+    words: [u64; INLINE / 8],
+    len: usize,
+}
+
 /// A slot whose words make no sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Senseless;
 
-const N_WORDS: usize = SLOT / 8;
+pub(crate) const N_WORDS: usize = SLOT / 8;
 /// The word where the message is, or the index of its extent.
 const BODY: usize = 3;
 const KIND_AT: u32 = 56;
@@ -62,6 +69,70 @@ const LADEN: u64 = 1 << 63;
 const NUMBER: usize = 7;
 const LADEN_RING: u64 = LADEN >> KIND_AT | 1;
 const LADEN_EXTENT: u64 = LADEN >> KIND_AT | 2;
+
+impl Small {
+    /// The message of these bytes, if it is small enough.
+    #[inline(always)]
+    pub(crate) fn new(bytes: &[u8]) -> Option<Self> {
+        if bytes.len() > INLINE {
+            return None;
+        }
+        let (whole, rest) = bytes.as_chunks::<8>();
+        let mut words = [0; INLINE / 8];
+        for (word, bytes) in words.iter_mut().zip(whole) {
+            *word = u64::from_le_bytes(*bytes);
+        }
+        if let Some(last) = words.get_mut(whole.len()) {
+            *last = rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
+        }
+        Some(Self { words, len: bytes.len() })
+    }
+
+    /// Calls `look` with its bytes.
+    #[inline(always)]
+    pub(crate) fn with<R>(&self, look: impl FnOnce(&[u8]) -> R) -> R {
+        let mut padded = [0; INLINE];
+        for (bytes, word) in padded.as_chunks_mut::<8>().0.iter_mut().zip(self.words) {
+            *bytes = word.to_le_bytes();
+        }
+        look(&padded[..self.len.min(INLINE)])
+    }
+
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Writes a slot with this message.
+    #[inline(always)]
+    pub(crate) fn store(&self, sums: Sums, words: &[AtomicU64; N_WORDS]) {
+        words[0].store(sums.charged, Relaxed);
+        words[1].store(sums.end, Relaxed);
+        words[2].store(self.len as u64, Relaxed);
+        for (to, word) in words[BODY..].iter().zip(self.words).take(self.len.div_ceil(8)) {
+            to.store(word, Relaxed);
+        }
+    }
+
+    /// The message that lies in a slot, and of it the first `bytes` at least; `None` if it lies elsewhere, or what is there
+    /// makes no sense.
+    #[inline(always)]
+    pub(crate) fn load(words: &[AtomicU64; N_WORDS], bytes: usize) -> Option<Self> {
+        // The upper byte is 0 with a message that is here.
+        let len = words[2].load(Relaxed);
+        let all =
+            || std::array::from_fn(|at| if 8 * at < bytes { words[BODY + at].load(Relaxed) } else { 0 });
+        (len <= INLINE as u64).then(|| Self { words: all(), len: len as usize })
+    }
+}
+
+impl Sums {
+    /// Those up to the message of a slot.
+    #[inline(always)]
+    pub(crate) fn load(words: &[AtomicU64]) -> Self {
+        Self { charged: words[0].load(Relaxed), end: words[1].load(Relaxed) }
+    }
+}
 
 impl Slot {
     /// Writes it, with the bytes that are to lie in it.
@@ -137,7 +208,7 @@ impl Slot {
     #[inline]
     pub(crate) fn sums_at(arena: &Arena<Words>, at: usize) -> Result<Sums, ShmError> {
         let words = arena.atomics(at, 2)?;
-        Ok(Sums { charged: words[0].load(Relaxed), end: words[1].load(Relaxed) })
+        Ok(Sums::load(words))
     }
 
     /// Where in the ring it begins, if it lies there in one piece.

@@ -4,6 +4,7 @@
 //! copied out, or leased, before it is given back to the producers.
 
 use std::io::ErrorKind;
+use std::ops::Range;
 
 use procession_raw::{Corrupt, Owners, Turn};
 use procession_shm::ShmError;
@@ -14,7 +15,7 @@ use crate::extents::{Leased, Owned};
 use crate::layout::{Mark, SLOT};
 use crate::luggage::Laden;
 use crate::memory::Memory;
-use crate::slot::{INLINE, Kind, Senseless, Slot, Sums};
+use crate::slot::{INLINE, Kind, Senseless, Slot, Small, Sums};
 
 /// The bytes of a message that is to be sent.
 #[derive(Debug)]
@@ -85,6 +86,27 @@ impl<'a, 't> Load<'a, 't> {
             Err(Refused::Full) => self.try_put(parcel, Growth::Yes),
             answer => answer,
         }
+    }
+
+    /// Puts messages behind the last while there is room for them as far as known; says how many. No code of users may run
+    /// in `messages`.
+    #[inline]
+    pub(crate) fn put_small(&mut self, messages: impl Iterator<Item = Small>) -> usize {
+        let (memory, layout) = (self.memory, self.memory.layout());
+        let (first, mut sums, n_before) = (self.turn.at().wrapping_add(self.n), self.last, self.n);
+        let room = layout.capacity.saturating_sub(first.wrapping_sub(self.turn.other()));
+        for (small, nth) in messages.zip(0..room) {
+            let charged = sums.charged.wrapping_add(small.len() as u64);
+            let Some(slot) = memory.slot(first.wrapping_add(nth)) else { break };
+            if charged.wrapping_sub(self.received.charged) > layout.budget {
+                break;
+            }
+            sums.charged = charged;
+            small.store(sums, slot);
+            self.n += 1;
+        }
+        self.last = sums;
+        (self.n - n_before) as usize
     }
 
     /// Puts a message behind the last, and has its luggage sent, which has the number that `send` says. If that fails, the
@@ -310,6 +332,28 @@ pub(crate) fn take<'a>(
         (None, Some(leased)) => Taken::Leased(leased),
         (None, None) => Taken::Copied,
     })
+}
+
+/// Takes messages that lie in their slots, from the first of `which` on, and gives them to `add`, of each the first
+/// `bytes` bytes at least; says how many. No code of users may run in `add`.
+#[inline]
+pub(crate) fn take_small(
+    memory: &Memory,
+    turn: &mut Turn<'_, SharedPark>,
+    bytes: usize,
+    which: Range<u32>,
+    mut add: impl FnMut(Small),
+) -> Result<u32, Missing> {
+    let (arena, layout, at) = (memory.arena(), memory.layout(), turn.at());
+    let ready = turn.ready(layout.capacity, which.end).map_err(|_| Missing::Senseless)?;
+    let mut n = 0;
+    for nth in which.start..which.end.min(ready) {
+        let slot = arena.group(layout.slot_at(at.wrapping_add(nth)));
+        let Some(small) = slot.and_then(|slot| Small::load(slot, bytes)) else { break };
+        add(small);
+        n += 1;
+    }
+    Ok(n)
 }
 
 fn reserve(len: usize, into: &mut Vec<u8>) -> Result<(), Missing> {

@@ -7,6 +7,8 @@ use procession_codec::{Bytes, Codec, DecodeError, EncodeError, Message};
 use procession_shm::Plain;
 use procession_shm::plain::{bytes_of, from_bytes};
 
+use crate::slot::{INLINE, Small};
+
 /// How values of type `T` travel in a queue: by a [`Codec`], or as they are in memory.
 ///
 /// Every codec is one for every [`Message`]. [`AsPlain`] and [`AsBytes`] skip the codec. Sealed.
@@ -50,6 +52,31 @@ pub trait Wire<T>: sealed::Sealed {
 
     /// Whether [`get_owned`](Self::get_owned) keeps the bytes.
     const KEEPS: bool = false;
+
+    /// The longest message that may lie in a slot.
+    #[doc(hidden)]
+    const SMALL: usize = INLINE;
+
+    /// Whether [`pack`](Self::pack) answers something, for every value.
+    #[doc(hidden)]
+    const PACKS: bool = false;
+
+    /// The value as it lies in a slot, if that is known without the codec.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn pack(_value: &T) -> Option<Small> {
+        None
+    }
+
+    /// The value of what lay in a slot.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    #[doc(hidden)]
+    #[inline]
+    fn unpack(small: &Small) -> Result<T, DecodeError> {
+        small.with(Self::get)
+    }
 }
 
 /// [`Plain`] values as they lie in memory: the fastest way for numbers and structs of numbers.
@@ -102,6 +129,14 @@ impl<T: Message, C: Codec> Wire<T> for C {
 }
 
 impl<T: Plain> Wire<T> for AsPlain {
+    const SMALL: usize = size_of::<T>();
+    const PACKS: bool = size_of::<T>() <= INLINE;
+
+    #[inline(always)]
+    fn pack(value: &T) -> Option<Small> {
+        Small::new(bytes_of(value))
+    }
+
     #[inline]
     fn put(value: &T, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         out.extend_from_slice(bytes_of(value));
