@@ -44,6 +44,7 @@ mod error;
 mod extents;
 mod fast;
 mod iter;
+mod jobs;
 mod layout;
 mod link;
 mod loan;
@@ -60,6 +61,10 @@ mod wire;
 
 pub use error::{RecvError, SendError, SendFault};
 pub use iter::{IntoIter, Iter, TryIter};
+pub use jobs::{
+    DEFAULT_DELIVERIES, DeadLetter, GivenUp, IntoJobs, Job, JobIter, JobOptions, JobReceiver, JobSender,
+    JobsError, OnWorkerDeath, Worker, jobs,
+};
 pub use loan::Loan;
 pub use make::{DEFAULT_BYTES, bounded, bounded_as, bounded_bytes, unbounded};
 pub use many::SendManyError;

@@ -195,14 +195,14 @@ impl<M: Place> Link<M> {
         if self.spin(seen) {
             return News::Maybe;
         }
-        let (bell, obituary) = (self.memory.bell().watch(), self.obituary());
+        let watched = self.watch();
         if self.is_alone() {
             return News::Disconnected;
         }
         let wait = Wait(deadline);
         let tick = wait.tick(*ticks);
         let nap = wait.left().map_or(tick, |left| left.min(tick));
-        let waited = ring.nap(self.side, seen, &SharedPark, &[bell, obituary], Some(nap));
+        let waited = ring.nap(self.side, seen, &SharedPark, &watched, Some(nap));
         *ticks = if waited == procession_raw::Waited::TimedOut { *ticks + 1 } else { 0 };
         News::Maybe
     }
@@ -269,8 +269,13 @@ impl<M: Place> Link<M> {
 
     /// What was heard of ends: the bell and the obituary.
     #[inline]
-    fn news(&self) -> u64 {
+    pub(crate) fn news(&self) -> u64 {
         u64::from(self.memory.bell().watch().1) << 32 | u64::from(self.obituary().1)
+    }
+
+    /// The words that tell of ends, with what they hold now: to be asked before looking at what is waited for.
+    pub(crate) fn watch(&self) -> [(&AtomicU32, u32); Ring::MAX_ALSO] {
+        [self.memory.bell().watch(), self.obituary()]
     }
 
     #[inline]

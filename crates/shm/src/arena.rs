@@ -157,7 +157,7 @@ impl<W: Unguarded> Arena<W> {
             assert!(
                 align_of::<V>() <= align_of::<AtomicU64>(),
                 "of such words it is known where they may lie"
-            )
+            );
         };
         assert!(at.is_multiple_of(align_of::<AtomicU64>()), "words at the odd offset {at}");
         let len = size_of::<V>();

@@ -1,3 +1,5 @@
+//! The word of a job: its stages, its steps, and who sleeps until its end.
+
 use super::*;
 use crate::world::{Director, State, World};
 
