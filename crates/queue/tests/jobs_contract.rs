@@ -161,7 +161,7 @@ fn join_is_woken_by_the_last_that_is_done() {
                 (0..200).for_each(|_| thread::yield_now());
                 drop(held);
                 while let Ok(job) = rx.try_recv() {
-                    assert!(!joiners.iter().any(|joiner| joiner.is_finished()));
+                    assert!(!joiners.iter().any(thread::ScopedJoinHandle::is_finished));
                     // Also by another thread than it came to.
                     scope.spawn(move || drop(job)).join().unwrap();
                 }

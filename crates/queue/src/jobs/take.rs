@@ -50,6 +50,11 @@ impl Link<Memory> {
             if deadline.has_passed() {
                 break RecvError::TimedOut;
             }
+            if !has_slept && !look {
+                // Before sleeping: who died may have left what nobody will tell of.
+                look = true;
+                continue;
+            }
             has_slept = true;
             let news = self.wait(seen, deadline, &mut ticks);
             is_alone = news == News::Disconnected;
