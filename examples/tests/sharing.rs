@@ -49,3 +49,17 @@ fn accounts() {
 fn racers() {
     guarded(|| assert_eq!(run("racers").0, "all here\n4 came in, the race is over\n"));
 }
+
+#[test]
+fn jobs() {
+    guarded(|| {
+        let (out, _) = run("jobs");
+        let lines: Vec<_> = out.lines().collect();
+        let (numbers, rest) = lines.split_at(100);
+        assert!(numbers.iter().enumerate().all(|(n, line)| *line == n.to_string()), "{numbers:?}");
+        assert_eq!(
+            rest,
+            ["1 given up", "a bomb, delivered 2 times, the last time to a worker of ours: true"]
+        );
+    });
+}
