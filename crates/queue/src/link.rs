@@ -2,12 +2,12 @@
 //!
 //! Every user of a side, in whatever process and also under way in a message, holds a descriptor of that side's end of a
 //! socket pair. So the kernel knows when a side has lost its last user, however that ended, and the other end hangs up.
-//! Nobody sends anything there.
+//! What is sent there is the luggage of messages: see `luggage.rs`.
 //!
 //! | who goes | how the other side learns of it |
 //! |---|---|
 //! | drops its last handle in a process | it closes its end and rings the bell: who sleeps looks, who sends or receives looks next time |
-//! | is killed | who is told of the death rings the domain's obituary; else a tick, or every 256th message, or try |
+//! | is killed | who is told of the death rings the domain's obituary; else a tick, or every 4096th message, or 256th try |
 //!
 //! Invariants: the end is closed before the bell rings; who goes to sleep has read the bell before it looked at the end.
 //! "Nobody is left" is said by receivers only after they looked at the messages once more: none can come then.
@@ -32,7 +32,7 @@ use crate::memory::Memory;
 /// A side of a queue, in this kind of memory.
 #[derive(Debug)]
 pub(crate) struct Link<M: Place = Memory> {
-    memory: Arc<M>,
+    memory: M,
     side: Side,
     /// `None` once it is closed.
     end: Option<Arc<End>>,
@@ -44,10 +44,14 @@ pub(crate) struct Link<M: Place = Memory> {
 
 /// What a link needs of the memory of a queue.
 pub(crate) trait Place: Sized {
+    /// The same memory, for the other side.
+    fn share(&self) -> Self;
     fn ring(&self) -> &Ring;
     /// Rings when somebody of either side has gone: it may have been the last.
     fn bell(&self) -> &Obituary;
     fn domain(&self) -> &Domain;
+    /// The word that tells of deaths in the domain.
+    fn obituary(&self) -> &AtomicU32;
     fn party(&self) -> Party<'_>;
     /// Puts in order what a dead holder of a side's lock left, for its follower.
     fn tidy(&self, side: Side, party: &Party<'_>, turn: &Turn<'_, SharedPark>);
@@ -85,8 +89,10 @@ const SPIN: Duration = Duration::from_micros(12);
 const LOOKS: u32 = 32;
 /// How long a `try_` form lets others finish who are in the middle.
 const PATIENCE: Duration = Duration::from_micros(50);
-/// Messages, or tries, between two looks at an end that nobody has spoken of.
-const EVERY: u32 = 256;
+/// Messages between two looks at an end that nobody has spoken of.
+const EVERY: u32 = 4096;
+/// Tries between two such looks.
+const TRIES: u32 = 256;
 
 impl<M: Place> Link<M> {
     /// Both sides of a new queue, in memory that `create` makes.
@@ -95,13 +101,13 @@ impl<M: Place> Link<M> {
     ) -> Result<(Arc<Self>, Arc<Self>), ShmError> {
         // Where the limit cannot be raised, the lower one holds.
         let _ = procession_sys::limits::raise_descriptor_limit();
-        let memory = Arc::new(create()?);
+        let memory = create()?;
         let (a, b) = socket::pair()?;
-        let link = |side, end| Arc::new(Self::new(Arc::clone(&memory), side, end));
-        Ok((link(Side::Producers, a), link(Side::Consumers, b)))
+        let link = |memory, side, end| Arc::new(Self::new(memory, side, end));
+        Ok((link(memory.share(), Side::Producers, a), link(memory, Side::Consumers, b)))
     }
 
-    fn new(memory: Arc<M>, side: Side, end: OwnedFd) -> Self {
+    fn new(memory: M, side: Side, end: OwnedFd) -> Self {
         Self {
             memory,
             side,
@@ -119,6 +125,11 @@ impl<M: Place> Link<M> {
     #[inline]
     pub(crate) fn party(&self) -> Party<'_> {
         self.memory.party()
+    }
+
+    /// This side's end of the sockets.
+    pub(crate) fn end(&self) -> BorrowedFd<'_> {
+        self.end.as_ref().expect("closed by drop only").0.as_fd()
     }
 
     /// The turn of this thread at its side, tidied up after the dead.
@@ -241,12 +252,12 @@ impl<M: Place> Link<M> {
     /// may never get to another message, or sleep.
     #[cold]
     pub(crate) fn seems_alone_to_who_tries(&self, position: u32) -> bool {
-        let asks = self.tries.fetch_add(1, Ordering::Relaxed) % EVERY == EVERY - 1;
+        let asks = self.tries.fetch_add(1, Ordering::Relaxed) % TRIES == TRIES - 1;
         self.seems_alone(position) || asks && self.is_alone()
     }
 
     /// Whether there is a reason to ask whether anybody is left.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn has_news(&self, position: u32) -> bool {
         self.news() != self.heard.load(Ordering::Relaxed) || position % EVERY == EVERY - 1
     }
@@ -268,7 +279,7 @@ impl<M: Place> Link<M> {
     }
 
     /// What was heard of ends: the bell and the obituary.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn news(&self) -> u64 {
         u64::from(self.memory.bell().watch().1) << 32 | u64::from(self.obituary().1)
     }
@@ -278,9 +289,9 @@ impl<M: Place> Link<M> {
         [self.memory.bell().watch(), self.obituary()]
     }
 
-    #[inline]
+    #[inline(always)]
     fn obituary(&self) -> (&AtomicU32, u32) {
-        let word = self.memory.domain().obituary();
+        let word = self.memory.obituary();
         (word, word.load(Ordering::Acquire))
     }
 }
@@ -305,7 +316,7 @@ impl<M: Place> Serialize for Link<M> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let end = self.end.as_ref().expect("closed by drop only");
         let index = handles::put(Arc::clone(end) as _).map_err(ser::Error::custom)?;
-        (index, AsSent(&*self.memory)).serialize(serializer)
+        (index, AsSent(&self.memory)).serialize(serializer)
     }
 }
 
@@ -320,7 +331,7 @@ impl<M: Place> Link<M> {
         socket::check(end.as_fd()).map_err(de::Error::custom)?;
         // So that its death is told, which those wait for who wait for this side's end. Without a place it is found out.
         let _ = memory.domain().join();
-        Ok(Arc::new(Self::new(Arc::new(memory), side, end)))
+        Ok(Arc::new(Self::new(memory, side, end)))
     }
 }
 

@@ -4,7 +4,7 @@
 //! peer gave back behind our back, which reads as zero. A mark is moved by the holder of the producers' lock only, after
 //! the memory was taken.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use procession_raw::{Both, Extent, Obituary, Ring, Side, Turn};
 use procession_shm::domain::Domain;
@@ -14,9 +14,9 @@ use procession_sys::futex::SharedPark;
 use serde::{Deserializer, Serializer, de};
 
 use crate::extents;
-use crate::layout::{Layout, MARKS_AT, Mark, N_EXTENTS, PAGES_AT, RECEIVED_AT};
+use crate::layout::{Layout, MARKS_AT, Mark, N_EXTENTS, PAGES_AT, RECEIVED_AT, SLOT, SLOTS_AT};
 use crate::link::Place;
-use crate::slot::{Slot, Sums};
+use crate::slot::{N_WORDS, Slot, Sums};
 
 /// The ring; how often a side may have lost its last user; whose the extents are.
 pub(crate) type Words = Both<Ring, Both<Obituary, [Extent; N_EXTENTS]>>;
@@ -65,6 +65,13 @@ impl Memory {
     /// Whose an extent is.
     pub(crate) fn extents(&self) -> &[Extent; N_EXTENTS] {
         &self.arena.words().1.1
+    }
+
+    /// The words of the slot of a position, if it has memory as far as this process knows.
+    #[inline(always)]
+    pub(crate) fn slot(&self, position: u32) -> Option<&[AtomicU64; N_WORDS]> {
+        let offset = self.layout.slot_offset(position);
+        if self.is_known(Mark::Slots, offset + SLOT) { self.arena.group(SLOTS_AT + offset) } else { None }
     }
 
     /// Whether the first `end` bytes of what a mark is for have memory, as far as this process knows.
@@ -136,6 +143,10 @@ impl Memory {
 }
 
 impl Place for Memory {
+    fn share(&self) -> Self {
+        Self { arena: self.arena.clone(), layout: self.layout, marks: Default::default() }
+    }
+
     #[inline]
     fn ring(&self) -> &Ring {
         self.ring()
@@ -149,6 +160,11 @@ impl Place for Memory {
     #[inline]
     fn domain(&self) -> &Domain {
         self.arena.domain()
+    }
+
+    #[inline(always)]
+    fn obituary(&self) -> &AtomicU32 {
+        self.arena.obituary()
     }
 
     #[inline]

@@ -9,6 +9,7 @@
 //!
 //! The slots are the caller's: nothing here knows how many bytes a message has or where they lie.
 
+use core::mem::ManuallyDrop;
 use core::time::Duration;
 
 use crate::atomic::{AtomicU32, Ordering, fence};
@@ -16,7 +17,7 @@ use crate::{Held, Id, Limit, Lock, LockError, Owners, Park, Protected, Waited};
 
 mod turn;
 
-pub use turn::{Corrupt, Turn};
+pub use turn::{Corrupt, Step, Turn};
 
 /// The words of a ring. All zero is an empty ring that is open.
 ///
@@ -145,10 +146,30 @@ impl Ring {
 
     /// [`enter`](Self::enter) by the calling thread, which is `me`, if that takes one exchange: nobody of this side is in
     /// the middle, and nobody died there. `None`: nothing was done, and `enter` may succeed all the same.
-    #[inline]
+    #[inline(always)]
     pub fn enter_at_once<'a, P: Park>(&'a self, side: Side, park: &'a P, me: Id) -> Option<Turn<'a, P>> {
         let held = Held { me, state: Protected::Consistent };
         self.half(side).lock.lock_at_once(me).then(|| Turn::begin(self, side, park, held))
+    }
+
+    /// A turn of the calling thread, which is `me`, for one slot of `slots`; `None` if somebody of this side is in the
+    /// middle, or died there, or no slot is ready. Does not block.
+    ///
+    /// The same as [`enter_at_once`](Self::enter_at_once), and quicker by as much as one exchange.
+    #[inline(always)]
+    pub fn step_at_once<'a, P: Park>(
+        &'a self,
+        side: Side,
+        park: &'a P,
+        me: Id,
+        slots: u32,
+    ) -> Option<Step<'a, P>> {
+        let mut step = Step(ManuallyDrop::new(self.enter_at_once(side, park, me)?));
+        if matches!(step.0.ready(slots, 1), Ok(1..)) {
+            return Some(step);
+        }
+        step.end(false);
+        None
     }
 
     /// Sleeps once, until the other side's counter differs from `seen`, the ring is closed, a word of `also` differs from

@@ -152,6 +152,10 @@ impl Memory {
 }
 
 impl Place for Memory {
+    fn share(&self) -> Self {
+        Self::new(self.arena.clone(), self.layout)
+    }
+
     #[inline]
     fn ring(&self) -> &Ring {
         &self.arena.words().0
@@ -165,6 +169,11 @@ impl Place for Memory {
     #[inline]
     fn domain(&self) -> &Domain {
         self.arena.domain()
+    }
+
+    #[inline]
+    fn obituary(&self) -> &AtomicU32 {
+        self.arena.obituary()
     }
 
     #[inline]
