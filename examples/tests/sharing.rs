@@ -51,6 +51,20 @@ fn racers() {
 }
 
 #[test]
+fn jobs() {
+    guarded(|| {
+        let (out, _) = run("jobs");
+        let lines: Vec<_> = out.lines().collect();
+        let (numbers, rest) = lines.split_at(100);
+        assert!(numbers.iter().enumerate().all(|(n, line)| *line == n.to_string()), "{numbers:?}");
+        assert_eq!(
+            rest,
+            ["1 given up", "a bomb, delivered 2 times, the last time to a worker of ours: true"]
+        );
+    });
+}
+
+#[test]
 fn replies() {
     guarded(|| {
         let answers =

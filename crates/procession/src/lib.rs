@@ -35,6 +35,7 @@
 //! | two connected ends: [`pipe()`], [`Duplex`] | [`pipe`](mod@pipe) |
 //! | which of many things are ready: [`pipe::wait`], [`Waitable`] | [`pipe`](mod@pipe) |
 //! | many who send, many who receive: [`queue::bounded`], [`queue::unbounded`], [`Queue`], [`Sender`], [`Receiver`] | [`queue`] |
+//! | jobs that are finished, and come back when their worker dies: [`queue::jobs`], [`JobSender`], [`JobReceiver`], [`Job`] | [`queue`] |
 //! | many tasks on a few workers: [`Pool`], [`Task`], [`ParProcs`] | [`pool`] |
 //! | one lock for all processes, which tells of a dead holder: [`Mutex`], [`RwLock`], [`RLock`], [`Condvar`], [`LockError`] | [`sync`] |
 //! | signals, limits, what is done once: [`Event`], [`Barrier`], [`Semaphore`], [`Once`] | [`sync`] |
@@ -61,7 +62,7 @@ pub mod shm {
 pub use codec::{Bytes, Descriptor, Message};
 pub use pipe::{Duplex, PipeError, RecvError, SendError, Waitable, pipe};
 pub use pool::{ParProcs, Pool, Task, TaskFailed, TaskId};
-pub use queue::{Queue, Receiver, Sender, SimpleQueue};
+pub use queue::{Job, JobReceiver, JobSender, Queue, Receiver, Sender, SimpleQueue};
 pub use shm::{Array, Atomic, Encoded, List, Nameable, Part, Plain, Shared, ShmError, Value};
 pub use sync::{
     Barrier, BoundedSemaphore, Condvar, Event, LazyShared, Lock, LockError, LockFailed, Mutex, Once,
@@ -79,10 +80,10 @@ pub use process::{
 /// [`RwLock`], [`Condvar`], [`Barrier`] and [`Once`], which the standard library has too: they are named in full.
 pub mod prelude {
     pub use crate::{
-        Array, Atomic, Bytes, Duplex, Encoded, Event, Exit, JoinError, List, Lock, LockError, Nameable,
-        OrRepair, ParProcs, Part, Plain, Pool, Process, Queue, RLock, Receiver, RecvError, Semaphore,
-        SendError, Sender, Shared, Signal, SignalSemaphore, SimpleQueue, SpawnError, Task, TaskError,
-        TaskFailed, Value,
+        Array, Atomic, Bytes, Duplex, Encoded, Event, Exit, Job, JobReceiver, JobSender, JoinError, List,
+        Lock, LockError, Nameable, OrRepair, ParProcs, Part, Plain, Pool, Process, Queue, RLock, Receiver,
+        RecvError, Semaphore, SendError, Sender, Shared, Signal, SignalSemaphore, SimpleQueue, SpawnError,
+        Task, TaskError, TaskFailed, Value,
     };
 }
 

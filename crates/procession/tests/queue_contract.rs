@@ -77,6 +77,7 @@ mod contract {
             tests! { forks:
                 a_forked_child_uses_both_ends
                 an_end_in_a_forked_child_keeps_its_side
+                a_job_in_a_forked_child_stays_its_parents
             }
         }
     }

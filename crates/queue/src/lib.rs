@@ -38,6 +38,20 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # Jobs
+//! A message of [`jobs`] is a [`Job`]: a guard that its worker drops when it is done, also while unwinding. What a worker had
+//! that was killed goes to another one, before all others, and says so; a job that has killed too many becomes a [dead
+//! letter](JobSender::dead_letters). [`JobSender::join`] waits until all is done, and is an error if that cannot be.
+//!
+//! | | [`bounded`] | [`jobs`] |
+//! |---|---|---|
+//! | a worker is killed | what it had taken is lost | it is delivered again, up to [`JobOptions::max_deliveries`] times |
+//! | delivered | once | once, or more often: at least once |
+//! | until when it is in memory | until it is received | until it is done |
+//! | a small message costs | two exchanges on each side | one more to take a cell, and to queue, lease and finish it |
+//! | loans, batches in one turn | yes | no |
+//! | handles in messages | yes | not yet |
+//!
 //! # Speed
 //! A small message costs no system call while nobody sleeps, and two exchanges on each side. [`send_many`](
 //! Sender::send_many) and [`recv_many`](Receiver::recv_many) share them among many. Numbers and structs of numbers skip
@@ -56,7 +70,7 @@
 //! Between threads of one process, the channels of the standard library are enough. Two processes that talk in turns want a
 //! pipe.
 //!
-//! Not here yet: jobs whose death is noticed, async forms.
+//! Not here yet: handles in jobs, async forms.
 #![doc = ""]
 #![doc = include_str!("../README.md")]
 #![deny(unsafe_code)]
@@ -66,6 +80,7 @@ mod error;
 mod extents;
 mod fast;
 mod iter;
+mod jobs;
 mod layout;
 mod link;
 mod loan;
@@ -85,6 +100,10 @@ mod wire;
 
 pub use error::{RecvError, SendError, SendFault};
 pub use iter::{IntoIter, Iter, TryIter};
+pub use jobs::{
+    DEFAULT_DELIVERIES, DeadLetter, GivenUp, IntoJobs, Job, JobIter, JobOptions, JobReceiver, JobSender,
+    JobsError, OnWorkerDeath, Worker, jobs,
+};
 pub use loan::Loan;
 pub use make::{DEFAULT_BYTES, bounded, bounded_as, bounded_bytes, unbounded};
 pub use many::SendManyError;

@@ -19,23 +19,21 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use procession_codec::handles::{self, Carried};
-use procession_raw::{Limit, LockError, Side, Turn};
-use procession_shm::domain::Participant;
+use procession_raw::{Limit, LockError, Obituary, Ring, Side, Turn};
+use procession_shm::domain::{Domain, Participant};
 use procession_shm::{Party, ShmError, Wait};
 use procession_sys::futex::SharedPark;
 use procession_sys::poll::{self, Interest};
 use procession_sys::{Deadline, socket};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
-use crate::extents;
-use crate::layout::Layout;
 use crate::memory::Memory;
 use crate::patience::Patience;
 
-/// A side of a queue.
+/// A side of a queue, in this kind of memory.
 #[derive(Debug)]
-pub(crate) struct Link {
-    memory: Memory,
+pub(crate) struct Link<M: Place = Memory> {
+    memory: M,
     side: Side,
     /// `None` once it is closed.
     end: Option<Arc<End>>,
@@ -44,6 +42,23 @@ pub(crate) struct Link {
     /// How often somebody found nothing to do and did not wait.
     tries: AtomicU32,
     patience: Patience,
+}
+
+/// What a link needs of the memory of a queue.
+pub(crate) trait Place: Sized {
+    /// The same memory, for the other side.
+    fn share(&self) -> Self;
+    fn ring(&self) -> &Ring;
+    /// Rings when somebody of either side has gone: it may have been the last.
+    fn bell(&self) -> &Obituary;
+    fn domain(&self) -> &Domain;
+    /// The word that tells of deaths in the domain.
+    fn obituary(&self) -> &AtomicU32;
+    fn party(&self) -> Party<'_>;
+    /// Puts in order what a dead holder of a side's lock left, for its follower.
+    fn tidy(&self, side: Side, party: &Party<'_>, turn: &Turn<'_, SharedPark>);
+    fn send<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error>;
+    fn receive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error>;
 }
 
 /// A descriptor of a side's end.
@@ -77,18 +92,20 @@ const EVERY: u32 = 4096;
 /// Tries between two such looks.
 const TRIES: u32 = 256;
 
-impl Link {
-    /// Both sides of a new queue.
-    pub(crate) fn pair(layout: Layout) -> Result<(Arc<Self>, Arc<Self>), ShmError> {
+impl<M: Place> Link<M> {
+    /// Both sides of a new queue, in memory that `create` makes.
+    pub(crate) fn pair(
+        create: impl FnOnce() -> Result<M, ShmError>,
+    ) -> Result<(Arc<Self>, Arc<Self>), ShmError> {
         // Where the limit cannot be raised, the lower one holds.
         let _ = procession_sys::limits::raise_descriptor_limit();
-        let memory = Memory::create(layout)?;
+        let memory = create()?;
         let (a, b) = socket::pair()?;
         let link = |memory, side, end| Arc::new(Self::new(memory, side, end));
         Ok((link(memory.share(), Side::Producers, a), link(memory, Side::Consumers, b)))
     }
 
-    fn new(memory: Memory, side: Side, end: OwnedFd) -> Self {
+    fn new(memory: M, side: Side, end: OwnedFd) -> Self {
         Self {
             memory,
             side,
@@ -100,7 +117,7 @@ impl Link {
     }
 
     #[inline]
-    pub(crate) fn memory(&self) -> &Memory {
+    pub(crate) fn memory(&self) -> &M {
         &self.memory
     }
 
@@ -115,7 +132,7 @@ impl Link {
 
     #[inline]
     pub(crate) fn party(&self) -> Party<'_> {
-        self.memory.arena().party()
+        self.memory.party()
     }
 
     /// This side's end of the sockets.
@@ -157,7 +174,7 @@ impl Link {
 
     fn barred(&self, error: LockError) -> Barred {
         match error {
-            LockError::TimedOut(id) => Barred::By(self.memory.arena().domain().participant(id)),
+            LockError::TimedOut(id) => Barred::By(self.memory.domain().participant(id)),
             LockError::NoSlot => Barred::NoSlot,
             // No turn contains another, so only a peer can have stored our name there.
             _ => Barred::Corrupt,
@@ -174,7 +191,7 @@ impl Link {
         let turn = ring.enter(Side::Producers, &SharedPark, party, &Wait(deadline));
         let turn = turn.map_err(|error| self.barred(error))?;
         if turn.heir_of().is_some() {
-            extents::take_back_uncommitted(&self.memory, &turn);
+            self.memory.tidy(Side::Producers, party, &turn);
         }
         Ok(turn.drained())
     }
@@ -182,12 +199,9 @@ impl Link {
     #[cold]
     fn tidy(&self, party: &Party<'_>, turn: &Turn<'_, SharedPark>) {
         if let Some(id) = turn.heir_of() {
-            self.memory.arena().domain().note_death(id);
+            self.memory.domain().note_death(id);
         }
-        match self.side {
-            Side::Producers => extents::take_back_uncommitted(&self.memory, turn),
-            Side::Consumers => extents::take_back_leased(&self.memory, party, turn),
-        }
+        self.memory.tidy(self.side, party, turn);
     }
 
     /// Waits for the other side's counter to become another than `seen`.
@@ -201,14 +215,14 @@ impl Link {
         if waiting.look(deadline, || ring.counter(self.side.other()) != seen || ring.is_closed()) {
             return News::Maybe;
         }
-        let (bell, obituary) = (self.memory.bell().watch(), self.obituary());
+        let watched = self.watch();
         if self.is_alone() {
             return News::Disconnected;
         }
         let wait = Wait(deadline);
         let tick = wait.tick(*ticks);
         let nap = wait.left().map_or(tick, |left| left.min(tick));
-        let waited = ring.nap(self.side, seen, &SharedPark, &[bell, obituary], Some(nap));
+        let waited = ring.nap(self.side, seen, &SharedPark, &watched, Some(nap));
         *ticks = if waited == procession_raw::Waited::TimedOut { *ticks + 1 } else { 0 };
         News::Maybe
     }
@@ -266,18 +280,23 @@ impl Link {
 
     /// What was heard of ends: the bell and the obituary.
     #[inline(always)]
-    fn news(&self) -> u64 {
+    pub(crate) fn news(&self) -> u64 {
         u64::from(self.memory.bell().watch().1) << 32 | u64::from(self.obituary().1)
+    }
+
+    /// The words that tell of ends, with what they hold now: to be asked before looking at what is waited for.
+    pub(crate) fn watch(&self) -> [(&AtomicU32, u32); Ring::MAX_ALSO] {
+        [self.memory.bell().watch(), self.obituary()]
     }
 
     #[inline(always)]
     pub(crate) fn obituary(&self) -> (&AtomicU32, u32) {
-        let word = self.memory.arena().obituary();
+        let word = self.memory.obituary();
         (word, word.load(Ordering::Acquire))
     }
 }
 
-impl Drop for Link {
+impl<M: Place> Drop for Link<M> {
     fn drop(&mut self) {
         // A descriptor that is on its way in a message keeps the side alive.
         if let Some(end) = self.end.take().and_then(Arc::into_inner) {
@@ -293,7 +312,7 @@ impl Carried for End {
     }
 }
 
-impl Serialize for Link {
+impl<M: Place> Serialize for Link<M> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let end = self.end.as_ref().expect("closed by drop only");
         let index = handles::put(Arc::clone(end) as _).map_err(ser::Error::custom)?;
@@ -301,33 +320,33 @@ impl Serialize for Link {
     }
 }
 
-impl Link {
+impl<M: Place> Link<M> {
     /// Takes this side out of the message that is being decoded.
     pub(crate) fn receive<'de, D: Deserializer<'de>>(
         deserializer: D,
         side: Side,
     ) -> Result<Arc<Self>, D::Error> {
-        let (index, Received(memory)) = Deserialize::deserialize(deserializer)?;
+        let (index, Received::<M>(memory)) = Deserialize::deserialize(deserializer)?;
         let end = handles::take(index).map_err(de::Error::custom)?;
         socket::check(end.as_fd()).map_err(de::Error::custom)?;
         // So that its death is told, which those wait for who wait for this side's end. Without a place it is found out.
-        let _ = memory.arena().domain().join();
+        let _ = memory.domain().join();
         Ok(Arc::new(Self::new(memory, side, end)))
     }
 }
 
-struct AsSent<'a>(&'a Memory);
+struct AsSent<'a, M>(&'a M);
 
-impl Serialize for AsSent<'_> {
+impl<M: Place> Serialize for AsSent<'_, M> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.0.send(serializer)
     }
 }
 
-struct Received(Memory);
+struct Received<M>(M);
 
-impl<'de> Deserialize<'de> for Received {
+impl<'de, M: Place> Deserialize<'de> for Received<M> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Memory::receive(deserializer).map(Self)
+        M::receive(deserializer).map(Self)
     }
 }

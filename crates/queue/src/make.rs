@@ -6,6 +6,7 @@ use procession_sys::memory;
 
 use crate::layout::{Layout, MAX_BUDGET, MAX_CAPACITY};
 use crate::link::Link;
+use crate::memory::Memory;
 use crate::receiver::Receiver;
 use crate::sender::Sender;
 use crate::wire::Wire;
@@ -82,6 +83,6 @@ fn make<T, W>(n: usize, bytes: u64, never_waits: bool) -> Result<(Sender<T, W>, 
         "a queue for {n} messages, of at least 1 and at most 2^24"
     );
     assert!((1..=MAX_BUDGET).contains(&bytes), "a queue for {bytes} bytes, of at least 1 and at most 2^38");
-    let (producers, consumers) = Link::pair(Layout::new(n as u32, bytes, never_waits))?;
+    let (producers, consumers) = Link::pair(|| Memory::create(Layout::new(n as u32, bytes, never_waits)))?;
     Ok((Sender::new(producers), Receiver::new(consumers)))
 }

@@ -28,6 +28,11 @@ pub struct SendManyError<T, I> {
 }
 
 impl<T, I: Iterator<Item = T>> SendManyError<T, I> {
+    /// Of a value that was not sent, and those behind it.
+    pub(crate) fn new(n_sent: usize, unsent: T, rest: I, fault: SendFault) -> Self {
+        Self { n_sent, unsent: [unsent].into(), rest, fault }
+    }
+
     /// How many were sent: all those before the first that was not.
     #[must_use]
     pub fn n_sent(&self) -> usize {

@@ -4,14 +4,18 @@
 //! peer gave back behind our back, which reads as zero. A mark is moved by the holder of the producers' lock only, after
 //! the memory was taken.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
-use procession_raw::{Both, Extent, Obituary, Ring};
+use procession_raw::{Both, Extent, Obituary, Ring, Side, Turn};
+use procession_shm::domain::Domain;
 use procession_shm::plain::{bytes_of, from_bytes};
-use procession_shm::{Arena, Fingerprint, Plain, Refusal, ShmError};
+use procession_shm::{Arena, Fingerprint, Party, Plain, Refusal, ShmError};
+use procession_sys::futex::SharedPark;
 use serde::{Deserializer, Serializer, de};
 
+use crate::extents;
 use crate::layout::{Layout, MARKS_AT, Mark, N_EXTENTS, PAGES_AT, RECEIVED_AT, SLOT, SLOTS_AT};
+use crate::link::Place;
 use crate::slot::{N_WORDS, Slot, Sums};
 
 /// The ring; how often a side may have lost its last user; whose the extents are.
@@ -36,21 +40,6 @@ impl Memory {
         Ok(Self { arena, layout, marks: Default::default() })
     }
 
-    pub(crate) fn send<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.arena.send(serializer)
-    }
-
-    pub(crate) fn receive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let arena = Arena::receive(deserializer, kind())?;
-        let layout = Self::layout_in(&arena).map_err(de::Error::custom)?;
-        Ok(Self { arena, layout, marks: Default::default() })
-    }
-
-    /// The same memory, for the other side.
-    pub(crate) fn share(&self) -> Self {
-        Self { arena: self.arena.clone(), layout: self.layout, marks: Default::default() }
-    }
-
     fn layout_in(arena: &Arena<Words>) -> Result<Layout, ShmError> {
         let mut bytes = [0; size_of::<Layout>()];
         arena.read(0, &mut bytes)?;
@@ -71,12 +60,6 @@ impl Memory {
     #[inline]
     pub(crate) fn ring(&self) -> &Ring {
         &self.arena.words().0
-    }
-
-    /// Rings when somebody of either side has gone: it may have been the last.
-    #[inline]
-    pub(crate) fn bell(&self) -> &Obituary {
-        &self.arena.words().1.0
     }
 
     /// Whose an extent is.
@@ -156,6 +139,54 @@ impl Memory {
     fn store(&self, at: usize, word: u64) -> Result<(), ShmError> {
         self.arena.atomics(at, 1)?[0].store(word, Relaxed);
         Ok(())
+    }
+}
+
+impl Place for Memory {
+    fn share(&self) -> Self {
+        Self { arena: self.arena.clone(), layout: self.layout, marks: Default::default() }
+    }
+
+    #[inline]
+    fn ring(&self) -> &Ring {
+        self.ring()
+    }
+
+    #[inline]
+    fn bell(&self) -> &Obituary {
+        &self.arena.words().1.0
+    }
+
+    #[inline]
+    fn domain(&self) -> &Domain {
+        self.arena.domain()
+    }
+
+    #[inline(always)]
+    fn obituary(&self) -> &AtomicU32 {
+        self.arena.obituary()
+    }
+
+    #[inline]
+    fn party(&self) -> Party<'_> {
+        self.arena.party()
+    }
+
+    fn tidy(&self, side: Side, party: &Party<'_>, turn: &Turn<'_, SharedPark>) {
+        match side {
+            Side::Producers => extents::take_back_uncommitted(self, turn),
+            Side::Consumers => extents::take_back_leased(self, party, turn),
+        }
+    }
+
+    fn send<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.arena.send(serializer)
+    }
+
+    fn receive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let arena = Arena::receive(deserializer, kind())?;
+        let layout = Self::layout_in(&arena).map_err(de::Error::custom)?;
+        Ok(Self { arena, layout, marks: Default::default() })
     }
 }
 

@@ -12,7 +12,7 @@
 //! * [`Condvar`]: waiting for a change under a lock; [`Obituary`]: the news that somebody died meanwhile;
 //! * [`Semaphore`]: permits that know their holders, so that those of the dead come back; [`Tokens`]: a counter whose
 //!   tokens belong to nobody;
-//! * [`Extent`]: whose a piece of memory is that messages are put into;
+//! * [`Extent`]: whose a piece of memory is that messages are put into; [`Job`]: the same for messages that are finished;
 //! * [`Barrier`]: a meeting of parties that the death of one breaks;
 //! * [`Ring`]: slots that producers fill and consumers empty, and no kill leaves one between.
 //!
@@ -31,6 +31,7 @@ mod condvar;
 mod event;
 mod event_count;
 mod extent;
+mod job;
 mod limit;
 mod lock;
 mod obituary;
@@ -51,6 +52,7 @@ pub use condvar::{Condvar, Enrolled, Signal};
 pub use event::{Event, Watched};
 pub use event_count::EventCount;
 pub use extent::{Extent, Use};
+pub use job::{Job, Stage};
 pub use limit::{Forever, Limit};
 pub use lock::{Held, Lock, LockError, NotHeld, Protected};
 pub use obituary::Obituary;

@@ -7,8 +7,8 @@
 //! their layout where they are defined.
 
 use crate::{
-    Condvar, Event, EventCount, Extent, Held, Id, Limit, Lock, LockError, Meeting, NotHeld, Obituary, Once,
-    Owners, Park, Permit, Place, Protected, RLock, Ring, RwLock, Tokens,
+    Condvar, Event, EventCount, Extent, Held, Id, Job, Limit, Lock, LockError, Meeting, NotHeld, Obituary,
+    Once, Owners, Park, Permit, Place, Protected, RLock, Ring, RwLock, Tokens,
 };
 
 /// A type of this crate that lives in shared memory, where anybody may write it at any time.
@@ -245,7 +245,10 @@ macro_rules! words {
     )+ };
 }
 
-words!(Condvar, Event, EventCount, Extent, Lock, Meeting, Obituary, Once, Permit, Place, RLock, Ring, Tokens);
+words!(
+    Condvar, Event, EventCount, Extent, Job, Lock, Meeting, Obituary, Once, Permit, Place, RLock, Ring,
+    Tokens
+);
 
 macro_rules! unguarded {
     ($($word:ty),+ $(,)?) => { $(impl Unguarded for $word {})+ };
@@ -256,6 +259,7 @@ unguarded!(
     Event,
     EventCount,
     Extent,
+    Job,
     Meeting,
     Obituary,
     Once,

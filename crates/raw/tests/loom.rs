@@ -20,6 +20,8 @@ mod barrier;
 mod condvar;
 #[path = "loom/event.rs"]
 mod event;
+#[path = "loom/job.rs"]
+mod job;
 #[path = "loom/lock.rs"]
 mod lock;
 #[path = "loom/once.rs"]

@@ -159,6 +159,33 @@ impl<W: Unguarded> Arena<W> {
         Ok(unsafe { slice::from_raw_parts(first, n) })
     }
 
+    /// Words of a protocol at `at`, of which there are more than a type can say.
+    ///
+    /// # Errors
+    /// [`ShmError::OutOfBounds`].
+    ///
+    /// # Panics
+    /// If `at` is no multiple of 8.
+    #[inline]
+    pub fn words_at<V: Unguarded>(&self, at: usize) -> Result<&V, ShmError> {
+        const {
+            assert!(
+                align_of::<V>() <= align_of::<AtomicU64>(),
+                "of such words it is known where they may lie"
+            );
+        };
+        assert!(at.is_multiple_of(align_of::<AtomicU64>()), "words at the odd offset {at}");
+        let len = size_of::<V>();
+        match at.checked_add(len) {
+            Some(end) if end <= self.len => {}
+            _ => return Err(ShmError::OutOfBounds { offset: at, len, size: self.len }),
+        }
+        let first = self.space.data().wrapping_add(Self::BYTES_AT + at);
+        // SAFETY: the words lie in the object, as was just checked, which is mapped while it is borrowed; its data is
+        // aligned to more than 8, and so are `BYTES_AT` and `at`; words are atomics, of which all bytes are values.
+        Ok(unsafe { &*first.cast() })
+    }
+
     /// `N` words of eight bytes from `at` on, if they lie in it: for ways where an error would cost more than the words.
     ///
     /// # Panics

@@ -7,7 +7,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use procession_queue::{RecvError, bounded};
+use procession_queue::{RecvError, bounded, jobs};
 use procession_testkit::Identity;
 use procession_testkit::processes::Signal;
 
@@ -63,4 +63,24 @@ pub(crate) fn an_end_in_a_forked_child_keeps_its_side() {
     Identity::of(pid.unsigned_abs()).unwrap().kill(Signal::KILL).unwrap();
     assert!(matches!(rx.recv(), Err(RecvError::Disconnected)));
     assert_eq!(libc::WTERMSIG(status(pid)), libc::SIGKILL);
+}
+
+/// A copy of a job is not the job: the child neither finishes it nor has it.
+pub(crate) fn a_job_in_a_forked_child_stays_its_parents() {
+    let (tx, rx) = jobs::<u64>(4).unwrap();
+    tx.send(1).unwrap();
+    let mut job = Some(rx.recv().unwrap());
+    let pid = fork(|| {
+        drop(job.take());
+        tx.send(2).unwrap();
+        let own = rx.recv().unwrap();
+        assert_eq!((*own, own.deliveries(), tx.unfinished()), (2, 1, 2));
+        // It ends with it.
+        std::mem::forget(own);
+    });
+    assert_eq!(status(pid), 0);
+    let again = rx.recv().unwrap();
+    assert_eq!((*again, again.deliveries(), tx.unfinished()), (2, 2, 2));
+    drop((again, job));
+    tx.join().unwrap();
 }

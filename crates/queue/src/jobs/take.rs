@@ -1,0 +1,98 @@
+//! How a process waits for a job.
+//!
+//! Invariant: "nothing more comes" is said only when nothing is queued, nothing came back, and no other process has a job
+//! that would come back with its death.
+
+use procession_raw::Stage;
+use procession_sys::Deadline;
+
+use super::leases::Lease;
+use super::memory::Memory;
+use super::wait;
+use crate::error::RecvError;
+use crate::link::{Link, News, Place};
+
+/// Jobs between two looks for the dead that nobody has spoken of.
+const EVERY: u32 = 256;
+
+impl Link<Memory> {
+    /// Leases a job, waiting for it, and makes room for it in `bytes`.
+    pub(super) fn recv_job(&self, bytes: &mut Vec<u8>, deadline: Deadline) -> Result<Lease, RecvError> {
+        let (mut ticks, mut has_slept, mut look) = (0, false, false);
+        let (mut is_alone, mut knew) = (false, false);
+        let error = loop {
+            let watched = self.watch();
+            let seen = match self.take(bytes, deadline, look) {
+                Ok(Ok(lease)) => return Ok(lease),
+                Ok(Err(seen)) => seen,
+                Err(error) => break error,
+            };
+            let is_closed = self.memory().ring().is_closed();
+            if is_closed && !self.drained(&self.party(), deadline)? {
+                continue;
+            }
+            is_alone = is_alone || self.seems_to_be_left(seen, deadline);
+            if is_closed || is_alone {
+                if !knew {
+                    // What was sent before it was known, and what the dead left.
+                    (knew, look) = (true, true);
+                    continue;
+                }
+                let Some(other) = self.leased_by_others() else {
+                    break if is_closed { RecvError::Closed } else { RecvError::Disconnected };
+                };
+                if deadline.has_passed() {
+                    break RecvError::TimedOut;
+                }
+                wait::rest(other, watched, deadline, &mut ticks);
+                continue;
+            }
+            if deadline.has_passed() {
+                break RecvError::TimedOut;
+            }
+            if !has_slept && !look {
+                // Before sleeping: who died may have left what nobody will tell of.
+                look = true;
+                continue;
+            }
+            has_slept = true;
+            let news = self.wait(seen, deadline, &mut ticks);
+            is_alone = news == News::Disconnected;
+            look = ticks > 0;
+        };
+        if has_slept {
+            self.pass_on();
+        }
+        Err(error)
+    }
+
+    /// One turn; the producers' counter, if there was nothing.
+    fn take(
+        &self,
+        bytes: &mut Vec<u8>,
+        deadline: Deadline,
+        look: bool,
+    ) -> Result<Result<Lease, u32>, RecvError> {
+        let party = self.party();
+        let mut turn = self.enter(&party, deadline)?;
+        let news = self.news();
+        let looked = self.memory().looked.load(std::sync::atomic::Ordering::Relaxed);
+        let due = look || news != looked || turn.at() % EVERY == EVERY - 1 || turn.heir_of().is_some();
+        let lease = self.memory().lease(&mut turn, &party, due.then_some(news), bytes)?;
+        Ok(lease.ok_or(turn.other()))
+    }
+
+    /// Whether nobody is left who sends, asked only if there is a reason.
+    fn seems_to_be_left(&self, seen: u32, deadline: Deadline) -> bool {
+        if deadline.has_passed() { self.seems_alone_to_who_tries(seen) } else { self.seems_alone(seen) }
+    }
+
+    /// A job that may come back.
+    fn leased_by_others(&self) -> Option<(&procession_raw::Job, Stage)> {
+        let own = self.memory().own_seat();
+        self.memory().find(|stage| match stage {
+            Stage::Leased { seat, .. } => Some(seat) != own,
+            stage => stage.is_unfinished(),
+        })
+    }
+}
