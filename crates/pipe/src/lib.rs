@@ -19,6 +19,7 @@
 //! | [`pipe`], [`Duplex`] | typed values, both ways; [`split`](Duplex::split) for two threads |
 //! | [`channel`], [`Sender`], [`Receiver`] | typed values, one way |
 //! | [`Connection`] | bytes, both ways; made of a descriptor, and back |
+//! | [`Listener`], [`Client`], [`Address`], [`AuthKey`] | connections between processes that do not know each other yet |
 //!
 //! A message is wholly there or wholly absent, whoever is killed at whatever moment: the survivor gets the messages
 //! that were complete, then [`RecvError::Closed`] or [`RecvError::ClosedInside`]. Every blocking call has `try_`,
@@ -27,10 +28,16 @@
 //! When *not* to use it: for the last microsecond. A message costs a system call on each side and, where the receiver
 //! sleeps, a wake-up.
 //!
-//! Not here yet: listeners and clients, streams, waiting on many things, async forms.
+//! Strangers meet at a file, a name or a port; each kind, whom it lets in and what a kill leaves behind are in the README
+//! of this crate. Whoever a listener lets in can send values and handles, and never an address of a function.
+//!
+//! When *not* to use listeners: between a process and its children, which need no name; and bare over a network that others
+//! can read, because nothing is encrypted.
+//!
+//! Not here yet: waiting on many things, async forms.
 //!
 //! Invariants: an end belongs to one process at a time (`tests/contract.rs`, `moving_*`); no length a peer announces
-//! is trusted before the bytes are there (`tests/hostile.rs`).
+//! is trusted before the bytes are there (`tests/hostile.rs`); nothing of a stranger is decoded (`tests/handshake.rs`).
 #![forbid(unsafe_code)]
 
 mod address;
