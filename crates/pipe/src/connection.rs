@@ -29,7 +29,8 @@ use crate::{DEFAULT_LIMIT, Duplex, Peer, scratch};
 /// way, and what two senders that nobody receives from do, is said there too.
 ///
 /// **If the other end's process dies**, what it completely sent can still be received; a message it was in the middle of
-/// is [`ClosedInside`](RecvError::ClosedInside); then every call answers `Closed`.
+/// is [`ClosedInside`](RecvError::ClosedInside); then every call answers `Closed`. Over TCP the first bytes that are sent
+/// afterwards may be taken and lost before that is known.
 ///
 /// # Examples
 /// ```

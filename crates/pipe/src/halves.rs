@@ -31,7 +31,8 @@ pub struct SendHalf<S, C = Postcard> {
 
 /// The half of a [`Duplex`] that receives, made by [`split`](Duplex::split).
 ///
-/// Send and Sync. Not Clone, and not sent to other processes. Dropping it lets the other end's `send` answer `Closed`.
+/// Send and Sync. Not Clone, and not sent to other processes. Dropping it lets the other end's `send` answer `Closed`, but
+/// over TCP, which does not say so.
 /// **If the other end's process dies**, what it completely sent can still be received; then every call answers `Closed`.
 #[derive(Debug)]
 pub struct RecvHalf<R, C = Postcard> {

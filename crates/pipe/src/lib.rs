@@ -19,7 +19,7 @@
 //! | [`pipe`], [`Duplex`] | typed values, both ways; [`split`](Duplex::split) for two threads |
 //! | [`channel`], [`Sender`], [`Receiver`] | typed values, one way |
 //! | [`Connection`] | bytes, both ways; made of a descriptor, and back |
-//! | [`Listener`], [`Client`], [`AuthKey`] | processes that are not related meet by a name or over the network |
+//! | [`Listener`], [`Client`], [`Address`], [`AuthKey`] | connections between processes that do not know each other yet |
 //! | [`wait`](fn@wait), [`Waitable`] | which of many ends, queues, events, processes and descriptors are ready |
 //!
 //! A message is wholly there or wholly absent, whoever is killed at whatever moment: the survivor gets the messages
@@ -29,10 +29,17 @@
 //! When *not* to use it: for the last microsecond. A message costs a system call on each side and, where the receiver
 //! sleeps, a wake-up.
 //!
-//! Not here yet: async forms.
+//! Strangers meet at a file, a name or a port; each kind, whom it lets in and what a kill leaves behind are in the README
+//! of this crate. Whoever a listener lets in can send values and handles, and never an address of a function.
+//!
+//! When *not* to use listeners: between a process and its children, which need no name; and bare over a network that others
+//! can read, because nothing is encrypted.
+//!
+//! Not here yet: waiting on many things, async forms.
+//! | [`wait`](fn@wait), [`Waitable`] | which of many ends, queues, events, processes and descriptors are ready |
 //!
 //! Invariants: an end belongs to one process at a time (`tests/contract.rs`, `moving_*`); no length a peer announces
-//! is trusted before the bytes are there (`tests/hostile.rs`).
+//! is trusted before the bytes are there (`tests/hostile.rs`); nothing of a stranger is decoded (`tests/handshake.rs`).
 #![forbid(unsafe_code)]
 
 mod address;
