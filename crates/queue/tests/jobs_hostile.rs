@@ -214,7 +214,7 @@ fn in_a_process_of_its_own(body: fn()) {
     match role() {
         Some(_) => body(),
         None => counted(|| {
-            drop(Role::new("poor").spawn().wait_with_output(Duration::from_secs(60)).expect_success())
+            drop(Role::new("poor").spawn().wait_with_output(Duration::from_secs(60)).expect_success());
         }),
     }
 }

@@ -10,12 +10,13 @@ mod parcel;
 use std::cell::{Cell, RefCell};
 use std::io::Write;
 use std::process::Command;
+use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use parcel::{hand, received};
 use procession_codec::Bytes;
-use procession_queue::{AsBytes, JobOptions, JobReceiver, JobSender, JobsError, RecvError, SendFault};
+use procession_queue::{AsBytes, Job, JobOptions, JobReceiver, JobSender, JobsError, RecvError, SendFault};
 use procession_shm::domain::TICK;
 use procession_testkit::roles::{self, Role};
 use procession_testkit::step::{self, Outcome};
@@ -170,9 +171,26 @@ fn sweeper(sweeps: impl FnOnce()) {
     }
 }
 
+fn of(job: Job<Bytes>) -> (usize, u32) {
+    (job.len(), job.deliveries())
+}
+
+/// A thread that receives when another process has the job that is there.
+fn late_sleeper(place: &Place) -> (mpsc::Receiver<()>, JoinHandle<(usize, u32)>) {
+    let (place, (say, heard)) = (place.clone(), mpsc::channel());
+    let thread = thread::spawn(move || {
+        while !place.tx.is_empty() {
+            thread::yield_now();
+        }
+        say.send(()).unwrap();
+        of(place.rx.recv().unwrap())
+    });
+    (heard, thread)
+}
+
 /// A thread of the sweeper that sleeps on a queue.
 fn sleeper<R: Send + 'static>(place: &Place, body: fn(&Place) -> R) -> JoinHandle<R> {
-    let (place, (say, heard)) = (place.clone(), std::sync::mpsc::channel());
+    let (place, (say, heard)) = (place.clone(), mpsc::channel());
     let thread = thread::spawn(move || {
         say.send(rustix::thread::gettid()).unwrap();
         body(&place)
@@ -264,10 +282,7 @@ fn a_lease() {
                 let mut found = [place.rx.recv(), place.rx.recv()].map(Result::unwrap);
                 found.sort_by_key(|job| job[0] == message(8, 1)[0]);
                 assert!(*found[0] == message(len, SALT) && *found[1] == message(8, 1));
-                assert_eq!(
-                    found.each_ref().map(procession_queue::Job::deliveries),
-                    [1 + u32::from(is_leased), 1]
-                );
+                assert_eq!(found.each_ref().map(Job::deliveries), [1 + u32::from(is_leased), 1]);
                 drop(found);
                 seen.set([seen.get()[0] + u32::from(!is_leased), seen.get()[1] + u32::from(is_leased)]);
                 place.is_as_new();
@@ -311,14 +326,23 @@ fn the_end_of_a_job() {
 #[test]
 fn a_job_that_is_put_back() {
     sweeper(|| {
-        let place = Place::new(3);
+        let (place, asleep) = (Place::new(3), RefCell::new(None));
         let start = || {
             place.send(8, SALT);
+            asleep.replace(Some(late_sleeper(&place)));
             command(&place, "returns", 8)
         };
-        step::sweep_changes("8 bytes", start, |_, _| {
-            assert_eq!(place.tx.unfinished(), 1);
-            assert_eq!(place.expect(8, SALT), 2);
+        step::sweep_changes("8 bytes", start, |_, outcome| {
+            let (is_late, asleep) = asleep.take().unwrap();
+            is_late.recv().unwrap();
+            if outcome == Outcome::Killed {
+                place.send(3, 4);
+                let mut found = [asleep.join().unwrap(), place.rx.recv().map(of).unwrap()];
+                found.sort_unstable();
+                assert_eq!(found, [(3, 1), (8, 2)]);
+            } else {
+                assert_eq!(asleep.join().unwrap(), (8, 2));
+            }
             place.is_as_new();
         });
     });
