@@ -49,3 +49,13 @@ fn accounts() {
 fn racers() {
     guarded(|| assert_eq!(run("racers").0, "all here\n4 came in, the race is over\n"));
 }
+
+#[test]
+fn waits() {
+    guarded(|| assert_eq!(run("waits").0, "a message\n3 jobs, whose numbers are 3 together\n"));
+}
+
+#[test]
+fn futures() {
+    guarded(|| assert_eq!(run("futures").0, "300 words, HELLO\n"));
+}

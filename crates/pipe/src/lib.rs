@@ -25,10 +25,13 @@
 //! that were complete, then [`RecvError::Closed`] or [`RecvError::ClosedInside`]. Every blocking call has `try_`,
 //! `_timeout` and `_until` forms; one that gives up leaves nothing half sent or half received.
 //!
+//! With the feature `async` there are futures for any runtime: `send_async`, `recv_async`. Event loops of others watch
+//! [`descriptor`](Duplex::descriptor).
+//!
 //! When *not* to use it: for the last microsecond. A message costs a system call on each side and, where the receiver
 //! sleeps, a wake-up.
 //!
-//! Not here yet: listeners and clients, streams, async forms.
+//! Not here yet: listeners and clients, streams.
 //!
 //! Invariants: an end belongs to one process at a time (`tests/contract.rs`, `moving_*`); no length a peer announces
 //! is trusted before the bytes are there (`tests/hostile.rs`).
@@ -40,6 +43,8 @@ mod connection;
 mod duplex;
 mod error;
 mod forms;
+#[cfg(feature = "async")]
+mod future;
 mod halves;
 mod link;
 mod scratch;
@@ -52,5 +57,7 @@ pub use channel::{Receiver, Sender, channel};
 pub use connection::Connection;
 pub use duplex::{DEFAULT_LIMIT, Duplex, pipe};
 pub use error::{PipeError, RecvError, RecvIntoError, SendError};
+#[cfg(feature = "async")]
+pub use future::Sending;
 pub use halves::{RecvHalf, SendHalf, UnsplitError};
-pub use wait::{Readable, WaitError, Waitable, Writable, try_wait, wait, wait_timeout, wait_until};
+pub use wait::{At, Readable, WaitError, Waitable, Writable, try_wait, wait, wait_timeout, wait_until};

@@ -35,7 +35,9 @@
 //! Between threads of one process, the channels of the standard library are enough. Two processes that talk in turns, or
 //! hand over descriptors and handles, want a pipe: those cannot travel in a queue yet.
 //!
-//! Not here yet: jobs whose death is noticed, handles in messages, async forms.
+//! With the feature `async` there are futures for any runtime: `send_async`, `recv_async`.
+//!
+//! Not here yet: jobs whose death is noticed, handles in messages.
 #![doc = ""]
 #![doc = include_str!("../README.md")]
 #![deny(unsafe_code)]
@@ -43,6 +45,8 @@
 mod error;
 mod extents;
 mod fast;
+#[cfg(feature = "async")]
+mod future;
 mod iter;
 mod layout;
 mod link;
