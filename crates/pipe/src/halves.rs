@@ -15,6 +15,8 @@ use procession_sys::socket::Direction;
 use crate::Duplex;
 use crate::error::{RecvError, SendError};
 use crate::forms::{iterating, receiving, sending};
+#[cfg(feature = "async")]
+use crate::future::Sending;
 use crate::link::Link;
 use crate::typed;
 
@@ -58,6 +60,11 @@ impl<S: Message, C: Codec> SendHalf<S, C> {
 
     fn send_by(&self, value: &S, deadline: Deadline) -> Result<(), SendError> {
         typed::send::<S, C>(&self.link, self.limit, value, deadline)
+    }
+
+    #[cfg(feature = "async")]
+    fn sending(&self, value: &S) -> Sending<'_> {
+        Sending::new(&self.link, typed::encode::<S, C>(&self.link, self.limit, value))
     }
 }
 

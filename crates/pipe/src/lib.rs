@@ -26,6 +26,9 @@
 //! that were complete, then [`RecvError::Closed`] or [`RecvError::ClosedInside`]. Every blocking call has `try_`,
 //! `_timeout` and `_until` forms; one that gives up leaves nothing half sent or half received.
 //!
+//! With the feature `async` there are futures for any runtime: `send_async`, `recv_async`. Event loops of others watch
+//! [`descriptor`](Duplex::descriptor).
+//!
 //! When *not* to use it: for the last microsecond. A message costs a system call on each side and, where the receiver
 //! sleeps, a wake-up.
 //!
@@ -34,9 +37,6 @@
 //!
 //! When *not* to use listeners: between a process and its children, which need no name; and bare over a network that others
 //! can read, because nothing is encrypted.
-//!
-//! Not here yet: waiting on many things, async forms.
-//! | [`wait`](fn@wait), [`Waitable`] | which of many ends, queues, events, processes and descriptors are ready |
 //!
 //! Invariants: an end belongs to one process at a time (`tests/contract.rs`, `moving_*`); no length a peer announces
 //! is trusted before the bytes are there (`tests/hostile.rs`); nothing of a stranger is decoded (`tests/handshake.rs`).
@@ -51,6 +51,8 @@ mod connection;
 mod duplex;
 mod error;
 mod forms;
+#[cfg(feature = "async")]
+mod future;
 mod halves;
 mod handshake;
 mod hello;
@@ -70,8 +72,10 @@ pub use client::{Client, ClientBuilder};
 pub use connection::Connection;
 pub use duplex::{DEFAULT_LIMIT, Duplex, pipe};
 pub use error::{PipeError, RecvError, RecvIntoError, SendError};
+#[cfg(feature = "async")]
+pub use future::Sending;
 pub use halves::{RecvHalf, SendHalf, UnsplitError};
 pub use listener::{Listener, ListenerBuilder};
 pub use meeting::{AcceptError, ConnectError, ConnectFault, ListenError, ListenFault, Refusal, Refused};
 pub use procession_sys::socket::Peer;
-pub use wait::{Readable, WaitError, Waitable, Writable, try_wait, wait, wait_timeout, wait_until};
+pub use wait::{At, Readable, WaitError, Waitable, Writable, try_wait, wait, wait_timeout, wait_until};

@@ -70,7 +70,9 @@
 //! Between threads of one process, the channels of the standard library are enough. Two processes that talk in turns want a
 //! pipe.
 //!
-//! Not here yet: handles in jobs, async forms.
+//! With the feature `async` there are futures for any runtime: `send_async`, `recv_async`.
+//!
+//! Not here yet: handles in jobs.
 #![doc = ""]
 #![doc = include_str!("../README.md")]
 #![deny(unsafe_code)]
@@ -79,6 +81,8 @@ mod batch;
 mod error;
 mod extents;
 mod fast;
+#[cfg(feature = "async")]
+mod future;
 mod iter;
 mod jobs;
 mod layout;

@@ -31,7 +31,7 @@ use crate::event::Event;
 use crate::futex::{self, MAX_WORDS, TICK};
 use crate::{Deadline, Result, poll};
 
-pub use of_std::{Readable, Writable};
+pub use of_std::{At, Readable, Writable};
 pub use watch::{Source, Watch};
 
 /// Something that can be waited for together with others.
