@@ -73,6 +73,7 @@ fn replies() {
     });
 }
 
+#[test]
 fn waits() {
     guarded(|| assert_eq!(run("waits").0, "a message\n3 jobs, whose numbers are 3 together\n"));
 }
