@@ -49,3 +49,12 @@ fn accounts() {
 fn racers() {
     guarded(|| assert_eq!(run("racers").0, "all here\n4 came in, the race is over\n"));
 }
+
+#[test]
+fn replies() {
+    guarded(|| {
+        let answers =
+            "how many words are these: 5 words\nwill you halt: no answer will come\nand these: 2 words\n";
+        assert_eq!(run("replies").0, answers.to_owned() + "1 of 2 workers died\n");
+    });
+}

@@ -70,6 +70,10 @@ impl Connection {
         Self { link: Link::new(socket, transport, DEFAULT_LIMIT), limit: DEFAULT_LIMIT }
     }
 
+    pub(crate) fn link(&self) -> &Link {
+        &self.link
+    }
+
     /// The same end with another limit, in bytes, on the messages it sends and receives.
     #[must_use]
     pub fn with_limit(mut self, limit: u64) -> Self {

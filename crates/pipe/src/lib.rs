@@ -19,7 +19,8 @@
 //! | [`pipe`], [`Duplex`] | typed values, both ways; [`split`](Duplex::split) for two threads |
 //! | [`channel`], [`Sender`], [`Receiver`] | typed values, one way |
 //! | [`Connection`] | bytes, both ways; made of a descriptor, and back |
-//! | [`Listener`], [`Client`], [`Address`], [`AuthKey`] | connections between processes that do not know each other yet |
+//! | [`Listener`], [`Client`], [`Address`], [`AuthKey`] | processes that are not related meet by a name or over the network |
+//! | [`wait`](fn@wait), [`Waitable`] | which of many ends, queues, events, processes and descriptors are ready |
 //!
 //! A message is wholly there or wholly absent, whoever is killed at whatever moment: the survivor gets the messages
 //! that were complete, then [`RecvError::Closed`] or [`RecvError::ClosedInside`]. Every blocking call has `try_`,
@@ -34,7 +35,7 @@
 //! When *not* to use listeners: between a process and its children, which need no name; and bare over a network that others
 //! can read, because nothing is encrypted.
 //!
-//! Not here yet: waiting on many things, async forms.
+//! Not here yet: async forms.
 //!
 //! Invariants: an end belongs to one process at a time (`tests/contract.rs`, `moving_*`); no length a peer announces
 //! is trusted before the bytes are there (`tests/hostile.rs`); nothing of a stranger is decoded (`tests/handshake.rs`).
@@ -58,6 +59,7 @@ mod meeting;
 mod scratch;
 mod turn;
 mod typed;
+mod wait;
 
 pub use address::{Address, AddressError};
 pub use adopt::{AdoptError, AdoptFault, IntoFdError, IntoFdFault};
@@ -71,3 +73,4 @@ pub use halves::{RecvHalf, SendHalf, UnsplitError};
 pub use listener::{Listener, ListenerBuilder};
 pub use meeting::{AcceptError, ConnectError, ConnectFault, ListenError, ListenFault, Refusal, Refused};
 pub use procession_sys::socket::Peer;
+pub use wait::{Readable, WaitError, Waitable, Writable, try_wait, wait, wait_timeout, wait_until};

@@ -6,6 +6,7 @@ use std::fmt;
 use procession_codec::{DecodeError, EncodeError};
 use procession_shm::ShmError;
 use procession_shm::domain::Participant;
+use procession_sys::OsError;
 
 /// A value was not sent: it is in here, and no receiver will ever see it.
 ///
@@ -54,6 +55,9 @@ pub enum SendFault {
     },
     /// The calling thread has no place in the queue's domain: 4096 threads have one, or this thread is ending.
     NoSlot,
+    /// The system does not take the handles in it: most often (`ETOOMANYREFS`) as many descriptors are in messages that
+    /// nobody has received yet as the user may have open.
+    Handles(OsError),
     /// There is no memory for it.
     Memory(ShmError),
     /// What lies in the queue makes no sense: somebody stored over it.
@@ -81,7 +85,7 @@ pub enum RecvError {
     },
     /// The calling thread has no place in the queue's domain: 4096 threads have one, or this thread is ending.
     NoSlot,
-    /// There is no memory for it here. It is still queued.
+    /// There is no memory for it here, or there are no descriptors left for its handles. It is still queued.
     Memory(ShmError),
     /// What lies in the queue makes no sense: somebody stored over it.
     Corrupt,
@@ -143,6 +147,9 @@ impl fmt::Display for SendFault {
             Self::Encode(error) => error.fmt(f),
             Self::Contended { by } => in_the_way(f, "sender", by.as_ref()),
             Self::NoSlot => f.write_str("this thread has no place in its domain"),
+            Self::Handles(error) => {
+                write!(f, "its handles: {error}; receive some first, or raise the limit of open files")
+            }
             Self::Memory(error) => error.fmt(f),
             Self::Corrupt => f.write_str("what lies in it makes no sense, somebody stored over it"),
         }
@@ -153,6 +160,7 @@ impl Error for SendFault {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Encode(error) => Some(error),
+            Self::Handles(error) => Some(error),
             Self::Memory(error) => Some(error),
             _ => None,
         }

@@ -77,6 +77,13 @@ impl<'a> Owned<'a> {
     }
 }
 
+impl Owned<'_> {
+    /// Takes that back. Only for the holder of the producers' lock, before the commit.
+    pub(crate) fn dequeue(&self, position: u32) {
+        self.memory.extents()[self.index].change(Use::queued(position), Use::Owned(self.me));
+    }
+}
+
 impl Drop for Owned<'_> {
     fn drop(&mut self) {
         // Not if it was queued.
@@ -116,6 +123,14 @@ impl<'a> Leased<'a> {
     /// How many bytes the message has.
     pub(crate) fn len(&self) -> usize {
         self.len
+    }
+}
+
+impl Leased<'_> {
+    /// Queues it again as that of the message at this position. Only for the holder of the consumers' lock, before the
+    /// commit.
+    pub(crate) fn put_back(self, position: u32) {
+        self.memory.extents()[self.index].change(Use::Leased(self.me), Use::queued(position));
     }
 }
 

@@ -5,6 +5,7 @@
 //! | 0 | 64 | [`Layout`], written once before anybody else has the queue |
 //! | [`MARKS_AT`] | 16 | how many bytes of slots and of the ring have memory: [`Mark`] |
 //! | [`RECEIVED_AT`] | 16 | the sums up to some message that is received, as the producers know them |
+//! | [`LUGGAGE_AT`] | 16 | the number of the last message with descriptors, and of the last when there were none: `luggage.rs` |
 //! | [`PAGES_AT`] | 8 × [`N_EXTENTS`] | how many bytes of each extent have memory |
 //! | [`SLOTS_AT`] | 64 × `n_slots` | a slot for each message: `slot.rs` |
 //! | `ring_at()` | `ring_len` | bytes of messages that do not fit into a slot |
@@ -21,6 +22,8 @@ pub(crate) const N_EXTENTS: usize = 128;
 pub(crate) const MARKS_AT: usize = 64;
 /// Where it is noted up to which message everything is received; behind the marks.
 pub(crate) const RECEIVED_AT: usize = MARKS_AT + 16;
+/// Where the numbers of luggage are.
+pub(crate) const LUGGAGE_AT: usize = RECEIVED_AT + 16;
 /// Where the lengths of the extents are.
 pub(crate) const PAGES_AT: usize = 128;
 /// Where the slots begin.
@@ -29,7 +32,7 @@ pub(crate) const SLOTS_AT: usize = PAGES_AT + 8 * N_EXTENTS;
 pub(crate) const SLOT: usize = 64;
 const PAGE: usize = 4096;
 
-const MAGIC: u64 = u64::from_le_bytes(*b"pqueue01");
+const MAGIC: u64 = u64::from_le_bytes(*b"pqueue02");
 
 /// The numbers that all users of a queue must agree on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Plain)]

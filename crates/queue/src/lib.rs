@@ -18,6 +18,26 @@
 //!
 //! Every call that may block has a `try_` form, which does not wait, a `_timeout` and an `_until` form.
 //!
+//! # Handles
+//! Messages may have handles in them: other queues' ends (a job with the sender for its answer), arrays, locks, pipes,
+//! files. They arrive with their message and are closed with it; who has sent them may be gone by then. Such a message costs
+//! some system calls, others cost nothing for it. How much of that can be queued is the system's matter: some hundreds of
+//! messages with handles (else [`send`](Sender::send) waits, [`SendFault::Full`]), and as many descriptors on their way as
+//! the user may have open files ([`SendFault::Handles`]).
+//!
+//! ```
+//! use procession_queue::{Sender, bounded};
+//!
+//! let (jobs, worker) = bounded::<(u32, Sender<u32>)>(100)?;
+//! std::thread::spawn(move || worker.iter().for_each(|(n, answers)| answers.send(n * n).unwrap()));
+//! let (tx, answers) = bounded(10)?;
+//! jobs.send((7, tx.clone()))?;
+//! jobs.send((8, tx))?;
+//! // Ends when the worker has dropped the last sender.
+//! assert_eq!(answers.iter().collect::<Vec<_>>(), [49, 64]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # Speed
 //! A small message costs no system call while nobody sleeps, and two exchanges on each side. [`send_many`](
 //! Sender::send_many) and [`recv_many`](Receiver::recv_many) share them among many. Numbers and structs of numbers skip
@@ -32,14 +52,15 @@
 //! [`RecvError::Disconnected`] or [`SendFault::Disconnected`]. Nobody waits for the dead.
 //!
 //! # When not to use it
-//! Between threads of one process, the channels of the standard library are enough. Two processes that talk in turns, or
-//! hand over descriptors and handles, want a pipe: those cannot travel in a queue yet.
+//! Between threads of one process, the channels of the standard library are enough. Two processes that talk in turns want a
+//! pipe.
 //!
-//! Not here yet: jobs whose death is noticed, handles in messages, async forms.
+//! Not here yet: jobs whose death is noticed, async forms.
 #![doc = ""]
 #![doc = include_str!("../README.md")]
 #![deny(unsafe_code)]
 
+mod batch;
 mod error;
 mod extents;
 mod fast;
@@ -47,6 +68,7 @@ mod iter;
 mod layout;
 mod link;
 mod loan;
+mod luggage;
 mod make;
 mod many;
 mod memory;
@@ -56,6 +78,7 @@ mod scratch;
 mod sender;
 mod slot;
 mod traffic;
+mod wait;
 mod wire;
 
 pub use error::{RecvError, SendError, SendFault};

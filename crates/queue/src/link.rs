@@ -2,12 +2,12 @@
 //!
 //! Every user of a side, in whatever process and also under way in a message, holds a descriptor of that side's end of a
 //! socket pair. So the kernel knows when a side has lost its last user, however that ended, and the other end hangs up.
-//! Nobody sends anything there.
+//! What is sent there is the luggage of messages: see `luggage.rs`.
 //!
 //! | who goes | how the other side learns of it |
 //! |---|---|
 //! | drops its last handle in a process | it closes its end and rings the bell: who sleeps looks, who sends or receives looks next time |
-//! | is killed | who is told of the death rings the domain's obituary; else a tick, or every 256th message, or try |
+//! | is killed | who is told of the death rings the domain's obituary; else a tick, or every 4096th message, or 256th try |
 //!
 //! Invariants: the end is closed before the bell rings; who goes to sleep has read the bell before it looked at the end.
 //! "Nobody is left" is said by receivers only after they looked at the messages once more: none can come then.
@@ -34,7 +34,7 @@ use crate::memory::Memory;
 /// A side of a queue.
 #[derive(Debug)]
 pub(crate) struct Link {
-    memory: Arc<Memory>,
+    memory: Memory,
     side: Side,
     /// `None` once it is closed.
     end: Option<Arc<End>>,
@@ -74,21 +74,23 @@ const SPIN: Duration = Duration::from_micros(12);
 const LOOKS: u32 = 32;
 /// How long a `try_` form lets others finish who are in the middle.
 const PATIENCE: Duration = Duration::from_micros(50);
-/// Messages, or tries, between two looks at an end that nobody has spoken of.
-const EVERY: u32 = 256;
+/// Messages between two looks at an end that nobody has spoken of.
+const EVERY: u32 = 4096;
+/// Tries between two such looks.
+const TRIES: u32 = 256;
 
 impl Link {
     /// Both sides of a new queue.
     pub(crate) fn pair(layout: Layout) -> Result<(Arc<Self>, Arc<Self>), ShmError> {
         // Where the limit cannot be raised, the lower one holds.
         let _ = procession_sys::limits::raise_descriptor_limit();
-        let memory = Arc::new(Memory::create(layout)?);
+        let memory = Memory::create(layout)?;
         let (a, b) = socket::pair()?;
-        let link = |side, end| Arc::new(Self::new(Arc::clone(&memory), side, end));
-        Ok((link(Side::Producers, a), link(Side::Consumers, b)))
+        let link = |memory, side, end| Arc::new(Self::new(memory, side, end));
+        Ok((link(memory.share(), Side::Producers, a), link(memory, Side::Consumers, b)))
     }
 
-    fn new(memory: Arc<Memory>, side: Side, end: OwnedFd) -> Self {
+    fn new(memory: Memory, side: Side, end: OwnedFd) -> Self {
         Self {
             memory,
             side,
@@ -103,9 +105,18 @@ impl Link {
         &self.memory
     }
 
+    pub(crate) fn side(&self) -> Side {
+        self.side
+    }
+
     #[inline]
     pub(crate) fn party(&self) -> Party<'_> {
         self.memory.arena().party()
+    }
+
+    /// This side's end of the sockets.
+    pub(crate) fn end(&self) -> BorrowedFd<'_> {
+        self.end.as_ref().expect("closed by drop only").0.as_fd()
     }
 
     /// The turn of this thread at its side, tidied up after the dead.
@@ -231,12 +242,12 @@ impl Link {
     /// may never get to another message, or sleep.
     #[cold]
     pub(crate) fn seems_alone_to_who_tries(&self, position: u32) -> bool {
-        let asks = self.tries.fetch_add(1, Ordering::Relaxed) % EVERY == EVERY - 1;
+        let asks = self.tries.fetch_add(1, Ordering::Relaxed) % TRIES == TRIES - 1;
         self.seems_alone(position) || asks && self.is_alone()
     }
 
     /// Whether there is a reason to ask whether anybody is left.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn has_news(&self, position: u32) -> bool {
         self.news() != self.heard.load(Ordering::Relaxed) || position % EVERY == EVERY - 1
     }
@@ -257,15 +268,24 @@ impl Link {
         poll::one(&end.0, Interest::HangUp, Deadline::now()).unwrap_or(false)
     }
 
+    /// Whether nobody is left; if so, the next who tries asks too, and hears the same.
+    pub(crate) fn is_alone_as_others_hear(&self) -> bool {
+        let is_alone = self.is_alone();
+        if is_alone {
+            self.heard.store(!self.news(), Ordering::Relaxed);
+        }
+        is_alone
+    }
+
     /// What was heard of ends: the bell and the obituary.
-    #[inline]
+    #[inline(always)]
     fn news(&self) -> u64 {
         u64::from(self.memory.bell().watch().1) << 32 | u64::from(self.obituary().1)
     }
 
-    #[inline]
-    fn obituary(&self) -> (&AtomicU32, u32) {
-        let word = self.memory.arena().domain().obituary();
+    #[inline(always)]
+    pub(crate) fn obituary(&self) -> (&AtomicU32, u32) {
+        let word = self.memory.arena().obituary();
         (word, word.load(Ordering::Acquire))
     }
 }
@@ -305,7 +325,7 @@ impl Link {
         socket::check(end.as_fd()).map_err(de::Error::custom)?;
         // So that its death is told, which those wait for who wait for this side's end. Without a place it is found out.
         let _ = memory.arena().domain().join();
-        Ok(Arc::new(Self::new(Arc::new(memory), side, end)))
+        Ok(Arc::new(Self::new(memory, side, end)))
     }
 }
 

@@ -18,7 +18,8 @@ use std::ops::Deref;
 use std::slice;
 use std::time::{Duration, Instant};
 
-use procession_codec::Bytes;
+use procession_codec::handles::HandleError;
+use procession_codec::{Bytes, DecodeError};
 use procession_shm::ShmError;
 use procession_sys::Deadline;
 
@@ -167,6 +168,7 @@ impl Receiver<Bytes, AsBytes> {
         let mut copy = Vec::new();
         let held = match self.recv_one(&mut copy, deadline)? {
             Taken::Copied => Held::Copy(copy),
+            Taken::Laden(_) => return Err(RecvError::Decode(DecodeError::Handle(HandleError::NotCarried))),
             Taken::Leased(leased) => {
                 let first = self.link().memory().arena().address(leased.at(), leased.len());
                 Held::InPlace(first.map_err(RecvError::Memory)?.as_ptr(), leased)

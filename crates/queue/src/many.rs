@@ -3,28 +3,26 @@
 //! Invariants: what is committed leaves the list of what is not sent in the same turn; code of the values runs before the
 //! lock is taken or after it is given back. A batch is small enough that nobody waits long for it.
 
-use std::collections::VecDeque;
 use std::error::Error;
 use std::fmt;
-use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use procession_codec::DecodeError;
 use procession_sys::Deadline;
 
+use crate::batch::{Batch, MANY, Next};
 use crate::error::{RecvError, SendFault};
 use crate::receiver::Receiver;
 use crate::scratch;
 use crate::sender::{LARGE, Sender};
-use crate::traffic::{self, Load, Parcel, Refused, Taken};
+use crate::slot::{INLINE, Small};
+use crate::traffic::{self, Taken};
 use crate::wire::Wire;
-
-/// Messages of a batch.
-const MANY: usize = 256;
 
 /// Not all values were sent: the others are in here, in their order.
 pub struct SendManyError<T, I> {
     n_sent: usize,
-    unsent: VecDeque<T>,
+    unsent: Vec<T>,
     rest: I,
     fault: SendFault,
 }
@@ -65,16 +63,6 @@ impl<T, I> Error for SendManyError<T, I> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.fault.source()
     }
-}
-
-/// Values that are encoded and not committed.
-#[derive(Debug)]
-struct Batch<T> {
-    values: VecDeque<T>,
-    /// Where each value ends in the bytes.
-    ends: VecDeque<usize>,
-    /// Where the first one begins.
-    begin: usize,
 }
 
 impl<T, W: Wire<T>> Sender<T, W> {
@@ -149,90 +137,48 @@ impl<T, W: Wire<T>> Sender<T, W> {
         deadline: Deadline,
     ) -> Result<usize, SendManyError<T, I>> {
         let mut n_sent = 0;
-        let mut batch = Batch { values: VecDeque::new(), ends: VecDeque::new(), begin: 0 };
+        let mut batch = Batch::new();
         let fault = scratch::with(|bytes| {
             loop {
                 let filled = batch.fill::<W>(&mut rest, bytes, self.capacity_bytes());
-                let n = batch.ends.len();
                 let sent = self.send_batch(&mut batch, bytes, deadline);
-                n_sent += n - batch.ends.len();
+                n_sent += batch.n_sent();
                 match (sent, filled) {
                     (Err(fault), _) | (Ok(()), Err(fault)) => break Some(fault),
-                    (Ok(()), Ok(())) if n == 0 => break None,
+                    (Ok(()), Ok(())) if batch.n_sent() == 0 => break None,
                     (Ok(()), Ok(())) => {}
                 }
             }
         });
         match fault {
             None => Ok(n_sent),
-            Some(fault) => Err(SendManyError { n_sent, unsent: batch.values, rest, fault }),
+            Some(fault) => Err(SendManyError { n_sent, unsent: batch.into_unsent(), rest, fault }),
         }
     }
 
     /// Sends what is encoded; what is not sent stays.
     fn send_batch(&self, batch: &mut Batch<T>, bytes: &[u8], deadline: Deadline) -> Result<(), SendFault> {
-        while let Some(first) = batch.first() {
-            if first.len() > LARGE {
+        while let Some(next) = batch.next() {
+            match next {
+                Next::Laden(at, outgoing) => self.send_laden(&bytes[at], outgoing, deadline)?,
                 // It goes the way of all large ones, alone.
-                self.send_encoded(&bytes[first], deadline)?;
-                batch.advance();
-            } else {
-                self.send_as(deadline, |load| batch.put(load, bytes))?;
+                Next::Large(at) => self.send_encoded(&bytes[at], deadline)?,
+                Next::Many => {
+                    self.send_as(deadline, |load| batch.put::<W>(load, bytes))?;
+                    continue;
+                }
             }
+            batch.advance();
         }
         Ok(())
-    }
-}
-
-impl<T> Batch<T> {
-    /// Encodes the next values; the last ones are sent.
-    fn fill<W: Wire<T>>(
-        &mut self,
-        values: &mut impl Iterator<Item = T>,
-        bytes: &mut Vec<u8>,
-        limit: u64,
-    ) -> Result<(), SendFault> {
-        bytes.clear();
-        self.begin = 0;
-        while self.ends.len() < MANY && bytes.len() < LARGE {
-            let Some(value) = values.next() else { return Ok(()) };
-            let begin = bytes.len();
-            let encoded = W::put(&value, bytes);
-            self.values.push_back(value);
-            encoded.map_err(SendFault::Encode)?;
-            let len = (bytes.len() - begin) as u64;
-            if len > limit {
-                return Err(SendFault::TooLarge { len, limit });
-            }
-            self.ends.push_back(bytes.len());
-        }
-        Ok(())
-    }
-
-    /// Where the first value lies that is not sent.
-    fn first(&self) -> Option<Range<usize>> {
-        self.ends.front().map(|end| self.begin..*end)
-    }
-
-    /// Puts those before the next large one, as many as there is room for; what was put is no longer here.
-    fn put(&mut self, load: &mut Load<'_, '_>, bytes: &[u8]) -> Result<bool, Refused> {
-        while let Some(first) = self.first().filter(|first| first.len() <= LARGE) {
-            load.put(&Parcel::Bytes(&bytes[first]))?;
-            self.advance();
-        }
-        Ok(true)
-    }
-
-    fn advance(&mut self) {
-        self.begin = self.ends.pop_front().unwrap_or(self.begin);
-        self.values.pop_front();
     }
 }
 
 impl<T, W: Wire<T>> Receiver<T, W> {
     /// Receives at least one and at most `max` values, as many as are there, to the end of `into`; says how many.
     ///
-    /// Blocks until there is one. At most 256 at once; large messages come alone.
+    /// Blocks until there is one. At most 256 at once; large messages and those with handles come
+    /// alone.
     ///
     /// # Errors
     /// [`RecvError`]. If messages do not decode, the others of the batch are in `into` all the same.
@@ -281,42 +227,68 @@ impl<T, W: Wire<T>> Receiver<T, W> {
         if max == 0 {
             return Ok(0);
         }
+        let max = max.min(MANY);
+        // Nothing is allocated in the turn.
+        let mut ends = Vec::with_capacity(if W::PACKS { 0 } else { max });
+        into.reserve(if W::PACKS { max } else { 0 });
+        let mut received = Received { before: into.len(), values: into, failed: None };
         scratch::with(|bytes| {
-            let mut ends = Vec::with_capacity(max.min(MANY));
-            let leased = self.take_many(&mut ends, bytes, max.min(MANY), deadline)?;
-            if let Some(leased) = leased {
-                traffic::copy(self.link().memory(), leased.at(), leased.len(), bytes)?;
-                ends.push(bytes.len());
-            }
-            let (mut begin, mut failed, before) = (0, None, into.len());
-            for end in ends {
-                match W::get(&bytes[begin..end]) {
-                    Ok(value) => into.push(value),
-                    Err(error) => failed = failed.or(Some(error)),
+            match self.take_many(&mut received, &mut ends, bytes, max, deadline)? {
+                None | Some(Taken::Copied) => {}
+                Some(Taken::Leased(leased)) => {
+                    traffic::copy(self.link().memory(), leased.at(), leased.len(), bytes)?;
+                    ends.push(bytes.len());
                 }
+                Some(Taken::Laden(laden)) => {
+                    let descriptors = laden.open(self.link(), bytes)?;
+                    received.add(W::get_with(bytes, descriptors));
+                }
+            }
+            let mut begin = 0;
+            for end in ends {
+                received.add(W::get(&bytes[begin..end]));
                 begin = end;
             }
-            failed.map_or(Ok(into.len() - before), |error| Err(RecvError::Decode(error)))
+            received.finish()
         })
     }
 
-    /// Takes messages of one turn; one that is leased ends it.
+    /// Takes messages of one turn; one that has to be alone is the answer.
     fn take_many(
         &self,
+        received: &mut Received<'_, T>,
         ends: &mut Vec<usize>,
         bytes: &mut Vec<u8>,
         max: usize,
         deadline: Deadline,
-    ) -> Result<Option<crate::extents::Leased<'_>>, RecvError> {
+    ) -> Result<Option<Taken<'_>>, RecvError> {
         let memory = self.link().memory();
         self.recv_as(deadline, |turn, party| {
+            if W::PACKS {
+                let add = |small: Small| received.add(W::unpack(&small));
+                let n = traffic::take_small(memory, turn, W::SMALL, 0..max as u32, add)?;
+                if n > 0 {
+                    turn.commit(n);
+                    return Ok(None);
+                }
+            }
             while ends.len() < max && bytes.len() < LARGE {
+                let which = ends.len() as u32..max as u32;
+                let add = |small: Small| {
+                    small.with(|small| bytes.extend_from_slice(small));
+                    ends.push(bytes.len());
+                };
+                if traffic::take_small(memory, turn, INLINE, which, add)? > 0 {
+                    continue;
+                }
                 match traffic::take(memory, turn, party, ends.len() as u32, bytes) {
                     Ok(Taken::Copied) => ends.push(bytes.len()),
-                    // It is alone.
-                    Ok(Taken::Leased(leased)) => {
+                    Ok(Taken::Laden(laden)) => {
+                        return laden.claim(self.link(), turn).map(|laden| Some(Taken::Laden(laden)));
+                    }
+                    Ok(alone) => {
                         turn.commit(1);
-                        return Ok(Some(leased));
+                        return Ok(Some(alone));
                     }
                     Err(missing) if ends.is_empty() => return Err(missing),
                     // Those before it first.
@@ -326,5 +298,27 @@ impl<T, W: Wire<T>> Receiver<T, W> {
             turn.commit(ends.len() as u32);
             Ok(None)
         })
+    }
+}
+
+/// Values that were received, and the first error of those that do not decode.
+struct Received<'a, T> {
+    values: &'a mut Vec<T>,
+    before: usize,
+    failed: Option<DecodeError>,
+}
+
+impl<T> Received<'_, T> {
+    #[inline]
+    fn add(&mut self, value: Result<T, DecodeError>) {
+        match value {
+            Ok(value) => self.values.push(value),
+            Err(error) => self.failed = self.failed.take().or(Some(error)),
+        }
+    }
+
+    fn finish(self) -> Result<usize, RecvError> {
+        let n = self.values.len() - self.before;
+        self.failed.map_or(Ok(n), |error| Err(RecvError::Decode(error)))
     }
 }

@@ -11,8 +11,8 @@ use procession_shm::plain::{bytes_of, from_bytes};
 use procession_shm::{Arena, Fingerprint, Plain, Refusal, ShmError};
 use serde::{Deserializer, Serializer, de};
 
-use crate::layout::{Layout, MARKS_AT, Mark, N_EXTENTS, PAGES_AT, RECEIVED_AT};
-use crate::slot::{Slot, Sums};
+use crate::layout::{Layout, MARKS_AT, Mark, N_EXTENTS, PAGES_AT, RECEIVED_AT, SLOT, SLOTS_AT};
+use crate::slot::{N_WORDS, Slot, Sums};
 
 /// The ring; how often a side may have lost its last user; whose the extents are.
 pub(crate) type Words = Both<Ring, Both<Obituary, [Extent; N_EXTENTS]>>;
@@ -46,6 +46,11 @@ impl Memory {
         Ok(Self { arena, layout, marks: Default::default() })
     }
 
+    /// The same memory, for the other side.
+    pub(crate) fn share(&self) -> Self {
+        Self { arena: self.arena.clone(), layout: self.layout, marks: Default::default() }
+    }
+
     fn layout_in(arena: &Arena<Words>) -> Result<Layout, ShmError> {
         let mut bytes = [0; size_of::<Layout>()];
         arena.read(0, &mut bytes)?;
@@ -77,6 +82,13 @@ impl Memory {
     /// Whose an extent is.
     pub(crate) fn extents(&self) -> &[Extent; N_EXTENTS] {
         &self.arena.words().1.1
+    }
+
+    /// The words of the slot of a position, if it has memory as far as this process knows.
+    #[inline(always)]
+    pub(crate) fn slot(&self, position: u32) -> Option<&[AtomicU64; N_WORDS]> {
+        let offset = self.layout.slot_offset(position);
+        if self.is_known(Mark::Slots, offset + SLOT) { self.arena.group(SLOTS_AT + offset) } else { None }
     }
 
     /// Whether the first `end` bytes of what a mark is for have memory, as far as this process knows.

@@ -5,7 +5,8 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use procession_codec::Postcard;
+use procession_codec::handles::HandleError;
+use procession_codec::{DecodeError, Postcard};
 use procession_raw::{Side, Turn};
 use procession_shm::Party;
 use procession_sys::Deadline;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::error::RecvError;
 use crate::iter::{Iter, TryIter};
 use crate::link::{Barred, Link, News};
+use crate::luggage::Laden;
 use crate::scratch;
 use crate::traffic::{self, Missing, Taken};
 use crate::wire::Wire;
@@ -22,8 +24,8 @@ use crate::wire::Wire;
 /// The receiving end of a queue of `T`.
 ///
 /// *Shared* handle: `Clone`, `Send`, `Sync`; any number of threads and processes may receive at once, and each message
-/// goes to one of them. Sending it to another process, in an argument, a pipe or a result, duplicates it; inside of a
-/// message of a queue it cannot travel yet.
+/// goes to one of them. Sending it to another process, in an argument, a pipe, a result or a message of a queue,
+/// duplicates it.
 ///
 /// # If a peer dies
 /// What was sent is received whole, and once. With a receiver that is killed, one message at most is lost: the one that
@@ -146,26 +148,46 @@ impl<T, W: Wire<T>> Receiver<T, W> {
         TryIter::new(self)
     }
 
+    #[inline]
     fn recv_by(&self, deadline: Deadline) -> Result<T, RecvError> {
+        match self.link.recv_at_once(W::SMALL) {
+            Some(small) => W::unpack(&small).map_err(RecvError::Decode),
+            None => self.recv_slowly(deadline),
+        }
+    }
+
+    #[inline(never)]
+    fn recv_slowly(&self, deadline: Deadline) -> Result<T, RecvError> {
+        if let Some(small) = self.link.recv_in_a_moment(W::SMALL) {
+            return W::unpack(&small).map_err(RecvError::Decode);
+        }
         if W::KEEPS {
             let mut bytes = Vec::new();
-            self.recv_encoded(&mut bytes, deadline)?;
+            if self.recv_encoded(&mut bytes, deadline)?.is_some() {
+                return Err(RecvError::Decode(DecodeError::Handle(HandleError::NotCarried)));
+            }
             return W::get_owned(bytes).map_err(RecvError::Decode);
         }
         scratch::with(|bytes| {
-            if !self.link.recv_soon(bytes) {
-                self.recv_encoded(bytes, deadline)?;
-            }
-            W::get(bytes).map_err(RecvError::Decode)
+            let value = match self.recv_encoded(bytes, deadline)? {
+                None => W::get(bytes),
+                Some(laden) => {
+                    let descriptors = laden.open(&self.link, bytes)?;
+                    W::get_with(bytes, descriptors)
+                }
+            };
+            value.map_err(RecvError::Decode)
         })
     }
 
     #[inline(never)]
-    fn recv_encoded(&self, bytes: &mut Vec<u8>, deadline: Deadline) -> Result<(), RecvError> {
+    fn recv_encoded(&self, bytes: &mut Vec<u8>, deadline: Deadline) -> Result<Option<Laden<'_>>, RecvError> {
         match self.recv_one(bytes, deadline)? {
-            Taken::Copied => Ok(()),
-            Taken::Leased(leased) => Ok(traffic::copy(self.link.memory(), leased.at(), leased.len(), bytes)?),
+            Taken::Copied => {}
+            Taken::Leased(leased) => traffic::copy(self.link.memory(), leased.at(), leased.len(), bytes)?,
+            Taken::Laden(laden) => return Ok(Some(laden)),
         }
+        Ok(None)
     }
 }
 
@@ -173,10 +195,12 @@ impl<T, W> Receiver<T, W> {
     /// Takes one message, waiting for it.
     pub(crate) fn recv_one(&self, bytes: &mut Vec<u8>, deadline: Deadline) -> Result<Taken<'_>, RecvError> {
         let memory = self.link.memory();
-        self.recv_as(deadline, |turn, party| {
-            let taken = traffic::take(memory, turn, party, 0, bytes)?;
-            turn.commit(1);
-            Ok(taken)
+        self.recv_as(deadline, |turn, party| match traffic::take(memory, turn, party, 0, bytes)? {
+            Taken::Laden(laden) => laden.claim(&self.link, turn).map(Taken::Laden),
+            taken => {
+                turn.commit(1);
+                Ok(taken)
+            }
         })
     }
 
@@ -202,6 +226,7 @@ impl<T, W> Receiver<T, W> {
                 Ok(Err(seen)) => seen,
                 Err(error) => break error,
             };
+            self.link.sweep(&party);
             if self.is_closed() {
                 match self.link.drained(&party, deadline) {
                     Ok(true) => break RecvError::Closed,

@@ -16,13 +16,14 @@ use crate::error::{SendError, SendFault};
 use crate::extents::{self, Owned};
 use crate::link::{Barred, Link, News};
 use crate::scratch;
+use crate::slot::Small;
 use crate::traffic::{Load, Parcel, Refused};
 use crate::wire::Wire;
 
 /// The sending end of a queue of `T`.
 ///
 /// *Shared* handle: `Clone`, `Send`, `Sync`; any number of threads and processes may send at once. Sending it to another
-/// process, in an argument, a pipe or a result, duplicates it; inside of a message of a queue it cannot travel yet.
+/// process, in an argument, a pipe, a result or a message of a queue, duplicates it.
 ///
 /// Each sender's messages are received in the order in which it sent them; between senders there is no order but that of
 /// arrival.
@@ -30,7 +31,7 @@ use crate::wire::Wire;
 /// # If a peer dies
 /// A message is wholly sent or not at all, whoever is killed at whatever moment, and what was sent stays. Who dies in the
 /// middle is followed by the next who sends. When the last receiver is gone, however it ended, sending is an error: at
-/// once if it was dropped or the death was told, else within a tick, 256 messages or 256 tries. A sender that is *stopped* in the
+/// once if it was dropped or the death was told, else within a tick, 4096 messages or 256 tries. A sender that is *stopped* in the
 /// middle keeps others from sending until it goes on; their time limits hold.
 pub struct Sender<T, W = Postcard> {
     link: Arc<Link>,
@@ -102,7 +103,8 @@ impl<T, W> Sender<T, W> {
 impl<T, W: Wire<T>> Sender<T, W> {
     /// Sends a value.
     ///
-    /// Encodes it here, and blocks while there is no room for it; the queue of [`unbounded`](crate::unbounded) never
+    /// Encodes it here, and blocks while there is no room for it, or for its handles: of messages that have any, some hundreds
+    /// can be queued. The queue of [`unbounded`](crate::unbounded) never
     /// blocks, and answers [`SendFault::Full`] at the limit of its memory.
     ///
     /// # Errors
@@ -142,12 +144,35 @@ impl<T, W: Wire<T>> Sender<T, W> {
         self.send_by(value, Deadline::at(instant))
     }
 
+    #[inline]
     fn send_by(&self, value: T, deadline: Deadline) -> Result<(), SendError<T>> {
-        let sent = scratch::with(|bytes| {
-            W::put(&value, bytes).map_err(SendFault::Encode)?;
-            if self.link.send_soon(bytes) { Ok(()) } else { self.send_encoded(bytes, deadline) }
-        });
+        if W::pack(&value).is_some_and(|small| self.link.send_at_once(&small)) {
+            return Ok(());
+        }
+        self.send_slowly(value, deadline)
+    }
+
+    #[inline(never)]
+    fn send_slowly(&self, value: T, deadline: Deadline) -> Result<(), SendError<T>> {
+        let sent = match W::pack(&value) {
+            Some(small) if self.link.send_in_a_moment(&small) => Ok(()),
+            Some(small) => small.with(|bytes| self.send_encoded(bytes, deadline)),
+            None => self.send_by_bytes(&value, deadline),
+        };
         sent.map_err(|fault| SendError::new(value, fault))
+    }
+
+    fn send_by_bytes(&self, value: &T, deadline: Deadline) -> Result<(), SendFault> {
+        scratch::with(|bytes| {
+            let outgoing = W::put_with_handles(value, bytes).map_err(SendFault::Encode)?;
+            if !outgoing.is_empty() {
+                return self.send_laden(bytes, outgoing, deadline);
+            }
+            match Small::new(bytes) {
+                Some(small) if self.link.send_at_once(&small) || self.link.send_in_a_moment(&small) => Ok(()),
+                _ => self.send_encoded(bytes, deadline),
+            }
+        })
     }
 
     #[inline(never)]

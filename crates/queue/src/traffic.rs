@@ -4,6 +4,7 @@
 //! copied out, or leased, before it is given back to the producers.
 
 use std::io::ErrorKind;
+use std::ops::Range;
 
 use procession_raw::{Corrupt, Owners, Turn};
 use procession_shm::ShmError;
@@ -12,14 +13,17 @@ use procession_sys::futex::SharedPark;
 
 use crate::extents::{Leased, Owned};
 use crate::layout::{Mark, SLOT};
+use crate::luggage::Laden;
 use crate::memory::Memory;
-use crate::slot::{INLINE, Kind, Senseless, Slot, Sums};
+use crate::slot::{INLINE, Kind, Senseless, Slot, Small, Sums};
 
 /// The bytes of a message that is to be sent.
 #[derive(Debug)]
 pub(crate) enum Parcel<'a> {
     /// To be copied.
     Bytes(&'a [u8]),
+    /// To be copied, of a message with luggage.
+    Laden(&'a [u8]),
     /// Written already.
     Extent(Owned<'a>),
 }
@@ -84,6 +88,55 @@ impl<'a, 't> Load<'a, 't> {
         }
     }
 
+    /// Puts messages behind the last while there is room for them as far as known; says how many. No code of users may run
+    /// in `messages`.
+    #[inline]
+    pub(crate) fn put_small(&mut self, messages: impl Iterator<Item = Small>) -> usize {
+        let (memory, layout) = (self.memory, self.memory.layout());
+        let (first, mut sums, n_before) = (self.turn.at().wrapping_add(self.n), self.last, self.n);
+        let room = layout.capacity.saturating_sub(first.wrapping_sub(self.turn.other()));
+        for (small, nth) in messages.zip(0..room) {
+            let charged = sums.charged.wrapping_add(small.len() as u64);
+            let Some(slot) = memory.slot(first.wrapping_add(nth)) else { break };
+            if charged.wrapping_sub(self.received.charged) > layout.budget {
+                break;
+            }
+            sums.charged = charged;
+            small.store(sums, slot);
+            self.n += 1;
+        }
+        self.last = sums;
+        (self.n - n_before) as usize
+    }
+
+    /// Puts a message behind the last, and has its luggage sent, which has the number that `send` says. If that fails, the
+    /// message is not put: the answer says why, and where the consumers were before.
+    #[cold]
+    pub(crate) fn put_with<E>(
+        &mut self,
+        parcel: &Parcel<'_>,
+        send: impl FnOnce(&Memory) -> Result<u64, E>,
+    ) -> Result<Option<(u32, E)>, Refused> {
+        self.look()?;
+        let seen = self.turn.other();
+        let (last, n) = (self.last, self.n);
+        self.put(parcel)?;
+        let position = self.turn.at().wrapping_add(n);
+        match send(self.memory) {
+            Ok(number) => {
+                Slot::lade(self.memory.arena(), self.memory.layout().slot_at(position), number)?;
+                Ok(None)
+            }
+            Err(error) => {
+                (self.last, self.n) = (last, n);
+                if let Parcel::Extent(owned) = parcel {
+                    owned.dequeue(position);
+                }
+                Ok(Some((seen, error)))
+            }
+        }
+    }
+
     /// Gives all that was put to the consumers.
     #[inline]
     pub(crate) fn commit(self) {
@@ -108,7 +161,7 @@ impl<'a, 't> Load<'a, 't> {
                 inline = bytes;
                 Slot { sums, len, kind: Kind::Inline }
             }
-            Parcel::Bytes(bytes) => self.put_into_ring(sums, bytes, growth)?,
+            Parcel::Bytes(bytes) | Parcel::Laden(bytes) => self.put_into_ring(sums, bytes, growth)?,
             Parcel::Extent(owned) => {
                 owned.enqueue(position);
                 Slot { sums, len, kind: Kind::Extent(owned.index()) }
@@ -218,7 +271,7 @@ impl From<Corrupt> for Refused {
 impl Parcel<'_> {
     fn len(&self) -> usize {
         match self {
-            Self::Bytes(bytes) => bytes.len(),
+            Self::Bytes(bytes) | Self::Laden(bytes) => bytes.len(),
             Self::Extent(owned) => owned.len(),
         }
     }
@@ -231,10 +284,12 @@ pub(crate) enum Taken<'a> {
     Copied,
     /// Its bytes are still where they were written.
     Leased(Leased<'a>),
+    /// It has luggage, which is to be claimed before the commit.
+    Laden(Laden<'a>),
 }
 
 /// Takes the message behind the first `n_before`: copies it to the end of `into`, or, if it is the first, leases where it
-/// is. It is given back to the producers by the commit of the caller.
+/// is. One with luggage has to be the first, too. It is given back to the producers by the commit of the caller.
 #[inline]
 pub(crate) fn take<'a>(
     memory: &'a Memory,
@@ -251,23 +306,54 @@ pub(crate) fn take<'a>(
     let position = turn.at().wrapping_add(n_before);
     let at = layout.slot_at(position);
     let slot = Slot::load(memory.arena(), layout, at, into).map_err(|Senseless| Missing::Senseless)?;
-    match slot.kind {
-        Kind::Inline => Ok(Taken::Copied),
-        Kind::Ring => {
-            let offset = slot.offset_in(layout.ring_len).ok_or(Missing::Senseless)?;
-            copy(memory, layout.ring_at() + offset, slot.len as usize, into)?;
-            Ok(Taken::Copied)
-        }
-        // Only the first message's extent stays with who dies before the commit: it has to be alone.
-        Kind::Extent(_) if n_before > 0 => Err(Missing::Empty),
-        Kind::Extent(_) => {
+    if slot.kind == Kind::Inline {
+        return Ok(Taken::Copied);
+    }
+    let luggage = Slot::luggage_at(memory.arena(), at);
+    if n_before > 0 && (luggage.is_some() || slot.kind != Kind::Ring) {
+        // Only the first message's extent stays with who dies before the commit, and its luggage: it has to be alone.
+        return Err(Missing::Empty);
+    }
+    let leased = match slot.offset_in(layout.ring_len) {
+        _ if slot.kind != Kind::Ring => {
             // Now, while the message is still queued.
             reserve(slot.len as usize, into)?;
-            Leased::lease(memory, owners, turn.me(), position, &slot)
-                .map(Taken::Leased)
-                .ok_or(Missing::Senseless)
+            let leased = Leased::lease(memory, owners, turn.me(), position, &slot);
+            Some(leased.ok_or(Missing::Senseless)?)
         }
+        Some(offset) => {
+            copy(memory, layout.ring_at() + offset, slot.len as usize, into)?;
+            None
+        }
+        None => return Err(Missing::Senseless),
+    };
+    Ok(match (luggage, leased) {
+        (Some(number), leased) => Taken::Laden(Laden::new(number, leased)),
+        (None, Some(leased)) => Taken::Leased(leased),
+        (None, None) => Taken::Copied,
+    })
+}
+
+/// Takes messages that lie in their slots, from the first of `which` on, and gives them to `add`, of each the first
+/// `bytes` bytes at least; says how many. No code of users may run in `add`.
+#[inline]
+pub(crate) fn take_small(
+    memory: &Memory,
+    turn: &mut Turn<'_, SharedPark>,
+    bytes: usize,
+    which: Range<u32>,
+    mut add: impl FnMut(Small),
+) -> Result<u32, Missing> {
+    let (arena, layout, at) = (memory.arena(), memory.layout(), turn.at());
+    let ready = turn.ready(layout.capacity, which.end).map_err(|_| Missing::Senseless)?;
+    let mut n = 0;
+    for nth in which.start..which.end.min(ready) {
+        let slot = arena.group(layout.slot_at(at.wrapping_add(nth)));
+        let Some(small) = slot.and_then(|slot| Small::load(slot, bytes)) else { break };
+        add(small);
+        n += 1;
     }
+    Ok(n)
 }
 
 fn reserve(len: usize, into: &mut Vec<u8>) -> Result<(), Missing> {

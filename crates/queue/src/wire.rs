@@ -1,8 +1,13 @@
 //! How values become the bytes of a message.
 
-use procession_codec::{Bytes, Codec, DecodeError, EncodeError, Message, handles};
+use std::os::fd::OwnedFd;
+
+use procession_codec::handles::{self, HandleError, Outgoing};
+use procession_codec::{Bytes, Codec, DecodeError, EncodeError, Message};
 use procession_shm::Plain;
 use procession_shm::plain::{bytes_of, from_bytes};
+
+use crate::slot::{INLINE, Small};
 
 /// How values of type `T` travel in a queue: by a [`Codec`], or as they are in memory.
 ///
@@ -28,8 +33,50 @@ pub trait Wire<T>: sealed::Sealed {
         Self::get(&bytes)
     }
 
+    /// [`put`](Self::put) with the handles in the value.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    #[inline]
+    fn put_with_handles(value: &T, out: &mut Vec<u8>) -> Result<Outgoing, EncodeError> {
+        Self::put(value, out).map(|()| Outgoing::default())
+    }
+
+    /// [`get`](Self::get) with the descriptors that came with the bytes.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    fn get_with(_bytes: &[u8], _descriptors: Vec<OwnedFd>) -> Result<T, DecodeError> {
+        Err(DecodeError::Handle(HandleError::NotCarried))
+    }
+
     /// Whether [`get_owned`](Self::get_owned) keeps the bytes.
     const KEEPS: bool = false;
+
+    /// The longest message that may lie in a slot.
+    #[doc(hidden)]
+    const SMALL: usize = INLINE;
+
+    /// Whether [`pack`](Self::pack) answers something, for every value.
+    #[doc(hidden)]
+    const PACKS: bool = false;
+
+    /// The value as it lies in a slot, if that is known without the codec.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn pack(_value: &T) -> Option<Small> {
+        None
+    }
+
+    /// The value of what lay in a slot.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    #[doc(hidden)]
+    #[inline]
+    fn unpack(small: &Small) -> Result<T, DecodeError> {
+        small.with(Self::get)
+    }
 }
 
 /// [`Plain`] values as they lie in memory: the fastest way for numbers and structs of numbers.
@@ -70,9 +117,26 @@ impl<T: Message, C: Codec> Wire<T> for C {
     fn get(bytes: &[u8]) -> Result<T, DecodeError> {
         handles::refuse(|| C::decode(bytes))
     }
+
+    #[inline]
+    fn put_with_handles(value: &T, out: &mut Vec<u8>) -> Result<Outgoing, EncodeError> {
+        handles::collect(|| C::encode_into(value, out)).map(|((), outgoing)| outgoing)
+    }
+
+    fn get_with(bytes: &[u8], descriptors: Vec<OwnedFd>) -> Result<T, DecodeError> {
+        handles::supply(descriptors, || C::decode(bytes))
+    }
 }
 
 impl<T: Plain> Wire<T> for AsPlain {
+    const SMALL: usize = size_of::<T>();
+    const PACKS: bool = size_of::<T>() <= INLINE;
+
+    #[inline(always)]
+    fn pack(value: &T) -> Option<Small> {
+        Small::new(bytes_of(value))
+    }
+
     #[inline]
     fn put(value: &T, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         out.extend_from_slice(bytes_of(value));

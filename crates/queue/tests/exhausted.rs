@@ -4,15 +4,17 @@
 mod parcel;
 
 use std::fs::File;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use parcel::pack;
-use procession_queue::{Sender, bounded, bounded_bytes};
+use procession_codec::Descriptor;
+use procession_queue::{RecvError, SendFault, Sender, bounded, bounded_bytes};
 use procession_shm::ShmError;
 use procession_shm::domain::Domain;
 use procession_testkit::{Role, counted, role};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::thread::{CapabilitySet, CapabilitySets};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -92,3 +94,79 @@ fn without_memory_no_queue_is_made() {
         });
     });
 }
+
+/// So many descriptors in each message.
+const N: usize = 100;
+
+fn handles() -> Vec<Descriptor> {
+    vec![Descriptor::from(OwnedFd::from(File::open("/dev/null").unwrap())); N]
+}
+
+/// It stays queued until there are some.
+#[test]
+fn without_descriptors_no_handles_are_received() {
+    in_a_process_of_its_own(|| {
+        Domain::current().unwrap();
+        let next = u64::try_from(File::open("/dev/null").unwrap().as_raw_fd()).unwrap() + 500;
+        setrlimit(Resource::Nofile, Rlimit { current: Some(next), maximum: Some(next) }).unwrap();
+        counted(|| {
+            let (tx, rx) = bounded::<(Vec<Descriptor>, Vec<u8>)>(8).unwrap();
+            for len in [0, 20_000, 20_000, 0] {
+                tx.send((handles(), vec![1; len])).unwrap();
+            }
+            for _ in 0..4 {
+                for left in [0, 1, N - 1] {
+                    let received = with_descriptors_left(left, || rx.recv().map(drop));
+                    assert!(
+                        matches!(&received, Err(RecvError::Memory(error)) if is_too_many(error)),
+                        "{received:?}"
+                    );
+                    let received = with_descriptors_left(left, || rx.recv_many(&mut Vec::new(), 5));
+                    assert!(matches!(&received, Err(RecvError::Memory(error)) if is_too_many(error)));
+                }
+                let (files, _) = with_descriptors_left(N, || rx.recv()).unwrap();
+                assert_eq!(files.len(), N);
+            }
+            // More than a packet carries need a few descriptors to be sent, and are lost where they cannot be received.
+            let value = ([handles(), handles(), handles()].concat(), vec![]);
+            let error = with_descriptors_left(1, || tx.send(value)).unwrap_err();
+            assert!(matches!(error.fault(), SendFault::Handles(_)), "{error}");
+            tx.send(error.into_value()).unwrap();
+            let lost = with_descriptors_left(299, || rx.recv().map(drop));
+            assert!(matches!(lost, Err(RecvError::Decode(_))), "{lost:?}");
+            assert!(rx.is_empty());
+        });
+    });
+}
+
+/// The system lets a user have as many on their way as it may have open.
+#[test]
+fn too_many_handles_on_their_way() {
+    in_a_process_of_its_own(|| {
+        Domain::current().unwrap();
+        let (tx, rx) = bounded::<Vec<Descriptor>>(1000).unwrap();
+        // Who may do anything has no limit.
+        rustix::thread::set_capabilities(None, NO_CAPABILITIES).unwrap();
+        limited(Resource::Nofile, 4096, || {
+            let n_sent = (0..).take_while(|_| tx.try_send(handles()).is_ok()).count();
+            assert!(n_sent <= 4096 / N + 1, "{n_sent}");
+            for error in [tx.try_send(handles()).unwrap_err(), tx.send(handles()).unwrap_err()] {
+                let SendFault::Handles(why) = error.fault() else { panic!("{error}") };
+                assert_eq!(why.errno(), Some(libc::ETOOMANYREFS));
+                assert!(error.to_string().contains("raise the limit of open files"), "{error}");
+                assert_eq!(error.into_value().len(), N);
+            }
+            tx.send(vec![]).unwrap();
+            assert_eq!(rx.try_iter().count(), n_sent + 1);
+            // Others of this user may have some on their way.
+            tx.send(handles()).unwrap();
+            assert_eq!(rx.recv().unwrap().len(), N);
+        });
+    });
+}
+
+const NO_CAPABILITIES: CapabilitySets = CapabilitySets {
+    effective: CapabilitySet::empty(),
+    permitted: CapabilitySet::empty(),
+    inheritable: CapabilitySet::empty(),
+};

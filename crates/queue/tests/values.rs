@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parcel::pack;
-use procession_codec::{Bytes, DecodeError, EncodeError, handles};
+use procession_codec::{Bytes, DecodeError};
 use procession_queue::{
     AsBytes, AsPlain, Receiver, RecvError, SendError, SendFault, Sender, bounded, bounded_as, bounded_bytes,
 };
@@ -240,23 +240,6 @@ fn values_ride_back_whole() {
         assert!(matches!(error.fault(), SendFault::Closed));
         assert!(error.to_string().contains("closed") && format!("{error:?}").contains("Closed"));
         drop(rx);
-    });
-}
-
-#[test]
-fn handles_are_not_carried() {
-    counted(|| {
-        let (tx, rx) = bounded::<Sender<u8>>(1).unwrap();
-        let (inner, _inner_rx) = bounded::<u8>(1).unwrap();
-        let error = tx.send(inner).unwrap_err();
-        assert!(matches!(error.fault(), SendFault::Encode(EncodeError::Handle(_))), "{error}");
-        let inner = error.into_value();
-        inner.send(3).unwrap();
-        // Nor by a carrier in whose message the queue is used.
-        let (sent, outgoing) = handles::collect(|| Ok::<_, EncodeError>(tx.send(inner))).unwrap();
-        assert_eq!(outgoing.descriptors().count(), 0);
-        assert!(matches!(sent.unwrap_err().fault(), SendFault::Encode(EncodeError::Handle(_))));
-        assert!(rx.is_empty());
     });
 }
 

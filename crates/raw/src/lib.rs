@@ -48,7 +48,7 @@ mod world;
 
 pub use barrier::{AttachError, Attached, Barrier, Meeting, Place, Unmet};
 pub use condvar::{Condvar, Enrolled, Signal};
-pub use event::Event;
+pub use event::{Event, Watched};
 pub use event_count::EventCount;
 pub use extent::{Extent, Use};
 pub use limit::{Forever, Limit};
@@ -57,7 +57,7 @@ pub use obituary::Obituary;
 pub use once::{Begin, Once};
 pub use owners::{Id, NoSlot, Owners};
 pub use park::{Park, Waited};
-pub use ring::{Corrupt, Ring, Side, Turn};
+pub use ring::{Corrupt, Ring, Side, Step, Turn};
 pub use rlock::RLock;
 pub use rwlock::RwLock;
 pub use semaphore::{AcquireError, Acquired, Permit, Semaphore};

@@ -8,12 +8,14 @@
 //! which all bytes are values. These are words that nobody builds guards on, so what others do with them breaks nothing.
 #![allow(unsafe_code, reason = "leads to words in mapped memory")]
 
+#[cfg(target_arch = "x86_64")]
+use std::arch::asm;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::slice;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use procession_codec::handles;
 use procession_raw::{Id, Unguarded};
@@ -53,10 +55,24 @@ use crate::{Fingerprint, header};
 /// ```
 pub struct Arena<W: Unguarded> {
     space: Space,
+    home: Home,
     /// How many bytes there are behind the words.
     len: usize,
     words: PhantomData<W>,
 }
+
+/// The domain of those who use it, at hand.
+#[derive(Clone)]
+struct Home {
+    domain: Domain,
+    /// In the memory of the domain.
+    obituary: NonNull<AtomicU32>,
+}
+
+// SAFETY: the word is in memory that `domain` keeps mapped, and is not bound to a thread.
+unsafe impl Send for Home {}
+// SAFETY: as above; a home itself never changes.
+unsafe impl Sync for Home {}
 
 impl<W: Unguarded> Arena<W> {
     /// Where the bytes begin, behind the words: so that they are aligned as the data of an object is.
@@ -94,11 +110,10 @@ impl<W: Unguarded> Arena<W> {
             let (found, expected) = (object.len() as u64, Self::BYTES_AT as u64);
             return Err(crate::Refusal::Length { found, expected }.into());
         }
-        if object.domain().is_none() {
-            return Err(crate::Refusal::Domain.into());
-        }
+        let domain = object.domain().cloned().ok_or(crate::Refusal::Domain)?;
+        let home = Home { obituary: NonNull::from(domain.obituary()), domain };
         let len = object.len() - Self::BYTES_AT;
-        Ok(Self { space: Space::whole(object, "Queue"), len, words: PhantomData })
+        Ok(Self { space: Space::whole(object, "Queue"), home, len, words: PhantomData })
     }
 
     /// The words.
@@ -142,6 +157,34 @@ impl<W: Unguarded> Arena<W> {
         // aligned to more than 8, and so are `BYTES_AT` and `at`; this process touches these bytes with atomics only,
         // or where it answers for keeping others out.
         Ok(unsafe { slice::from_raw_parts(first, n) })
+    }
+
+    /// `N` words of eight bytes from `at` on, if they lie in it: for ways where an error would cost more than the words.
+    ///
+    /// # Panics
+    /// If `at` is no multiple of 8.
+    #[inline(always)]
+    #[must_use]
+    pub fn group<const N: usize>(&self, at: usize) -> Option<&[AtomicU64; N]> {
+        assert!(at.is_multiple_of(align_of::<AtomicU64>()), "words at an odd offset");
+        let room = self.len.checked_sub(size_of::<[AtomicU64; N]>())?;
+        let first = self.space.data().wrapping_add(Self::BYTES_AT).wrapping_add(at);
+        // SAFETY: the words lie in the object, as `at` is at most `room`; the rest is as in `atomics`.
+        (at <= room).then(|| unsafe { &*first.cast() })
+    }
+
+    /// Fetches the line of cache at `at`, to write it soon: whoever has it loses it. A hint: nothing changes, wherever it
+    /// points.
+    #[inline(always)]
+    pub fn will_write(&self, at: usize) {
+        let place = self.space.data().wrapping_add(Self::place(at));
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a prefetch reads and writes nothing, and of an address that is not mapped it does nothing.
+        unsafe {
+            asm!("prefetchw [{}]", in(reg) place, options(nostack, preserves_flags, readonly));
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = place;
     }
 
     /// Copies the bytes from `at` on. While another writes them, these are old and new ones in any mixture.
@@ -192,7 +235,16 @@ impl<W: Unguarded> Arena<W> {
     #[inline]
     #[must_use]
     pub fn domain(&self) -> &Domain {
-        self.space.domain().expect("was checked when it came")
+        &self.home.domain
+    }
+
+    /// The [obituary](Domain::obituary) of the domain.
+    #[inline]
+    #[must_use]
+    pub fn obituary(&self) -> &AtomicU32 {
+        // SAFETY: the word lies in the memory of the domain (`new`), which keeps it mapped for writing while it is
+        // borrowed, and touches it with atomics only.
+        unsafe { self.home.obituary.as_ref() }
     }
 
     /// The calling thread in the domain, if that can be told without looking for it.
@@ -223,7 +275,7 @@ impl<W: Unguarded> Arena<W> {
 
 impl<W: Unguarded> Clone for Arena<W> {
     fn clone(&self) -> Self {
-        Self { space: self.space.clone(), ..*self }
+        Self { space: self.space.clone(), home: self.home.clone(), ..*self }
     }
 }
 

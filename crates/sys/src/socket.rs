@@ -161,12 +161,47 @@ pub fn recv_packet(
     descriptors: &mut Vec<OwnedFd>,
     deadline: Deadline,
 ) -> std::result::Result<Packet, RecvFailed> {
-    let socket = socket.as_fd();
+    packet(socket.as_fd(), buffers, descriptors, deadline, RecvFlags::empty())
+}
+
+/// [`recv_packet`] without taking the packet away: the next call gets it again. Does not wait.
+///
+/// The descriptors are duplicates; those in the packet stay open until it is received, or the socket is closed for good.
+///
+/// # Errors
+/// As [`recv_packet`]; the packet is still there. [`RecvFailed::TimedOut`] if there is none.
+pub fn peek_packet(
+    socket: impl AsFd,
+    buffers: &mut [IoSliceMut<'_>],
+    descriptors: &mut Vec<OwnedFd>,
+) -> std::result::Result<Packet, RecvFailed> {
+    packet(socket.as_fd(), buffers, descriptors, Deadline::now(), RecvFlags::PEEK)
+}
+
+/// Takes the first packet away unseen, and closes its descriptors; `false` if there is none. Does not wait.
+///
+/// # Errors
+/// [`RecvFailed::Os`].
+pub fn discard_packet(socket: impl AsFd) -> std::result::Result<bool, RecvFailed> {
+    match recv_bytes(socket.as_fd(), &mut [0], Deadline::now()) {
+        Ok(_) | Err(RecvFailed::Truncated) => Ok(true),
+        Err(RecvFailed::TimedOut | RecvFailed::Closed) => Ok(false),
+        Err(failed) => Err(failed),
+    }
+}
+
+fn packet(
+    socket: BorrowedFd<'_>,
+    buffers: &mut [IoSliceMut<'_>],
+    descriptors: &mut Vec<OwnedFd>,
+    deadline: Deadline,
+    more: RecvFlags,
+) -> std::result::Result<Packet, RecvFailed> {
     let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut recv = |deadline| {
         recv_by(socket, deadline, |flags| {
-            rustix::net::recvmsg(socket, buffers, &mut control, flags | RecvFlags::CMSG_CLOEXEC)
+            rustix::net::recvmsg(socket, buffers, &mut control, flags | more | RecvFlags::CMSG_CLOEXEC)
         })
     };
     let mut answer = recv(deadline)?;
@@ -351,6 +386,19 @@ impl From<SendFailed> for io::Error {
             SendFailed::Closed => io::ErrorKind::BrokenPipe.into(),
             SendFailed::TimedOut => io::ErrorKind::TimedOut.into(),
             SendFailed::Os(error) => error.into(),
+        }
+    }
+}
+
+impl From<RecvFailed> for OsError {
+    fn from(failed: RecvFailed) -> Self {
+        let doing = failed.to_string();
+        match failed {
+            RecvFailed::Closed => Self::new(doing, io::ErrorKind::UnexpectedEof),
+            RecvFailed::TimedOut => Self::new(doing, io::ErrorKind::TimedOut),
+            RecvFailed::Truncated => Self::new(doing, io::ErrorKind::InvalidData),
+            RecvFailed::DescriptorsLost { .. } => Self::new(doing, Errno::MFILE),
+            RecvFailed::Os(error) => error,
         }
     }
 }

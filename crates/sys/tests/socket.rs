@@ -10,7 +10,9 @@ use std::time::Duration;
 use procession_sys::Deadline;
 use procession_sys::event::Event;
 use procession_sys::poll::{Interest, one, ready};
-use procession_sys::socket::{MAX_DESCRIPTORS, RecvFailed, SendFailed, pair, recv_packet, send_packet};
+use procession_sys::socket::{
+    MAX_DESCRIPTORS, RecvFailed, SendFailed, discard_packet, pair, peek_packet, recv_packet, send_packet,
+};
 
 fn soon() -> Deadline {
     Deadline::after(Duration::from_millis(5))
@@ -129,6 +131,37 @@ fn descriptors_arrive_in_order() {
         std::io::PipeReader::from(reader).read_to_end(&mut byte).unwrap();
         assert_eq!(byte, [i as u8]);
     }
+}
+
+fn peek(socket: &OwnedFd, descriptors: &mut Vec<OwnedFd>) -> Result<Vec<u8>, RecvFailed> {
+    let mut bytes = [0; 64];
+    let packet = peek_packet(socket, &mut [IoSliceMut::new(&mut bytes)], descriptors)?;
+    Ok(bytes[..packet.bytes].to_vec())
+}
+
+#[test]
+fn a_packet_that_was_looked_at_is_still_there() {
+    let (ours, theirs) = pair().unwrap();
+    assert!(matches!(peek(&theirs, &mut Vec::new()), Err(RecvFailed::TimedOut)));
+    assert!(!discard_packet(&theirs).unwrap());
+    let (reader, writer) = std::io::pipe().unwrap();
+    send_packet(&ours, &[IoSlice::new(b"one")], &[reader.as_fd()], soon()).unwrap();
+    send(&ours, b"two", soon()).unwrap();
+    drop(reader);
+    let mut copies = Vec::new();
+    for n in 1..4 {
+        assert_eq!((peek(&theirs, &mut copies).unwrap(), copies.len()), (b"one".to_vec(), n));
+    }
+    assert!(copies.iter().all(|fd| rustix::io::fcntl_getfd(fd).unwrap() == rustix::io::FdFlags::CLOEXEC));
+    // The packet has the reader, too, until it is taken away.
+    drop(copies);
+    assert!(!one(&writer, Interest::HangUp, Deadline::now()).unwrap());
+    assert!(discard_packet(&theirs).unwrap());
+    assert_eq!((&writer).write(b"?").unwrap_err().kind(), std::io::ErrorKind::BrokenPipe);
+    drop(ours);
+    assert_eq!(peek(&theirs, &mut Vec::new()).unwrap(), b"two");
+    assert!(discard_packet(&theirs).unwrap() && !discard_packet(&theirs).unwrap());
+    assert!(matches!(peek(&theirs, &mut Vec::new()), Err(RecvFailed::Closed)));
 }
 
 #[test]

@@ -31,6 +31,7 @@ pub(crate) const EXTENTS: usize = 772;
 pub(crate) const LAYOUT: usize = BYTES_AT;
 pub(crate) const MARKS: usize = BYTES_AT + 64;
 pub(crate) const RECEIVED: usize = BYTES_AT + 80;
+pub(crate) const LUGGAGE: usize = BYTES_AT + 96;
 pub(crate) const PAGES: usize = BYTES_AT + 128;
 pub(crate) const SLOTS: usize = BYTES_AT + 128 + 8 * N_EXTENTS;
 

@@ -6,6 +6,7 @@
 
 use core::fmt;
 use core::marker::PhantomData;
+use core::mem::ManuallyDrop;
 
 use super::{Ring, SLEEPERS, Side};
 use crate::atomic::{AtomicU32, Ordering};
@@ -40,12 +41,38 @@ pub struct Turn<'a, P: Park> {
     _stays: PhantomData<*const ()>,
 }
 
+/// A [`Turn`] for one slot, which has to be given back by [`end`](Self::end): else the lock stays taken until this thread
+/// ends. What is dropped has to be in memory while the stack may unwind; this need not.
+#[derive(Debug)]
+#[must_use = "the others of this side wait until its end"]
+pub struct Step<'a, P: Park>(pub(super) ManuallyDrop<Turn<'a, P>>);
+
+impl<P: Park> Step<'_, P> {
+    /// The number of the slot, as [`Turn::at`].
+    #[inline(always)]
+    pub fn at(&self) -> u32 {
+        self.0.at()
+    }
+
+    /// Gives the slot to the other side, if `commits`, and the lock back. Does not block.
+    ///
+    /// # If a peer dies
+    /// As [`Turn::commit`].
+    #[inline(always)]
+    pub fn end(mut self, commits: bool) {
+        if commits {
+            self.0.commit(1);
+        }
+        self.0.leave();
+    }
+}
+
 /// The counters are further apart than there are slots, which only a peer that stores over them can cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Corrupt;
 
 impl<'a, P: Park> Turn<'a, P> {
-    #[inline]
+    #[inline(always)]
     pub(super) fn begin(ring: &'a Ring, side: Side, park: &'a P, held: Held) -> Self {
         let Held { me, state } = held;
         let heir_of = match state {
@@ -96,19 +123,17 @@ impl<'a, P: Park> Turn<'a, P> {
     ///
     /// # Errors
     /// [`Corrupt`]; it will be so for ever, unless the same peer stores something else.
-    #[inline]
+    #[inline(always)]
     pub fn ready(&mut self, slots: u32, wanted: u32) -> Result<u32, Corrupt> {
-        let known = self.distance(slots).unwrap_or(0);
-        self.ready = if known >= wanted { known } else { self.ready_now(slots)? };
-        Ok(self.ready)
-    }
-
-    /// The same by a look at the other side's counter, which it moves while we look.
-    fn ready_now(&mut self, slots: u32) -> Result<u32, Corrupt> {
-        self.ready = 0;
+        self.ready = self.distance(slots).unwrap_or(0);
+        if self.ready >= wanted {
+            return Ok(self.ready);
+        }
+        // By a look at the other side's counter, which it moves while we look.
         self.other = self.ring.counter(self.side.other());
         // A copy for those who come after us. Only the holder of the lock touches it.
         self.ring.half(self.side).seen.store(self.other, Ordering::Relaxed);
+        self.ready = self.distance(slots).unwrap_or(0);
         self.distance(slots).ok_or(Corrupt)
     }
 
@@ -131,7 +156,7 @@ impl<'a, P: Park> Turn<'a, P> {
     /// Who is killed in here has given all `n` or none. If somebody slept before this call, they are woken in the same
     /// step. Who lay down during this call and was not woken, because this thread was killed before it gave the lock back
     /// and looked once more, finds out at its tick.
-    #[inline]
+    #[inline(always)]
     pub fn commit(&mut self, n: u32) {
         assert!(n <= self.ready && n <= Ring::MAX_AT_ONCE, "more slots than are ready");
         if n == 0 {
@@ -144,14 +169,14 @@ impl<'a, P: Park> Turn<'a, P> {
             counter.store(self.at, Ordering::Release);
             self.owed = self.owed.saturating_add(n);
         } else {
-            self.commit_and_wake(counter, flag, n);
+            Self::commit_and_wake(self.park, counter, flag, n);
         }
     }
 
     #[cold]
-    fn commit_and_wake(&self, counter: &AtomicU32, flag: &AtomicU32, n: u32) {
-        if self.park.add_and_wake(counter, n, n) == 0 {
-            Ring::lower(flag, self.park);
+    fn commit_and_wake(park: &P, counter: &AtomicU32, flag: &AtomicU32, n: u32) {
+        if park.add_and_wake(counter, n, n) == 0 {
+            Ring::lower(flag, park);
         }
     }
 
@@ -162,15 +187,23 @@ impl<'a, P: Park> Turn<'a, P> {
     }
 }
 
-impl<P: Park> Drop for Turn<'_, P> {
-    #[inline]
-    fn drop(&mut self) {
+impl<P: Park> Turn<'_, P> {
+    /// Gives the lock back, and wakes those who are owed news. Once.
+    #[inline(always)]
+    pub(super) fn leave(&mut self) {
         // Only a peer that breaks the protocol can have taken it from us, and then it is not ours to give back.
         let _ = self.ring.half(self.side).lock.unlock(self.park, self.me);
         if self.owed > 0 {
             store_before_load();
             self.ring.wake(self.side.other(), self.park, self.owed);
         }
+    }
+}
+
+impl<P: Park> Drop for Turn<'_, P> {
+    #[inline]
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 

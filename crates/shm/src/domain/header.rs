@@ -113,6 +113,7 @@ pub(super) fn cursor(mapping: &Mapping) -> &AtomicU32 {
 }
 
 /// The number of deaths that were told.
+#[inline]
 pub(super) fn obituary(mapping: &Mapping) -> &AtomicU32 {
     mapping.atomic_u32(384)
 }

@@ -1,0 +1,351 @@
+//! The descriptors of a message: they wait in the sockets that tell who is there, one packet for each message that has any.
+//!
+//! A producer sends the packet in its turn, before it commits the message; a consumer takes a copy in its turn, commits,
+//! and takes the packet away. In between the kernel keeps the descriptors, whoever dies.
+//!
+//! | a packet | what is true | who moves it, to what |
+//! |---|---|---|
+//! | of a message to come | its producer is in the middle | the commit, to the next; the producer's death, to "of no message" |
+//! | of a message that is queued | the slot has its number | the commit of a consumer, to the next |
+//! | of no message | no slot will ever have its number again | a consumer takes it away: that which received the message, or who meets it ahead of another, or [`Link::sweep`] |
+//!
+//! Invariants: numbers only grow in the order of the packets, because a number is taken, and its packet sent, in one turn of
+//! the producers: so what is ahead of the packet of a queued message belongs to no message, and what is behind it is never
+//! touched. No code of handles runs in a turn. Held by `tests/handles.rs` and `tests/handles_steps.rs`.
+//!
+//! More descriptors than a packet carries are put into a socket of their own, the *trunk*, and the packet has that one.
+
+use std::io::{ErrorKind, IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use procession_codec::DecodeError;
+use procession_codec::handles::{HandleError, Outgoing};
+use procession_raw::{Side, Turn};
+use procession_shm::{Party, ShmError, Wait};
+use procession_sys::futex::SharedPark;
+use procession_sys::socket::{self, MAX_DESCRIPTORS, RecvFailed, SendFailed};
+use procession_sys::{Deadline, OsError};
+
+use crate::error::{RecvError, SendFault};
+use crate::extents::{self, Leased};
+use crate::layout::LUGGAGE_AT;
+use crate::link::{Link, News};
+use crate::memory::Memory;
+use crate::sender::{LARGE, Sender};
+use crate::traffic::{self, Missing, Parcel};
+
+/// What a packet says: its number, and how many descriptors the message has.
+const LABEL: usize = 12;
+/// So many packets at most are taken away in one turn; as a rule a socket has room for fewer.
+const PATIENCE: usize = 1024;
+/// How long a producer without room lets a consumer finish, unless that is stopped.
+const MOMENT: Duration = Duration::from_millis(1);
+
+/// The descriptors of a message that is to be sent.
+#[derive(Debug)]
+pub(crate) struct Luggage<'a> {
+    descriptors: Vec<BorrowedFd<'a>>,
+    trunk: Option<OwnedFd>,
+}
+
+/// A message with descriptors that was taken, and those.
+#[derive(Debug)]
+pub(crate) struct Laden<'a> {
+    number: u64,
+    /// Where its bytes are, if they were not copied.
+    leased: Option<Leased<'a>>,
+    packet: Option<Packet>,
+}
+
+#[derive(Debug)]
+struct Packet {
+    n: usize,
+    descriptors: Vec<OwnedFd>,
+}
+
+/// Why a packet was not sent.
+#[derive(Debug)]
+enum Unsent {
+    /// There is no room for it.
+    Crowded,
+    Fault(SendFault),
+}
+
+impl<'a> Luggage<'a> {
+    /// Makes a packet of the handles of a message.
+    pub(crate) fn pack(outgoing: &'a Outgoing) -> Result<Self, SendFault> {
+        let descriptors: Vec<_> = outgoing.descriptors().collect();
+        let trunk = (descriptors.len() > MAX_DESCRIPTORS).then(|| fill_trunk(&descriptors)).transpose()?;
+        Ok(Self { descriptors, trunk })
+    }
+
+    /// Sends the packet, and says its number: one that no other has, nor will, also if this thread is killed in here.
+    fn send(&self, end: BorrowedFd<'_>, memory: &Memory) -> Result<u64, Unsent> {
+        let [last, _] = numbers(memory).map_err(|error| Unsent::Fault(SendFault::Memory(error)))?;
+        let number = last.load(Relaxed).wrapping_add(1);
+        last.store(number, Relaxed);
+        let label = label(number, self.descriptors.len());
+        let bytes = [IoSlice::new(&label)];
+        let trunk = self.trunk.as_ref().map(AsFd::as_fd);
+        let descriptors = trunk.as_ref().map_or(&*self.descriptors, std::slice::from_ref);
+        match socket::send_packet(end, &bytes, descriptors, Deadline::now()) {
+            Ok(_) => Ok(number),
+            Err(SendFailed::TimedOut) => Err(Unsent::Crowded),
+            Err(SendFailed::Closed) => Err(Unsent::Fault(SendFault::Disconnected)),
+            Err(SendFailed::Os(error)) => Err(Unsent::Fault(SendFault::Handles(error))),
+            Err(failed) => unreachable!("{failed}"),
+        }
+    }
+}
+
+fn fill_trunk(descriptors: &[BorrowedFd<'_>]) -> Result<OwnedFd, SendFault> {
+    let (ours, theirs) = socket::pair().map_err(SendFault::Handles)?;
+    for some in descriptors.chunks(MAX_DESCRIPTORS) {
+        socket::send_packet(&ours, &[IoSlice::new(b"+")], some, Deadline::now()).map_err(|failed| {
+            SendFault::Handles(match failed {
+                SendFailed::Os(error) => error,
+                _ => OsError::new("sending so many handles in one message", ErrorKind::ArgumentListTooLong),
+            })
+        })?;
+    }
+    Ok(theirs)
+}
+
+impl<T, W> Sender<T, W> {
+    /// Sends a message with its descriptors, waiting for room for both. If this succeeds, the handles have moved.
+    #[cold]
+    pub(crate) fn send_laden(
+        &self,
+        bytes: &[u8],
+        outgoing: Outgoing,
+        deadline: Deadline,
+    ) -> Result<(), SendFault> {
+        let luggage = Luggage::pack(&outgoing)?;
+        self.send_with_luggage(&self.parcel(bytes)?, &luggage, deadline)?;
+        drop(luggage);
+        outgoing.commit();
+        Ok(())
+    }
+
+    fn parcel<'a>(&'a self, bytes: &'a [u8]) -> Result<Parcel<'a>, SendFault> {
+        self.check_length(bytes.len())?;
+        if bytes.len() > LARGE
+            && let Some(extent) = self.extent(bytes.len())?
+        {
+            self.link().memory().arena().write(extent.at(), bytes).map_err(SendFault::Memory)?;
+            return Ok(Parcel::Extent(extent));
+        }
+        Ok(Parcel::Laden(bytes))
+    }
+
+    fn send_with_luggage(
+        &self,
+        parcel: &Parcel<'_>,
+        luggage: &Luggage<'_>,
+        deadline: Deadline,
+    ) -> Result<(), SendFault> {
+        let link = self.link();
+        let (mut ticks, mut settled, mut has_slept) = (0, None, false);
+        let fault = loop {
+            let mut unsent = None;
+            self.send_as(deadline, |load| {
+                unsent = load.put_with(parcel, |memory| luggage.send(link.end(), memory))?;
+                Ok(true)
+            })?;
+            let seen = match unsent {
+                None => return Ok(()),
+                Some((_, Unsent::Fault(fault))) => break fault,
+                Some((seen, Unsent::Crowded)) => seen,
+            };
+            if link.memory().layout().never_waits != 0 {
+                break SendFault::Full;
+            }
+            // Who moved the counter to here may not have taken its packet away yet.
+            if settled.replace(seen) != Some(seen) {
+                link.let_consumers_finish(deadline);
+                continue;
+            }
+            has_slept = true;
+            match link.wait(seen, deadline, &mut ticks) {
+                News::Maybe => {}
+                News::TimedOut => break SendFault::TimedOut,
+                News::Disconnected => break SendFault::Disconnected,
+            }
+        };
+        if has_slept {
+            link.pass_on();
+        }
+        Err(fault)
+    }
+}
+
+impl Link {
+    /// Waits until whoever is receiving right now is done with it; not for long.
+    fn let_consumers_finish(&self, deadline: Deadline) {
+        let (party, moment) = (self.party(), Deadline::after(MOMENT));
+        let wait = Wait(if deadline.has_passed() { deadline } else { moment });
+        if let Ok(turn) = self.memory().ring().enter(Side::Consumers, &SharedPark, &party, &wait)
+            && turn.heir_of().is_some()
+        {
+            extents::take_back_leased(self.memory(), &party, &turn);
+        }
+    }
+
+    /// Takes away what belongs to no message, if the queue is empty and nobody is sending: for who finds nothing to
+    /// receive. Does not wait.
+    #[inline]
+    pub(crate) fn sweep(&self, party: &Party<'_>) {
+        let sent = numbers(self.memory()).map(|[sent, swept]| (sent.load(Relaxed), swept.load(Relaxed)));
+        if sent.is_ok_and(|(sent, swept)| sent != swept) {
+            self.sweep_now(party);
+        }
+    }
+
+    #[cold]
+    fn sweep_now(&self, party: &Party<'_>) {
+        let ring = self.memory().ring();
+        let Ok(turn) = self.enter(party, Deadline::now()) else { return };
+        let Ok(theirs) = ring.enter(Side::Producers, &SharedPark, party, &Wait(Deadline::now())) else {
+            return;
+        };
+        if theirs.heir_of().is_some() {
+            extents::take_back_uncommitted(self.memory(), &theirs);
+        }
+        if !ring.is_empty() {
+            return;
+        }
+        // Nobody is between a packet and its commit, and nothing is queued: no packet belongs to a message.
+        let n = (0..PATIENCE).take_while(|_| matches!(socket::discard_packet(self.end()), Ok(true))).count();
+        if n < PATIENCE
+            && let Ok([sent, swept]) = numbers(self.memory())
+        {
+            swept.store(sent.load(Relaxed), Relaxed);
+        }
+        drop((theirs, turn));
+        (0..n).for_each(|_| self.tell_of_room());
+    }
+
+    /// Wakes a producer that may wait for room in the socket.
+    fn tell_of_room(&self) {
+        self.memory().ring().pass_on(Side::Producers, &SharedPark);
+    }
+}
+
+/// The number of the last packet, and of the last when the socket was empty.
+#[inline]
+fn numbers(memory: &Memory) -> Result<[&AtomicU64; 2], ShmError> {
+    let words = memory.arena().atomics(LUGGAGE_AT, 2)?;
+    Ok([&words[0], &words[1]])
+}
+
+impl<'a> Laden<'a> {
+    pub(crate) fn new(number: u64, leased: Option<Leased<'a>>) -> Self {
+        Self { number, leased, packet: None }
+    }
+
+    /// Takes the message and its descriptors out of the queue, where it is the first.
+    ///
+    /// # Errors
+    /// It is still there.
+    pub(crate) fn claim(mut self, link: &Link, turn: &mut Turn<'a, SharedPark>) -> Result<Self, Missing> {
+        match find(link.end(), self.number) {
+            Ok(packet) => self.packet = packet,
+            Err(error) => {
+                if let Some(leased) = self.leased {
+                    leased.put_back(turn.at());
+                }
+                return Err(Missing::Memory(error.into()));
+            }
+        }
+        turn.commit(1);
+        if self.packet.is_some() {
+            // If it fails, the packet belongs to no message from now on.
+            let discarded = socket::discard_packet(link.end());
+            if let (Ok(_), Ok([_, swept])) = (discarded, numbers(link.memory())) {
+                swept.store(self.number, Relaxed);
+            }
+        }
+        Ok(self)
+    }
+
+    /// Appends the bytes of the message to `bytes` if they are not there yet, and gives its descriptors. Not in a turn.
+    pub(crate) fn open(self, link: &Link, bytes: &mut Vec<u8>) -> Result<Vec<OwnedFd>, RecvError> {
+        link.tell_of_room();
+        if let Some(leased) = self.leased {
+            traffic::copy(link.memory(), leased.at(), leased.len(), bytes)?;
+        }
+        let unpacked = self.packet.ok_or(0).and_then(Packet::unpack);
+        unpacked.map_err(|n| {
+            RecvError::Decode(DecodeError::Handle(HandleError::Missing { index: n as u32, carried: n }))
+        })
+    }
+}
+
+impl Packet {
+    /// All descriptors; or how many there were, if there are not as many as there should be.
+    fn unpack(self) -> Result<Vec<OwnedFd>, usize> {
+        let all = if self.n > MAX_DESCRIPTORS { self.empty_trunk()? } else { self.descriptors };
+        if all.len() == self.n { Ok(all) } else { Err(all.len()) }
+    }
+
+    fn empty_trunk(&self) -> Result<Vec<OwnedFd>, usize> {
+        let [trunk] = &*self.descriptors else { return Err(0) };
+        socket::check(trunk).map_err(|_| 0_usize)?;
+        let mut all = Vec::new();
+        while all.len() < self.n {
+            let before = all.len();
+            let mut mark = [0];
+            let into = &mut [IoSliceMut::new(&mut mark)];
+            let received = socket::recv_packet(trunk, into, &mut all, Deadline::now());
+            if received.is_err() || all.len() == before {
+                return Err(before);
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// A copy of the packet with this number, which is then the first; `None` if there is none. Those before it are gone.
+fn find(end: BorrowedFd<'_>, number: u64) -> Result<Option<Packet>, OsError> {
+    for _ in 0..PATIENCE {
+        let (mut label, mut descriptors) = ([0; LABEL + 1], Vec::new());
+        let peeked = socket::peek_packet(end, &mut [IoSliceMut::new(&mut label)], &mut descriptors);
+        let len = match &peeked {
+            Ok(packet) => packet.bytes,
+            Err(RecvFailed::DescriptorsLost { bytes }) => *bytes,
+            Err(RecvFailed::Truncated) => 0,
+            Err(RecvFailed::TimedOut | RecvFailed::Closed) => return Ok(None),
+            Err(_) => 0,
+        };
+        match read_label(&label[..len]) {
+            Some((found, n)) if found == number => {
+                peeked?;
+                return Ok(Some(Packet { n, descriptors }));
+            }
+            Some((found, _)) if (found.wrapping_sub(number) as i64) > 0 => return Ok(None),
+            _ => {}
+        }
+        if let Err(RecvFailed::Os(error)) = peeked {
+            return Err(error);
+        }
+        drop(descriptors);
+        socket::discard_packet(end)?;
+    }
+    Ok(None)
+}
+
+fn label(number: u64, n: usize) -> [u8; LABEL] {
+    let mut label = [0; LABEL];
+    label[..8].copy_from_slice(&number.to_le_bytes());
+    label[8..].copy_from_slice(&(n as u32).to_le_bytes());
+    label
+}
+
+/// The number and how many descriptors, if it is a label.
+fn read_label(bytes: &[u8]) -> Option<(u64, usize)> {
+    let (number, n) = bytes.split_first_chunk()?;
+    Some((u64::from_le_bytes(*number), u32::from_le_bytes(n.try_into().ok()?) as usize))
+}
