@@ -154,7 +154,10 @@ fn advanced_step_by_step() {
             let (mut outgoing, mut incoming) = (Outgoing::over_stream(), Incoming::over_stream(4 << 20));
             let (message, mut progress, mut got) = (pattern(len), Progress::default(), Vec::new());
             let mut recv = |deadline| match incoming.recv(&theirs, deadline) {
-                Ok(message) => Some(got.push(message.bytes)),
+                Ok(message) => {
+                    got.push(message.bytes);
+                    Some(())
+                }
                 Err(RecvError::TimedOut) => None,
                 Err(error) => panic!("{error}"),
             };
