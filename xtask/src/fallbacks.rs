@@ -16,7 +16,7 @@ const SUITES: &[(&str, &[&str])] = &[
     ),
     ("procession-sync", &["contract"]),
     ("procession-queue", &["contract", "loan", "many", "values"]),
-    ("procession", &["queue_contract"]),
+    ("procession", &["queue_contract", "wait_contract"]),
     ("procession-process", &["sync_contract"]),
 ];
 

@@ -1,7 +1,6 @@
 //! Descriptors from elsewhere that become connections, and connections that become descriptors.
 //!
-//! The transport is chosen here, by the kind of the socket: today there is one, packets. A framed stream would be the
-//! answer to [`Kind::Stream`].
+//! The transport is chosen here, by the kind of the socket.
 
 use std::error::Error;
 use std::fmt;
@@ -11,6 +10,7 @@ use procession_sys::OsError;
 use procession_sys::socket::{self, Kind};
 
 use crate::Connection;
+use crate::link::Transport;
 
 /// Why a descriptor did not become a [`Connection`].
 #[derive(Debug)]
@@ -28,10 +28,8 @@ pub struct AdoptError {
 pub enum AdoptFault {
     /// It is no socket.
     NotASocket,
-    /// It is a socket, but not of the family `AF_UNIX`.
-    NotLocal,
-    /// It is a stream socket, which keeps no boundaries between messages.
-    Stream,
+    /// It is a socket, but neither of the family `AF_UNIX` nor of TCP.
+    OtherFamily,
     /// It is a datagram socket, which has no end.
     Datagram,
     /// It is not connected: new, or listening.
@@ -61,16 +59,16 @@ pub enum IntoFdFault {
     Busy,
 }
 
-pub(crate) fn check(descriptor: OwnedFd) -> Result<OwnedFd, AdoptError> {
+pub(crate) fn check(descriptor: OwnedFd) -> Result<(OwnedFd, Transport), AdoptError> {
     let why = match socket::kind(&descriptor) {
-        Ok(Kind::Packets) => match socket::close_on_exec(&descriptor) {
-            Ok(()) => return Ok(descriptor),
+        Ok(kind @ (Kind::Packets | Kind::Stream)) => match socket::close_on_exec(&descriptor) {
+            Ok(()) if kind == Kind::Packets => return Ok((descriptor, Transport::Packets)),
+            Ok(()) => return Ok((descriptor, Transport::Stream)),
             Err(error) => AdoptFault::Os(error),
         },
-        Ok(Kind::Stream) => AdoptFault::Stream,
         Ok(Kind::Datagrams) => AdoptFault::Datagram,
         Ok(Kind::NotConnected) => AdoptFault::NotConnected,
-        Ok(Kind::NotLocal) => AdoptFault::NotLocal,
+        Ok(Kind::NotLocal) => AdoptFault::OtherFamily,
         Ok(_) => AdoptFault::NotASocket,
         Err(error) => AdoptFault::Os(error),
     };
@@ -82,10 +80,7 @@ impl fmt::Display for AdoptError {
         f.write_str("making a connection of a descriptor: ")?;
         match &self.why {
             AdoptFault::NotASocket => f.write_str("it is no socket"),
-            AdoptFault::NotLocal => f.write_str("it is a socket of another family than AF_UNIX"),
-            AdoptFault::Stream => {
-                f.write_str("it is a stream socket, which keeps no boundaries between messages")
-            }
+            AdoptFault::OtherFamily => f.write_str("it is a socket neither of AF_UNIX nor of TCP"),
             AdoptFault::Datagram => f.write_str("it is a datagram socket, which has no end"),
             AdoptFault::NotConnected => f.write_str("it is not connected"),
             AdoptFault::Os(e) => e.fmt(f),

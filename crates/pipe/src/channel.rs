@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{PipeError, RecvError, SendError};
 use crate::forms::{iterating, receiving, sending};
+use crate::link::Link;
 use crate::{Duplex, pipe, typed};
 
 /// Makes a one-way pipe: what the [`Sender`] sends the [`Receiver`] receives.
@@ -76,6 +77,10 @@ macro_rules! settings {
             #[must_use]
             pub fn with_limit(self, limit: u64) -> Self {
                 Self { end: self.end.with_limit(limit) }
+            }
+
+            pub(crate) fn link(&self) -> &Link {
+                self.end.link()
             }
 
             /// The longest message this end accepts, in bytes.

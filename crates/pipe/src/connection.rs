@@ -15,8 +15,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::adopt::{self, AdoptError, IntoFdError};
 use crate::error::{PipeError, RecvError, RecvIntoError, SendError};
-use crate::link::Link;
-use crate::{DEFAULT_LIMIT, Duplex, scratch};
+use crate::link::{Link, Transport};
+use crate::{DEFAULT_LIMIT, Duplex, Peer, scratch};
 
 /// One end of a two-way connection whose messages are bytes: what Python calls `send_bytes` and `recv_bytes`.
 ///
@@ -62,11 +62,15 @@ impl Connection {
         // Where the limit cannot be raised, the lower one holds.
         let _ = limits::raise_descriptor_limit();
         let (a, b) = socket::pair().map_err(PipeError)?;
-        Ok((Self::on(a), Self::on(b)))
+        Ok((Self::on(a, Transport::Packets), Self::on(b, Transport::Packets)))
     }
 
-    fn on(socket: OwnedFd) -> Self {
-        Self { link: Link::new(socket, DEFAULT_LIMIT), limit: DEFAULT_LIMIT }
+    pub(crate) fn on(socket: OwnedFd, transport: Transport) -> Self {
+        Self { link: Link::new(socket, transport, DEFAULT_LIMIT), limit: DEFAULT_LIMIT }
+    }
+
+    pub(crate) fn link(&self) -> &Link {
+        &self.link
     }
 
     /// The same end with another limit, in bytes, on the messages it sends and receives.
@@ -87,6 +91,15 @@ impl Connection {
     #[doc(alias = "fileno")]
     pub fn descriptor(&self) -> Option<Arc<OwnedFd>> {
         self.link.socket()
+    }
+
+    /// Who is at the other end: for a local connection the process that connected, listened, or made the pair, as it was
+    /// then; for TCP an address. `None` if this end was sent away, or the other end of TCP is gone.
+    ///
+    /// A local process may since have sent its end to another one.
+    #[doc(alias = "last_accepted")]
+    pub fn peer(&self) -> Option<Peer> {
+        socket::connected_to(self.link.socket()?).ok()
     }
 
     /// The end as one of typed values, encoded with Postcard unless [set otherwise](Duplex::with_codec); the other end
@@ -289,28 +302,44 @@ impl<S, R, C> From<Duplex<S, R, C>> for Connection {
     }
 }
 
-/// Takes over a socket that came from elsewhere, such as an inherited one: a connected socket of the kind
-/// `AF_UNIX`, `SOCK_SEQPACKET`, at whose other end is a `Connection` or a [`Duplex`] too. It becomes close-on-exec.
+/// Takes over a socket that came from elsewhere, such as an inherited one, or one that another crate connected: a
+/// connected socket of `AF_UNIX` or TCP at whose other end is a `Connection` or a [`Duplex`] too. It becomes
+/// close-on-exec.
+///
+/// | kind | messages are | handles in messages |
+/// |---|---|---|
+/// | `AF_UNIX`, `SOCK_SEQPACKET` | packets | travel |
+/// | `AF_UNIX`, `SOCK_STREAM` | frames | are refused by the sender: `HandleError::NotCarried` |
+/// | TCP | frames | are refused likewise |
+///
+/// A sender that gives up on a stream may leave a frame half sent, which it fills up with its next message; until then
+/// the end does not move, and if it is dropped the other end answers `ClosedInside`.
 ///
 /// # Errors
 /// It is of another kind, or not connected; it rides back.
 ///
 /// ```
 /// use procession_pipe::{AdoptFault, Connection};
-/// use std::os::{fd::OwnedFd, unix::net::UnixStream};
+/// use std::os::{fd::OwnedFd, unix::net::{UnixDatagram, UnixStream}};
 /// let (ours, theirs) = Connection::pair()?;
 /// let again = Connection::try_from(theirs.into_fd()?)?;
 /// ours.send_bytes(b"still there")?;
 /// assert_eq!(again.recv_bytes()?, b"still there");
-/// let stream = OwnedFd::from(UnixStream::pair()?.0);
-/// assert!(matches!(Connection::try_from(stream).unwrap_err().why, AdoptFault::Stream));
+///
+/// let (ours, theirs) = UnixStream::pair()?;
+/// let (ours, theirs) = (Connection::try_from(OwnedFd::from(ours))?, Connection::try_from(OwnedFd::from(theirs))?);
+/// ours.send_bytes(b"over a stream")?;
+/// assert_eq!(theirs.recv_bytes()?, b"over a stream");
+///
+/// let datagram = OwnedFd::from(UnixDatagram::pair()?.0);
+/// assert!(matches!(Connection::try_from(datagram).unwrap_err().why, AdoptFault::Datagram));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 impl TryFrom<OwnedFd> for Connection {
     type Error = AdoptError;
 
     fn try_from(descriptor: OwnedFd) -> Result<Self, AdoptError> {
-        adopt::check(descriptor).map(Self::on)
+        adopt::check(descriptor).map(|(socket, transport)| Self::on(socket, transport))
     }
 }
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::error::{PipeError, RecvError, SendError};
 use crate::forms::{receiving, sending};
 use crate::halves::{self, RecvHalf, SendHalf};
-use crate::link::Link;
+use crate::link::{Link, Transport};
 use crate::typed;
 
 /// The longest message an end sends or receives unless set otherwise, in bytes: 64 MiB.
@@ -66,7 +66,7 @@ pub struct Duplex<S, R, C = Postcard> {
 
 impl<S, R, C> Duplex<S, R, C> {
     fn on(socket: OwnedFd, limit: u64) -> Self {
-        Self::over(Link::new(socket, limit), limit)
+        Self::over(Link::new(socket, Transport::Packets, limit), limit)
     }
 
     pub(crate) fn over(link: Arc<Link>, limit: u64) -> Self {

@@ -60,7 +60,17 @@ impl<S: Message, C: Codec> SendHalf<S, C> {
     }
 }
 
+impl<R, C> RecvHalf<R, C> {
+    pub(crate) fn link(&self) -> &Link {
+        &self.link
+    }
+}
+
 impl<S, C> SendHalf<S, C> {
+    pub(crate) fn link(&self) -> &Link {
+        &self.link
+    }
+
     /// The whole end again.
     ///
     /// # Errors

@@ -19,6 +19,8 @@
 //! | [`pipe`], [`Duplex`] | typed values, both ways; [`split`](Duplex::split) for two threads |
 //! | [`channel`], [`Sender`], [`Receiver`] | typed values, one way |
 //! | [`Connection`] | bytes, both ways; made of a descriptor, and back |
+//! | [`Listener`], [`Client`], [`AuthKey`] | processes that are not related meet by a name or over the network |
+//! | [`wait`](fn@wait), [`Waitable`] | which of many ends, queues, events, processes and descriptors are ready |
 //!
 //! A message is wholly there or wholly absent, whoever is killed at whatever moment: the survivor gets the messages
 //! that were complete, then [`RecvError::Closed`] or [`RecvError::ClosedInside`]. Every blocking call has `try_`,
@@ -27,27 +29,42 @@
 //! When *not* to use it: for the last microsecond. A message costs a system call on each side and, where the receiver
 //! sleeps, a wake-up.
 //!
-//! Not here yet: listeners and clients, streams, waiting on many things, async forms.
+//! Not here yet: async forms.
 //!
 //! Invariants: an end belongs to one process at a time (`tests/contract.rs`, `moving_*`); no length a peer announces
 //! is trusted before the bytes are there (`tests/hostile.rs`).
 #![forbid(unsafe_code)]
 
+mod address;
 mod adopt;
+mod auth;
 mod channel;
+mod client;
 mod connection;
 mod duplex;
 mod error;
 mod forms;
 mod halves;
+mod handshake;
+mod hello;
 mod link;
+mod listener;
+mod meeting;
 mod scratch;
 mod turn;
 mod typed;
+mod wait;
 
+pub use address::{Address, AddressError};
 pub use adopt::{AdoptError, AdoptFault, IntoFdError, IntoFdFault};
+pub use auth::{AuthKey, KeyTooShort};
 pub use channel::{Receiver, Sender, channel};
+pub use client::{Client, ClientBuilder};
 pub use connection::Connection;
 pub use duplex::{DEFAULT_LIMIT, Duplex, pipe};
 pub use error::{PipeError, RecvError, RecvIntoError, SendError};
 pub use halves::{RecvHalf, SendHalf, UnsplitError};
+pub use listener::{Listener, ListenerBuilder};
+pub use meeting::{AcceptError, ConnectError, ConnectFault, ListenError, ListenFault, Refusal, Refused};
+pub use procession_sys::socket::Peer;
+pub use wait::{Readable, WaitError, Waitable, Writable, try_wait, wait, wait_timeout, wait_until};

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use procession_codec::handles::{self, Carried, HandleError};
 use procession_sys::message::{self, Incoming, Lent, Outgoing};
 use procession_sys::poll::{self, Interest};
-use procession_sys::socket::Direction;
+use procession_sys::socket::{Direction, Kind};
 use procession_sys::{Deadline, OsError, socket};
 
 use serde::de::Error as _;
@@ -28,8 +28,18 @@ use crate::adopt::IntoFdFault;
 use crate::error::{RecvError, SendError};
 use crate::turn::Turn;
 
+/// What carries the messages of an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    /// A local socket that keeps boundaries, and carries descriptors.
+    Packets,
+    /// A stream, local or of TCP: messages are framed, and have no descriptors.
+    Stream,
+}
+
 #[derive(Debug)]
 pub(crate) struct Link {
+    transport: Transport,
     place: Mutex<Place>,
     outgoing: Turn<Side<Outgoing>>,
     incoming: Turn<Side<Incoming>>,
@@ -53,14 +63,23 @@ const AT_REST: usize = 3;
 
 impl Link {
     /// An end on `socket`, refusing incoming messages above `limit` bytes.
-    pub(crate) fn new(socket: OwnedFd, limit: u64) -> Arc<Self> {
-        Self::with(socket, limit, Outgoing::new())
+    pub(crate) fn new(socket: OwnedFd, transport: Transport, limit: u64) -> Arc<Self> {
+        let outgoing = match transport {
+            Transport::Packets => Outgoing::new(),
+            Transport::Stream => Outgoing::over_stream(),
+        };
+        Self::with(socket, transport, limit, outgoing)
     }
 
-    fn with(socket: OwnedFd, limit: u64, outgoing: Outgoing) -> Arc<Self> {
+    fn with(socket: OwnedFd, transport: Transport, limit: u64, outgoing: Outgoing) -> Arc<Self> {
         let socket = Arc::new(socket);
-        let incoming = Side { socket: Some(Arc::clone(&socket)), state: Incoming::new(limit) };
+        let incoming = match transport {
+            Transport::Packets => Incoming::new(limit),
+            Transport::Stream => Incoming::over_stream(limit),
+        };
+        let incoming = Side { socket: Some(Arc::clone(&socket)), state: incoming };
         Arc::new(Self {
+            transport,
             outgoing: Turn::new(Side { socket: Some(Arc::clone(&socket)), state: outgoing }),
             incoming: Turn::new(incoming),
             place: Mutex::new(Place::Here(socket)),
@@ -71,8 +90,22 @@ impl Link {
     pub(crate) fn arrive(passage: Passage, limit: u64) -> Result<Arc<Self>, ArriveError> {
         let Passage { index, owes_notice } = passage;
         let socket = handles::take(index).map_err(ArriveError::Handle)?;
-        socket::check(socket.as_fd()).map_err(ArriveError::Os)?;
-        Ok(Self::with(socket, limit, if owes_notice { Outgoing::resumed() } else { Outgoing::new() }))
+        let transport = match socket::kind(&socket).map_err(ArriveError::Os)? {
+            Kind::Packets => Transport::Packets,
+            // One that owes something does not leave.
+            Kind::Stream if !owes_notice => Transport::Stream,
+            _ => return Err(ArriveError::NoEnd),
+        };
+        match owes_notice {
+            true => Ok(Self::with(socket, transport, limit, Outgoing::resumed())),
+            false => Ok(Self::new(socket, transport, limit)),
+        }
+    }
+
+    /// Whether descriptors travel beside the bytes of a message.
+    #[inline]
+    pub(crate) fn carries_handles(&self) -> bool {
+        self.transport == Transport::Packets
     }
 
     /// The socket, unless it has left. Whoever holds it keeps this end from leaving.
@@ -189,6 +222,10 @@ impl Link {
             return Err(handles::note(HandleError::Busy));
         }
         let owes_notice = outgoing.state.owes_notice();
+        if owes_notice && !self.carries_handles() {
+            // The rest of a frame, which only this process knows.
+            return Err(handles::note(HandleError::Busy));
+        }
         let departure = Departure { link: Arc::clone(self), socket: Arc::clone(socket) };
         let index = handles::put(Arc::new(departure))?;
         (incoming.socket, outgoing.socket) = (None, None);
@@ -284,6 +321,8 @@ impl Carried for Departure {
 #[derive(Debug)]
 pub(crate) enum ArriveError {
     Handle(HandleError),
+    /// A descriptor that no end is on.
+    NoEnd,
     Os(OsError),
 }
 
@@ -291,6 +330,7 @@ impl std::fmt::Display for ArriveError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Handle(e) => e.fmt(f),
+            Self::NoEnd => f.write_str("checking a received socket: it carries no messages"),
             Self::Os(e) => e.fmt(f),
         }
     }
@@ -305,7 +345,7 @@ mod tests {
         for owed in [Outgoing::resumed(), Outgoing::new()] {
             let owes = owed.owes_notice();
             let (socket, _other) = socket::pair().unwrap();
-            let link = Link::with(socket, 1000, owed);
+            let link = Link::with(socket, Transport::Packets, 1000, owed);
             let (passage, carried) = handles::collect(|| link.depart()).unwrap();
             let arrived = carried.descriptors().map(|fd| fd.try_clone_to_owned().unwrap()).collect();
             carried.commit();

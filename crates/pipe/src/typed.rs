@@ -17,7 +17,12 @@ pub(crate) fn send<S: Message, C: Codec>(
     deadline: Deadline,
 ) -> Result<(), SendError> {
     let mut framed = scratch::take_framed();
-    let ((), handles) = handles::collect(|| C::encode_into(value, &mut framed)).map_err(SendError::Encode)?;
+    let encode = || C::encode_into(value, &mut framed);
+    let ((), handles) = match link.carries_handles() {
+        true => handles::collect(encode),
+        false => handles::refuse(encode).map(|()| ((), handles::Outgoing::default())),
+    }
+    .map_err(SendError::Encode)?;
     let len = (framed.len() - HEADROOM) as u64;
     if len > limit {
         return Err(SendError::TooLarge { len, limit });

@@ -42,6 +42,7 @@ mod panics;
 mod process;
 mod reaper;
 mod scope;
+mod wait;
 mod wire;
 
 pub use builder::{Builder, spawn};

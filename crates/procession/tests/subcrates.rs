@@ -18,6 +18,13 @@ fn pipe() {
 }
 
 #[test]
+fn wait() {
+    let (tx, rx) = procession::queue::bounded::<u8>(1).unwrap();
+    let things: [&dyn procession::Waitable; 2] = [&rx, &tx];
+    assert_eq!(procession::pipe::wait(&things, None).unwrap(), [1]);
+}
+
+#[test]
 fn process() {
     assert_eq!(procession::spawn!(u64::pow(2, 10)).unwrap().join().unwrap(), 1024);
 }

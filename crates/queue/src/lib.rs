@@ -93,6 +93,7 @@ mod scratch;
 mod sender;
 mod slot;
 mod traffic;
+mod wait;
 mod wire;
 
 pub use error::{RecvError, SendError, SendFault};

@@ -122,6 +122,10 @@ impl<M: Place> Link<M> {
         &self.memory
     }
 
+    pub(crate) fn side(&self) -> Side {
+        self.side
+    }
+
     #[inline]
     pub(crate) fn party(&self) -> Party<'_> {
         self.memory.party()
@@ -278,6 +282,15 @@ impl<M: Place> Link<M> {
         poll::one(&end.0, Interest::HangUp, Deadline::now()).unwrap_or(false)
     }
 
+    /// Whether nobody is left; if so, the next who tries asks too, and hears the same.
+    pub(crate) fn is_alone_as_others_hear(&self) -> bool {
+        let is_alone = self.is_alone();
+        if is_alone {
+            self.heard.store(!self.news(), Ordering::Relaxed);
+        }
+        is_alone
+    }
+
     /// What was heard of ends: the bell and the obituary.
     #[inline(always)]
     pub(crate) fn news(&self) -> u64 {
@@ -290,7 +303,7 @@ impl<M: Place> Link<M> {
     }
 
     #[inline(always)]
-    fn obituary(&self) -> (&AtomicU32, u32) {
+    pub(crate) fn obituary(&self) -> (&AtomicU32, u32) {
         let word = self.memory.obituary();
         (word, word.load(Ordering::Acquire))
     }

@@ -74,10 +74,17 @@ impl Small {
     /// The message of these bytes, if it is small enough.
     #[inline(always)]
     pub(crate) fn new(bytes: &[u8]) -> Option<Self> {
-        let mut padded = [0; INLINE];
-        padded.get_mut(..bytes.len())?.copy_from_slice(bytes);
-        let (words, _) = padded.as_chunks::<8>();
-        let words = std::array::from_fn(|at| u64::from_le_bytes(words[at]));
+        if bytes.len() > INLINE {
+            return None;
+        }
+        let (whole, rest) = bytes.as_chunks::<8>();
+        let mut words = [0; INLINE / 8];
+        for (word, bytes) in words.iter_mut().zip(whole) {
+            *word = u64::from_le_bytes(*bytes);
+        }
+        if let Some(last) = words.get_mut(whole.len()) {
+            *last = rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
+        }
         Some(Self { words, len: bytes.len() })
     }
 

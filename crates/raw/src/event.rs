@@ -31,6 +31,22 @@ const GENERATION: u32 = 1 << 2;
 #[cfg(not(loom))]
 const _: () = assert!(size_of::<Event>() == 4 && align_of::<Event>() == 4);
 
+/// What [`Event::watch`] saw.
+#[derive(Clone, Copy, Debug)]
+pub enum Watched<'a> {
+    /// The flag is set, or was.
+    Set,
+    /// It was not.
+    Clear {
+        /// To be given to the next look.
+        generation: u32,
+        /// The word to sleep on, by who has said that it sleeps.
+        word: &'a AtomicU32,
+        /// What it then holds while nothing happens.
+        value: u32,
+    },
+}
+
 impl Event {
     /// A flag that is clear.
     pub fn new() -> Self {
@@ -98,6 +114,21 @@ impl Event {
             word = self.word.load(Ordering::Acquire);
         }
         true
+    }
+
+    /// For who waits for other things at the same time: whether the flag is set, or was since `generation`, which is what
+    /// this answered first. With `lies_down` it also says that somebody sleeps. Does not block.
+    pub fn watch(&self, generation: Option<u32>, lies_down: bool) -> Watched<'_> {
+        let mut word = self.word.load(Ordering::Acquire);
+        let since = generation.unwrap_or(word / GENERATION);
+        while word & SET == 0 && word / GENERATION == since {
+            let asleep = word | SLEEPERS;
+            if !lies_down || word == asleep || self.announce(word) {
+                return Watched::Clear { generation: since, word: &self.word, value: asleep };
+            }
+            word = self.word.load(Ordering::Acquire);
+        }
+        Watched::Set
     }
 
     fn announce(&self, word: u32) -> bool {

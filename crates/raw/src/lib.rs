@@ -49,7 +49,7 @@ mod world;
 
 pub use barrier::{AttachError, Attached, Barrier, Meeting, Place, Unmet};
 pub use condvar::{Condvar, Enrolled, Signal};
-pub use event::Event;
+pub use event::{Event, Watched};
 pub use event_count::EventCount;
 pub use extent::{Extent, Use};
 pub use job::{Job, Stage};

@@ -195,6 +195,20 @@ impl Ring {
         also: &[(&AtomicU32, u32)],
         time: Option<Duration>,
     ) -> Waited {
+        let Some(own) = self.lie_down(side, seen) else { return Waited::Changed };
+        let mut words = [own[0]; 3 + Self::MAX_ALSO];
+        words[..3].copy_from_slice(&own);
+        words[3..][..also.len()].copy_from_slice(also);
+        park.wait_any(&words[..3 + also.len()], time)
+    }
+
+    /// What [`nap`](Self::nap) does before it sleeps, for who sleeps on words of other things at the same time: says that
+    /// somebody sleeps, and looks again. The words to sleep on, and the values they hold while nothing happens; `None` if
+    /// something has happened already. Does not block.
+    ///
+    /// Whoever then sleeps may have been woken in the place of another: it calls [`pass_on`](Self::pass_on) as after a nap.
+    #[cold]
+    pub fn lie_down(&self, side: Side, seen: u32) -> Option<[(&AtomicU32, u32); 3]> {
         let (counter, flag) = self.news(side);
         // As it is found, so that no garbage in it keeps anybody awake.
         let raised = flag.fetch_or(SLEEPERS, Ordering::Relaxed) | SLEEPERS;
@@ -202,14 +216,11 @@ impl Ring {
         // README.
         fence(Ordering::SeqCst);
         if counter.load(Ordering::Relaxed) != seen || self.is_closed() {
-            return Waited::Changed;
+            return None;
         }
         // The counter first: a commit wakes those who sleep on it. The flag, because who lowers it from here on thinks that
         // nobody sleeps: "lowered beneath" and "seen before it moved" in the README.
-        let mut words = [(counter, seen); 3 + Self::MAX_ALSO];
-        words[..3].copy_from_slice(&[(counter, seen), (flag, raised), (&self.closed, 0)]);
-        words[3..][..also.len()].copy_from_slice(also);
-        park.wait_any(&words[..3 + also.len()], time)
+        Some([(counter, seen), (flag, raised), (&self.closed, 0)])
     }
 
     /// Wakes one who sleeps on this side, if anybody may: for who has slept and goes away at its limit, because the wake may

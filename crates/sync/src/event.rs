@@ -7,9 +7,11 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use procession_raw as raw;
+use procession_raw::Limit;
 use procession_shm::{Cell, Shared, ShmError, Wait};
 use procession_sys::Deadline;
 use procession_sys::futex::SharedPark;
+use procession_sys::wait::{Waitable, Watch};
 
 /// A flag to wait for, set by anybody in any process. Begins clear.
 ///
@@ -93,6 +95,21 @@ impl Event {
 
     fn wait_by(&self, deadline: Deadline) -> bool {
         self.0.words().wait(&SharedPark, &Wait(deadline))
+    }
+}
+
+/// Ready when the flag is set, or was set since the wait began. For `procession_pipe::wait`.
+impl Waitable for Event {
+    fn look<'a>(&'a self, watch: &mut Watch<'a>) -> bool {
+        match self.0.words().watch(watch.noted(), watch.lies_down()) {
+            raw::Watched::Set => true,
+            raw::Watched::Clear { generation, word, value } => {
+                watch.note(generation);
+                watch.word(word, value);
+                watch.look_again(Wait(Deadline::NEVER).tick(watch.n_naps()));
+                false
+            }
+        }
     }
 }
 

@@ -55,6 +55,27 @@ impl Deadline {
     }
 }
 
+impl From<Duration> for Deadline {
+    /// [`after`](Self::after) so much time.
+    fn from(timeout: Duration) -> Self {
+        Self::after(timeout)
+    }
+}
+
+impl From<Instant> for Deadline {
+    /// [`at`](Self::at) this instant.
+    fn from(instant: Instant) -> Self {
+        Self::at(instant)
+    }
+}
+
+impl From<Option<Duration>> for Deadline {
+    /// [`after`](Self::after) so much time; `None` is [`NEVER`](Self::NEVER).
+    fn from(timeout: Option<Duration>) -> Self {
+        timeout.map_or(Self::NEVER, Self::after)
+    }
+}
+
 impl procession_raw::Limit for Deadline {
     fn left(&self) -> Option<Duration> {
         self.remaining()

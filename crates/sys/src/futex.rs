@@ -7,6 +7,8 @@
 //!
 //! Nothing here knows why anybody sleeps; that is in the word protocols of `procession_raw`.
 
+mod address;
+
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -17,6 +19,8 @@ use rustix::time::{ClockId, Timespec};
 
 use crate::Deadline;
 use crate::caps::{self, Capability};
+
+pub(crate) use address::{Address, has_changed_at, wait_at};
 
 /// The longest sleep on one word by a caller that had several in mind: see [`wait_any`].
 pub const TICK: Duration = Duration::from_millis(50);

@@ -7,7 +7,8 @@
 //! | packets and messages with descriptors | [`socket`], [`message`] |
 //! | shared memory and sleeping on its words | [`memory`], [`named`], [`futex`] |
 //! | who is alive | [`identity`], [`life`], [`fork`], [`claim`] |
-//! | waiting, deadlines, limits | [`poll`], [`event`], [`clock`], [`limits`], [`cpu`], [`random`] |
+//! | waiting, for one thing or for many | [`poll`], [`event`], [`wait`] |
+//! | deadlines, limits | [`clock`], [`limits`], [`cpu`], [`random`] |
 //!
 //! Errors are [`OsError`]: what was being done to what, and the system's own error. Nothing here logs or prints.
 //!
@@ -40,6 +41,8 @@ pub mod spawn;
 pub mod status;
 pub mod stderr;
 pub mod thread_end;
+pub mod wait;
 
 pub use clock::Deadline;
 pub use error::{OsError, Result};
+pub use wait::Waitable;

@@ -19,6 +19,9 @@
 //! A long message is not put into shared memory of its own: to make, reserve, seal and pass on a sealed file took longer
 //! than the packets that it saves, at every length that was tried, from 64 KiB to 4 MiB.
 //!
+//! Over a stream, which keeps no boundaries, packets become frames ([`Outgoing::over_stream`],
+//! [`Incoming::over_stream`]); the rest is the same, but descriptors do not travel.
+//!
 //! One [`Outgoing`] or [`Incoming`] belongs to one end of one socket; several threads or processes that use the
 //! same end must take turns, message by message.
 
@@ -27,6 +30,7 @@ use std::{error, fmt};
 
 use crate::OsError;
 
+mod frames;
 mod header;
 mod incoming;
 mod outgoing;

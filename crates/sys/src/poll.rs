@@ -41,10 +41,10 @@ pub enum Interest {
 /// # Ok::<(), procession_sys::OsError>(())
 /// ```
 pub fn ready(watched: &[(BorrowedFd<'_>, Interest)], deadline: Deadline) -> Result<Vec<bool>> {
-    let mut entries: Vec<PollFd<'_>> =
+    let mut list: Vec<PollFd<'_>> =
         watched.iter().map(|(fd, interest)| PollFd::from_borrowed_fd(*fd, interest.flags())).collect();
-    poll(&mut entries, deadline)?;
-    Ok(entries.iter().map(|entry| !entry.revents().is_empty()).collect())
+    entries(&mut list, deadline)?;
+    Ok(list.iter().map(|entry| !entry.revents().is_empty()).collect())
 }
 
 /// Waits until `fd` is ready; `false` once the deadline has passed.
@@ -53,17 +53,17 @@ pub fn ready(watched: &[(BorrowedFd<'_>, Interest)], deadline: Deadline) -> Resu
 /// As [`ready`].
 pub fn one(fd: impl AsFd, interest: Interest, deadline: Deadline) -> Result<bool> {
     let mut entry = [PollFd::from_borrowed_fd(fd.as_fd(), interest.flags())];
-    poll(&mut entry, deadline)
+    entries(&mut entry, deadline)
 }
 
 /// Whether the other end of the socket `fd` will send no more: it was closed or shut down. Does not wait.
 pub(crate) fn has_ended(fd: BorrowedFd<'_>) -> Result<bool> {
     let mut entry = [PollFd::from_borrowed_fd(fd, PollFlags::RDHUP)];
-    poll(&mut entry, Deadline::now())
+    entries(&mut entry, Deadline::now())
 }
 
 impl Interest {
-    fn flags(self) -> PollFlags {
+    pub(crate) fn flags(self) -> PollFlags {
         match self {
             Self::Readable => PollFlags::IN,
             Self::Writable => PollFlags::OUT,
@@ -73,7 +73,8 @@ impl Interest {
     }
 }
 
-fn poll(entries: &mut [PollFd<'_>], deadline: Deadline) -> Result<bool> {
+/// Waits for what is in `entries`; `false` at the deadline.
+pub(crate) fn entries(entries: &mut [PollFd<'_>], deadline: Deadline) -> Result<bool> {
     loop {
         let left = deadline.remaining();
         match rustix::event::poll(entries, left.and_then(timeout).as_ref()) {

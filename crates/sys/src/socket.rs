@@ -1,4 +1,4 @@
-//! Pairs of sockets that carry packets: bytes with boundaries, and descriptors beside them.
+//! Pairs of sockets that carry packets: bytes with boundaries, and descriptors beside them; and sockets with addresses.
 //!
 //! A packet arrives whole or not at all; when the end of the stream is met, all that was sent before it has been
 //! received. Descriptors that arrive are close-on-exec from birth; those of a packet that is refused are closed.
@@ -19,9 +19,17 @@ use rustix::net::{
 use crate::poll::{self, Interest};
 use crate::{Deadline, OsError, Result};
 
+mod credentials;
+mod endpoint;
 mod kind;
+mod name;
+mod stream;
 
+pub use credentials::our_user;
+pub use endpoint::{Endpoint, Peer, accept, connect, connected_to, listen, local_address};
 pub use kind::{Kind, check, close_on_exec, kind, unconnected};
+pub use name::{BindFailed, FileName};
+pub use stream::{recv_some, send_some};
 
 /// The most descriptors that one packet can carry; the kernel's limit.
 pub const MAX_DESCRIPTORS: usize = 253;
@@ -226,7 +234,7 @@ fn packet(
 /// # Errors
 /// As [`send_packet`].
 #[inline]
-pub(crate) fn send_bytes(
+pub fn send_bytes(
     socket: BorrowedFd<'_>,
     bytes: &[u8],
     deadline: Deadline,
@@ -240,7 +248,7 @@ pub(crate) fn send_bytes(
 /// # Errors
 /// As [`recv_packet`].
 #[inline]
-pub(crate) fn recv_bytes(
+pub fn recv_bytes(
     socket: BorrowedFd<'_>,
     buffer: &mut [u8],
     deadline: Deadline,

@@ -59,8 +59,9 @@ pub(super) fn note(error: HandleError) -> HandleError {
     error
 }
 
+#[inline]
 pub(super) fn collect<T, E>(encode: impl FnOnce() -> Result<T, E>) -> Result<(T, Outgoing), E> {
-    let open = Open::new(Scope::Collecting(Vec::new()));
+    let open = Open::new(|| Scope::Collecting(Vec::new()));
     let value = encode()?;
     let handles = match open.close() {
         Some(Scope::Collecting(handles)) => handles,
@@ -70,12 +71,14 @@ pub(super) fn collect<T, E>(encode: impl FnOnce() -> Result<T, E>) -> Result<(T,
 }
 
 pub(super) fn supply<T>(descriptors: Vec<OwnedFd>, decode: impl FnOnce() -> T) -> T {
-    let _open = Open::new(Scope::Supplying(descriptors.into_iter().map(Some).collect()));
+    // Without a stack the descriptors are dropped, which closes them.
+    let _open = Open::new(|| Scope::Supplying(descriptors.into_iter().map(Some).collect()));
     decode()
 }
 
+#[inline]
 pub(super) fn refuse<T>(work: impl FnOnce() -> T) -> T {
-    let _open = Open::new(Scope::Refusing);
+    let _open = Open::new(|| Scope::Refusing);
     work()
 }
 
@@ -88,24 +91,50 @@ fn innermost<T>(act: impl FnOnce(&mut Scope) -> T) -> Option<T> {
 struct Open(PhantomData<*const ()>);
 
 impl Open {
-    fn new(scope: Scope) -> Self {
-        let mut scope = Some(scope);
-        // Without a stack there is nothing to open; `scope` is then dropped, which closes descriptors.
-        let _ = SCOPES.try_with(|scopes| scopes.borrow_mut().extend(scope.take()));
+    /// Opens what `scope` makes; without a stack there is nothing to open.
+    #[inline]
+    fn new(scope: impl FnOnce() -> Scope) -> Self {
+        // Made where it stays: to move it costs more than to make it.
+        let _ = SCOPES.try_with(|scopes| scopes.borrow_mut().push(scope()));
         Self(PhantomData)
     }
 
+    #[inline]
     fn close(self) -> Option<Scope> {
         mem::forget(self);
         Self::pop()
     }
 
+    /// Removes the innermost scope, and says what it was if there is something in it.
+    #[inline]
     fn pop() -> Option<Scope> {
-        SCOPES.try_with(|scopes| scopes.borrow_mut().pop()).ok().flatten()
+        let pop = |scopes: &RefCell<Vec<Scope>>| {
+            let mut scopes = scopes.borrow_mut();
+            if scopes.last().is_none_or(|scope| !scope.is_empty()) {
+                return scopes.pop();
+            }
+            // Nothing in it has a destructor.
+            let n = scopes.len() - 1;
+            scopes.truncate(n);
+            None
+        };
+        SCOPES.try_with(pop).ok().flatten()
+    }
+}
+
+impl Scope {
+    #[inline]
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Collecting(handles) => handles.is_empty(),
+            Self::Supplying(descriptors) => descriptors.is_empty(),
+            Self::Refusing => true,
+        }
     }
 }
 
 impl Drop for Open {
+    #[inline]
     fn drop(&mut self) {
         match Self::pop() {
             Some(Scope::Collecting(handles)) => drop(Outgoing(handles)),

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use procession_codec::{Bytes, Codec as _, Descriptor, Postcard};
-use procession_pipe::{Connection, Duplex, IntoFdFault, RecvError, RecvIntoError, SendError, pipe};
+use procession_pipe::{Connection, Duplex, IntoFdFault, RecvError, RecvIntoError, SendError};
 
 use super::{FAR, Method, SOON, pattern};
 
@@ -16,7 +16,7 @@ fn echo(end: Connection) {
 }
 
 pub(crate) fn bytes_of_every_size_come_back<M: Method>() {
-    let (ours, theirs) = Connection::pair().unwrap();
+    let (ours, theirs) = M::pair().unwrap();
     let peer = M::start(echo, theirs);
     let around = |n: usize| [n - 16, n - 1, n, n + 1];
     let sizes = [16, 2 << 10, 4 << 10, 128 << 10, 256 << 10].into_iter().flat_map(around);
@@ -40,7 +40,7 @@ fn send_nothing_thrice_and_go(end: Connection) {
 }
 
 pub(crate) fn bytes_none_is_not_the_end<M: Method>() {
-    let (ours, theirs) = Connection::pair().unwrap();
+    let (ours, theirs) = M::pair().unwrap();
     M::start(send_nothing_thrice_and_go, theirs).join();
     assert!(ours.poll(FAR).unwrap());
     assert_eq!(ours.recv_bytes().unwrap(), b"");
@@ -62,7 +62,7 @@ fn send_growing(end: Connection) {
 }
 
 pub(crate) fn bytes_too_many_for_a_buffer_are_not_lost<M: Method>() {
-    let (ours, theirs) = Connection::pair().unwrap();
+    let (ours, theirs) = M::pair().unwrap();
     let peer = M::start(send_growing, theirs);
     let mut buffer = [9; 4];
     assert_eq!(ours.recv_bytes_into(&mut buffer[..3]).unwrap(), 3);
@@ -97,7 +97,7 @@ fn receive_up_to_1000(end: Connection) {
 }
 
 pub(crate) fn bytes_above_a_limit_are_refused<M: Method>() {
-    let (ours, theirs) = Connection::pair().unwrap();
+    let (ours, theirs) = M::pair().unwrap();
     let ours = ours.with_limit(400_000);
     let peer = M::start(receive_up_to_1000, theirs);
     for len in [1000, 1001, 400_000, 1000, 0] {
@@ -129,8 +129,8 @@ fn count_when_told((go, end): (Duplex<usize, ()>, Connection)) {
 }
 
 pub(crate) fn bytes_give_up_in_every_form<M: Method>() {
-    let (ours, theirs) = Connection::pair().unwrap();
-    let (go, their_go) = pipe::<(), usize>().unwrap();
+    let (ours, theirs) = M::pair().unwrap();
+    let (go, their_go) = M::pipe::<(), usize>().unwrap();
     let peer = M::start(count_when_told, (their_go, theirs));
     assert!(matches!(ours.try_recv_bytes(), Err(RecvError::Empty)));
     assert!(matches!(ours.recv_bytes_timeout(SOON), Err(RecvError::TimedOut)));
@@ -171,8 +171,8 @@ fn typed_echo((into, end): (Connection, Duplex<u32, String>)) {
 }
 
 pub(crate) fn bytes_and_values_are_one_connection<M: Method>() {
-    let (ours, theirs) = pipe::<String, u32>().unwrap();
-    let (from, into) = Connection::pair().unwrap();
+    let (ours, theirs) = M::pipe::<String, u32>().unwrap();
+    let (from, into) = M::pair().unwrap();
     let peer = M::start(typed_echo, (into, theirs));
     ours.send(&"seven..".into()).unwrap();
     assert_eq!(ours.recv().unwrap(), 7);
@@ -186,7 +186,7 @@ fn adopt_and_echo(socket: Descriptor) {
 }
 
 pub(crate) fn bytes_over_a_descriptor<M: Method>() {
-    let (ours, theirs) = Connection::pair().unwrap();
+    let (ours, theirs) = M::pair().unwrap();
     theirs.send_bytes(b"sent before").unwrap();
     ours.send_bytes(b"waits").unwrap();
     let peer = M::start(adopt_and_echo, Descriptor::from(theirs.into_fd().unwrap()));
@@ -204,9 +204,9 @@ fn keep(end: Duplex<(), Connection>) {
 }
 
 pub(crate) fn bytes_move_with_their_connection<M: Method>() {
-    let (ours, theirs) = pipe::<Connection, ()>().unwrap();
+    let (ours, theirs) = M::pipe::<Connection, ()>().unwrap();
     let peer = M::start(keep, theirs);
-    let (near, far) = Connection::pair().unwrap();
+    let (near, far) = M::pair().unwrap();
     // A descriptor that is lent, or half a message, is in the way.
     let lent = far.descriptor().unwrap();
     let refused = far.into_fd().unwrap_err();
@@ -232,7 +232,7 @@ fn send_a_large_one(end: Connection) {
 }
 
 pub(crate) fn bytes_half_received_stay_where_they_are<M: Method>() {
-    let (ours, theirs) = Connection::pair().unwrap();
+    let (ours, theirs) = M::pair().unwrap();
     let peer = M::start(send_a_large_one, theirs);
     let ours = ours.with_limit(1000);
     assert!(matches!(ours.recv_bytes(), Err(RecvError::TooLarge { .. })));
@@ -255,7 +255,7 @@ fn send_handles(end: Duplex<(Descriptor, Bytes), ()>) {
 }
 
 pub(crate) fn bytes_come_without_the_handles_beside_them<M: Method>() {
-    let (theirs, ours) = pipe::<(Descriptor, Bytes), ()>().unwrap();
+    let (theirs, ours) = M::pipe::<(Descriptor, Bytes), ()>().unwrap();
     let ours = Connection::from(ours);
     let peer = M::start(send_handles, theirs);
     for _ in 0..2 {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use procession_codec::Bytes;
-use procession_pipe::{Duplex, RecvError, SendError, pipe};
+use procession_pipe::{Duplex, RecvError, SendError};
 
 use super::{FAR, Method, SOON, pattern};
 
@@ -14,7 +14,7 @@ fn send_when_told(end: Duplex<u8, u8>) {
 }
 
 pub(crate) fn nothing_there<M: Method>() {
-    let (ours, theirs) = pipe::<u8, u8>().unwrap();
+    let (ours, theirs) = M::pipe::<u8, u8>().unwrap();
     let peer = M::start(send_when_told, theirs);
     assert!(matches!(ours.try_recv(), Err(RecvError::Empty)));
     assert!(matches!(ours.recv_timeout(Duration::ZERO), Err(RecvError::TimedOut)));
@@ -45,8 +45,8 @@ fn count_when_told((go, end): (Duplex<u32, ()>, Duplex<(), u32>)) {
 }
 
 pub(crate) fn full_until_drained<M: Method>() {
-    let (ours, theirs) = pipe::<u32, ()>().unwrap();
-    let (go, their_go) = pipe::<(), u32>().unwrap();
+    let (ours, theirs) = M::pipe::<u32, ()>().unwrap();
+    let (go, their_go) = M::pipe::<(), u32>().unwrap();
     let peer = M::start(count_when_told, (their_go, theirs));
     for _ in 0..3 {
         let mut n = 0;
@@ -76,8 +76,8 @@ fn swap_when_told((go, end): (Duplex<(), ()>, Duplex<Bytes, Bytes>)) {
 }
 
 pub(crate) fn giving_up_inside_a_large_message<M: Method>() {
-    let (ours, theirs) = pipe::<Bytes, Bytes>().unwrap();
-    let (go, their_go) = pipe::<(), ()>().unwrap();
+    let (ours, theirs) = M::pipe::<Bytes, Bytes>().unwrap();
+    let (go, their_go) = M::pipe::<(), ()>().unwrap();
     let peer = M::start(swap_when_told, (their_go, theirs));
     let large = pattern(5 << 20);
     assert!(matches!(ours.send_timeout(&large, SOON), Err(SendError::TimedOut)));
@@ -99,8 +99,8 @@ fn find_nothing((go, end): (Duplex<(), ()>, Duplex<Bytes, Bytes>)) {
 }
 
 pub(crate) fn giving_up_and_going_away<M: Method>() {
-    let (ours, theirs) = pipe::<Bytes, Bytes>().unwrap();
-    let (go, their_go) = pipe::<(), ()>().unwrap();
+    let (ours, theirs) = M::pipe::<Bytes, Bytes>().unwrap();
+    let (go, their_go) = M::pipe::<(), ()>().unwrap();
     let peer = M::start(find_nothing, (their_go, theirs));
     let large = pattern(5 << 20);
     for _ in 0..3 {
@@ -120,7 +120,7 @@ fn send_large_ones(end: Duplex<Bytes, u8>) {
 }
 
 pub(crate) fn a_receiver_gives_up_inside_a_message<M: Method>() {
-    let (ours, theirs) = pipe::<u8, Bytes>().unwrap();
+    let (ours, theirs) = M::pipe::<u8, Bytes>().unwrap();
     let peer = M::start(send_large_ones, theirs);
     for n in 1..4 {
         let bytes = loop {

@@ -3,7 +3,7 @@
 use std::thread;
 
 use procession_codec::Bytes;
-use procession_pipe::{Duplex, RecvError, SendError, pipe};
+use procession_pipe::{Duplex, RecvError, SendError};
 
 use super::{FAR, Method, pattern};
 
@@ -15,7 +15,7 @@ fn send_and_go(end: Duplex<Bytes, u8>) {
 }
 
 pub(crate) fn everything_sent_is_there_before_the_end<M: Method>() {
-    let (ours, theirs) = pipe::<u8, Bytes>().unwrap();
+    let (ours, theirs) = M::pipe::<u8, Bytes>().unwrap();
     let peer = M::start(send_and_go, theirs);
     for i in 0..100 {
         assert_eq!(ours.recv().unwrap(), pattern(i));
@@ -41,10 +41,10 @@ fn send_one_of_each_and_go(ends: Duplex<(), Duplex<u32, ()>>) {
 
 /// A receiver that looks again and again meets the last message and the close at every distance from each other.
 pub(crate) fn the_last_message_is_not_overtaken_by_the_end<M: Method>() {
-    let (ours, theirs) = pipe::<Duplex<u32, ()>, ()>().unwrap();
+    let (ours, theirs) = M::pipe::<Duplex<u32, ()>, ()>().unwrap();
     let peer = M::start(send_one_of_each_and_go, theirs);
     for i in 0..2000 {
-        let (far, near) = pipe::<u32, ()>().unwrap();
+        let (far, near) = M::pipe::<u32, ()>().unwrap();
         ours.send(&far).unwrap();
         let n = loop {
             match near.try_recv() {
@@ -61,7 +61,7 @@ pub(crate) fn the_last_message_is_not_overtaken_by_the_end<M: Method>() {
 fn go(_end: Duplex<Bytes, Bytes>) {}
 
 pub(crate) fn sending_to_nobody<M: Method>() {
-    let (ours, theirs) = pipe::<Bytes, Bytes>().unwrap();
+    let (ours, theirs) = M::pipe::<Bytes, Bytes>().unwrap();
     M::start(go, theirs).join();
     for bytes in [pattern(1), pattern(5 << 20)] {
         assert!(matches!(ours.send(&bytes), Err(SendError::Closed)));
@@ -77,7 +77,7 @@ fn answer_without_reading(end: Duplex<Bytes, Bytes>) {
 }
 
 pub(crate) fn unread_messages_hide_nothing<M: Method>() {
-    let (ours, theirs) = pipe::<Bytes, Bytes>().unwrap();
+    let (ours, theirs) = M::pipe::<Bytes, Bytes>().unwrap();
     ours.send(&pattern(3)).unwrap();
     M::start(answer_without_reading, theirs).join();
     assert_eq!(ours.recv().unwrap(), pattern(7));
@@ -90,7 +90,7 @@ fn read_one_and_go(end: Duplex<Bytes, Bytes>) {
 }
 
 pub(crate) fn the_end_wakes_a_receiver<M: Method>() {
-    let (ours, theirs) = pipe::<Bytes, Bytes>().unwrap();
+    let (ours, theirs) = M::pipe::<Bytes, Bytes>().unwrap();
     let peer = M::start(read_one_and_go, theirs);
     thread::scope(|s| {
         let waiting = [(); 3].map(|()| s.spawn(|| ours.recv()));
@@ -110,7 +110,7 @@ fn look_and_go(end: Duplex<Bytes, Bytes>) {
 
 pub(crate) fn the_end_wakes_a_sender<M: Method>() {
     for timeout in [None, Some(FAR)] {
-        let (ours, theirs) = pipe::<Bytes, Bytes>().unwrap();
+        let (ours, theirs) = M::pipe::<Bytes, Bytes>().unwrap();
         let peer = M::start(look_and_go, theirs);
         let bytes = Bytes::from(vec![7; 50 << 20]);
         let sent = match timeout {
@@ -124,9 +124,9 @@ pub(crate) fn the_end_wakes_a_sender<M: Method>() {
 }
 
 pub(crate) fn leaving_both_ends_unused<M: Method>() {
-    let (ours, theirs) = pipe::<Bytes, Bytes>().unwrap();
+    let (ours, theirs) = M::pipe::<Bytes, Bytes>().unwrap();
     let peer = M::start(go, theirs);
     drop(ours);
     peer.join();
-    drop(pipe::<u8, u8>().unwrap());
+    drop(M::pipe::<u8, u8>().unwrap());
 }

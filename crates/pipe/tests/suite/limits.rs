@@ -1,7 +1,7 @@
 //! The limit on the length of a message, at both ends.
 
 use procession_codec::Bytes;
-use procession_pipe::{DEFAULT_LIMIT, Duplex, RecvError, SendError, pipe};
+use procession_pipe::{DEFAULT_LIMIT, Duplex, RecvError, SendError};
 
 use super::{Method, pattern};
 
@@ -19,7 +19,7 @@ fn encoded_as(len: usize) -> Bytes {
 
 pub(crate) fn at_the_limit_and_above<M: Method>() {
     const LIMIT: usize = 300_000;
-    let (ours, theirs) = pipe::<Bytes, usize>().unwrap();
+    let (ours, theirs) = M::pipe::<Bytes, usize>().unwrap();
     assert_eq!(ours.limit(), DEFAULT_LIMIT);
     let (ours, peer) = (ours.with_limit(LIMIT as u64), M::start(lengths, theirs));
     for _ in 0..2 {
@@ -56,7 +56,7 @@ fn lengths_up_to_1000(end: Duplex<Result<usize, u64>, Bytes>) {
 }
 
 pub(crate) fn the_receivers_limit_is_lower<M: Method>() {
-    let (ours, theirs) = pipe::<Bytes, Result<usize, u64>>().unwrap();
+    let (ours, theirs) = M::pipe::<Bytes, Result<usize, u64>>().unwrap();
     let peer = M::start(lengths_up_to_1000, theirs);
     for len in [1000, 1001, 1002, 70_000, 10, 5 << 20, 1001, 1000] {
         ours.send(&encoded_as(len)).unwrap();
@@ -75,8 +75,8 @@ fn limit_of(end: Duplex<u64, Bytes>) {
 }
 
 pub(crate) fn the_limit_travels_with_the_end<M: Method>() {
-    let (ours, theirs) = pipe::<Bytes, u64>().unwrap();
-    let (carrier, carried) = pipe::<Duplex<u64, Bytes>, ()>().unwrap();
+    let (ours, theirs) = M::pipe::<Bytes, u64>().unwrap();
+    let (carrier, carried) = M::pipe::<Duplex<u64, Bytes>, ()>().unwrap();
     carrier.send(&theirs.with_limit(1000)).unwrap();
     let peer = M::start(limit_of, carried.recv().unwrap());
     ours.send(&encoded_as(1001)).unwrap();

@@ -15,6 +15,7 @@ pub(crate) mod ways;
 use std::time::Duration;
 
 use procession_codec::Message;
+use procession_pipe::{Connection, Duplex, PipeError};
 
 /// A time that nothing here takes.
 pub(crate) const FAR: Duration = Duration::from_secs(50);
@@ -27,6 +28,17 @@ pub(crate) trait Method {
     where
         A: Message + Send + 'static,
         R: Message + Send + 'static;
+
+    /// Two connected ends, as most cases begin.
+    #[allow(clippy::type_complexity, reason = "two mirrored ends are clearer than an alias for them")]
+    fn pipe<S: Message, R: Message>() -> Result<(Duplex<S, R>, Duplex<R, S>), PipeError> {
+        procession_pipe::pipe()
+    }
+
+    /// The same, of bytes.
+    fn pair() -> Result<(Connection, Connection), PipeError> {
+        Connection::pair()
+    }
 }
 
 /// The other end, running.
@@ -47,6 +59,9 @@ pub(crate) fn pattern(len: usize) -> procession_codec::Bytes {
 
 /// The tests of one method, and further ones that only this method has.
 macro_rules! contract {
+    (only $method:ident, $type:ty; $($module:ident::$case:ident)*) => {
+        crate::suite::contract! { @tests $method, $type; {} $($module::$case)* }
+    };
     ($method:ident, $type:ty; $($extra:ident::$more:ident)*) => {
         crate::suite::contract! { @tests $method, $type;
             { $($extra::$more)* }

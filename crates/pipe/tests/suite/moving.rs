@@ -20,7 +20,7 @@ fn write_there(end: Duplex<(), Descriptor>) {
 }
 
 pub(crate) fn a_descriptor_travels<M: Method>() {
-    let (ours, theirs) = pipe::<Descriptor, ()>().unwrap();
+    let (ours, theirs) = M::pipe::<Descriptor, ()>().unwrap();
     let (mut reader, writer) = std::io::pipe().unwrap();
     let peer = M::start(write_there, theirs);
     ours.send(&OwnedFd::from(writer).into()).unwrap();
@@ -57,7 +57,7 @@ fn numbered(n: u64) -> Descriptor {
 }
 
 pub(crate) fn six_hundred_descriptors_travel<M: Method>() {
-    let (ours, theirs) = pipe::<Vec<Descriptor>, (u64, u64)>().unwrap();
+    let (ours, theirs) = M::pipe::<Vec<Descriptor>, (u64, u64)>().unwrap();
     let peer = M::start(sum_of_all, theirs);
     for n in [600, 1, 0, 253, 254] {
         ours.send(&(1..=n).map(numbered).collect()).unwrap();
@@ -108,9 +108,9 @@ fn assert_busy(sent: Result<(), SendError>) {
 }
 
 pub(crate) fn moving_in_a_message<M: Method>() {
-    let (ours, theirs) = pipe::<Option<End>, u8>().unwrap();
+    let (ours, theirs) = M::pipe::<Option<End>, u8>().unwrap();
     let peer = M::start(keep, theirs);
-    let (far, near) = pipe::<u8, u8>().unwrap();
+    let (far, near) = M::pipe::<u8, u8>().unwrap();
     let far = Some(far);
     ours.send(&far).unwrap();
     assert_moved(far.as_ref().unwrap());
@@ -140,9 +140,9 @@ fn send_back(end: Duplex<End, End>) {
 }
 
 pub(crate) fn moving_back_and_forth<M: Method>() {
-    let (ours, theirs) = pipe::<End, End>().unwrap();
+    let (ours, theirs) = M::pipe::<End, End>().unwrap();
     let peer = M::start(send_back, theirs);
-    let (mut far, near) = pipe::<u8, u8>().unwrap();
+    let (mut far, near) = M::pipe::<u8, u8>().unwrap();
     for i in 100..105 {
         near.send(&i).unwrap();
         ours.send(&far).unwrap();
@@ -183,8 +183,8 @@ fn collect((end, far): (Duplex<u32, Duplex<(), Bytes>>, Duplex<Bytes, ()>)) {
 }
 
 pub(crate) fn moving_takes_waiting_messages_along<M: Method>() {
-    let (ours, theirs) = pipe::<Duplex<(), Bytes>, u32>().unwrap();
-    let (far, near) = pipe::<Bytes, ()>().unwrap();
+    let (ours, theirs) = M::pipe::<Duplex<(), Bytes>, u32>().unwrap();
+    let (far, near) = M::pipe::<Bytes, ()>().unwrap();
     for n in 0..3 {
         far.send(&pattern(n * 30_000)).unwrap();
     }
@@ -197,7 +197,7 @@ pub(crate) fn moving_takes_waiting_messages_along<M: Method>() {
 fn ignore(_end: Duplex<(), (End, Bytes)>) {}
 
 pub(crate) fn moving_is_rolled_back<M: Method>() {
-    let (near, far) = pipe::<u8, u8>().unwrap();
+    let (near, far) = M::pipe::<u8, u8>().unwrap();
     let mut value = (far, pattern(1000));
     let works = |far: &End| {
         far.send(&1).unwrap();
@@ -205,7 +205,7 @@ pub(crate) fn moving_is_rolled_back<M: Method>() {
         assert_eq!((near.recv().unwrap(), far.recv().unwrap()), (1, 2));
         assert_eq!(why_not(far), HandleError::NotCarried);
     };
-    let (ours, theirs) = pipe::<(End, Bytes), ()>().unwrap();
+    let (ours, theirs) = M::pipe::<(End, Bytes), ()>().unwrap();
     let ours = ours.with_limit(100);
     assert!(matches!(ours.send(&value), Err(SendError::TooLarge { .. })));
     works(&value.0);
@@ -236,7 +236,7 @@ fn send_oneself(end: Duplex<Node, Node>) {
 
 /// Refused: it would be gone from here and reach nobody.
 pub(crate) fn moving_through_itself<M: Method>() {
-    let (ours, theirs) = pipe::<Node, Node>().unwrap();
+    let (ours, theirs) = M::pipe::<Node, Node>().unwrap();
     let peer = M::start(send_oneself, theirs);
     assert!(ours.recv().unwrap().0.is_none());
     ours.send(&Node(None)).unwrap();
@@ -258,7 +258,7 @@ fn send_the_twin((a, b): (Duplex<Node, Node>, Duplex<Node, Node>)) {
 
 /// An end that waits in its own buffer can be received by nobody. The kernel finds that out, in time, and closes it.
 pub(crate) fn moving_through_its_twin<M: Method>() {
-    M::start(send_the_twin, pipe::<Node, Node>().unwrap()).join();
+    M::start(send_the_twin, M::pipe::<Node, Node>().unwrap()).join();
 }
 
 /// Reads when told to.
@@ -271,10 +271,10 @@ fn read_when_told((go, end): (End, Duplex<u8, (Option<End>, Bytes)>)) {
 }
 
 pub(crate) fn moving_with_a_value_that_is_given_up<M: Method>() {
-    let (ours, theirs) = pipe::<(Option<End>, Bytes), u8>().unwrap();
-    let (go, their_go) = pipe::<u8, u8>().unwrap();
+    let (ours, theirs) = M::pipe::<(Option<End>, Bytes), u8>().unwrap();
+    let (go, their_go) = M::pipe::<u8, u8>().unwrap();
     let peer = M::start(read_when_told, (their_go, theirs));
-    let (near, far) = pipe::<u8, u8>().unwrap();
+    let (near, far) = M::pipe::<u8, u8>().unwrap();
     let value = (Some(far), pattern(5 << 20));
     assert!(matches!(ours.send_timeout(&value, SOON), Err(SendError::TimedOut)));
     value.0.as_ref().unwrap().send(&5).unwrap();
@@ -296,9 +296,9 @@ fn answer_with_sum(end: Duplex<u8, End>) {
 
 /// Sends an end while `busy` uses it, which is refused; then what it waits for, then the end with two more numbers.
 fn moving_while<M: Method>(busy: fn(&End)) {
-    let (ours, theirs) = pipe::<End, u8>().unwrap();
+    let (ours, theirs) = M::pipe::<End, u8>().unwrap();
     let peer = M::start(answer_with_sum, theirs);
-    let (near, far) = pipe::<u8, u8>().unwrap();
+    let (near, far) = M::pipe::<u8, u8>().unwrap();
     thread::scope(|s| {
         let thread = s.spawn(|| busy(&far));
         wait_until_used(&far);
@@ -328,8 +328,8 @@ fn send_large(end: Duplex<Bytes, Bytes>) {
 }
 
 pub(crate) fn moving_while_a_message_is_half_received<M: Method>() {
-    let (far, theirs) = pipe::<Bytes, Bytes>().unwrap();
-    let (carrier, carried) = pipe::<Duplex<Bytes, Bytes>, ()>().unwrap();
+    let (far, theirs) = M::pipe::<Bytes, Bytes>().unwrap();
+    let (carrier, carried) = M::pipe::<Duplex<Bytes, Bytes>, ()>().unwrap();
     let (far, peer) = (far.with_limit(1000), M::start(send_large, theirs));
     // Said when the first packet is there, and before the rest was skipped.
     assert!(matches!(far.recv(), Err(RecvError::TooLarge { .. })));

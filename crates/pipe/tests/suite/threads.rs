@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use procession_codec::Bytes;
-use procession_pipe::{Duplex, RecvError, SendError, pipe};
+use procession_pipe::{Duplex, RecvError, SendError};
 use procession_testkit::processes::{self, State};
 
 use super::{Method, SOON, pattern};
@@ -31,7 +31,7 @@ fn check_letters(end: Duplex<usize, Letter>) {
 }
 
 pub(crate) fn many_senders_on_one_end<M: Method>() {
-    let (ours, theirs) = pipe::<Letter, usize>().unwrap();
+    let (ours, theirs) = M::pipe::<Letter, usize>().unwrap();
     let peer = M::start(check_letters, theirs);
     thread::scope(|s| {
         for thread in 0..THREADS {
@@ -54,7 +54,7 @@ fn send_letters(end: Duplex<Letter, ()>) {
 }
 
 pub(crate) fn many_receivers_on_one_end<M: Method>() {
-    let (ours, theirs) = pipe::<(), Letter>().unwrap();
+    let (ours, theirs) = M::pipe::<(), Letter>().unwrap();
     let peer = M::start(send_letters, theirs);
     let receive = || {
         let mut got = Vec::new();
@@ -97,7 +97,7 @@ fn echo_one(end: Duplex<u8, u8>) {
 }
 
 pub(crate) fn a_blocked_receiver_is_in_nobodys_way<M: Method>() {
-    let (ours, theirs) = pipe::<u8, u8>().unwrap();
+    let (ours, theirs) = M::pipe::<u8, u8>().unwrap();
     let peer = M::start(echo_one, theirs);
     while_asleep(
         || assert_eq!(ours.recv().unwrap(), 6),
@@ -118,8 +118,8 @@ fn read_two_when_told((go, end): (Duplex<(), ()>, Duplex<(), Bytes>)) {
 }
 
 pub(crate) fn a_blocked_sender_is_in_nobodys_way<M: Method>() {
-    let (ours, theirs) = pipe::<Bytes, ()>().unwrap();
-    let (go, their_go) = pipe::<(), ()>().unwrap();
+    let (ours, theirs) = M::pipe::<Bytes, ()>().unwrap();
+    let (go, their_go) = M::pipe::<(), ()>().unwrap();
     let peer = M::start(read_two_when_told, (their_go, theirs));
     while_asleep(
         || ours.send(&pattern(5 << 20)).unwrap(),

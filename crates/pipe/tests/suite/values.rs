@@ -21,7 +21,7 @@ fn measure(end: Duplex<usize, String>) -> u32 {
 }
 
 pub(crate) fn values_go_both_ways<M: Method>() {
-    let (ours, theirs) = pipe::<String, usize>().unwrap();
+    let (ours, theirs) = M::pipe::<String, usize>().unwrap();
     let peer = M::start(measure, theirs);
     for text in ["", "one", "καλημέρα"] {
         ours.send(&text.to_string()).unwrap();
@@ -42,7 +42,7 @@ fn count_units(end: Duplex<u32, ()>) {
 }
 
 pub(crate) fn values_without_bytes<M: Method>() {
-    let (ours, theirs) = pipe::<(), u32>().unwrap();
+    let (ours, theirs) = M::pipe::<(), u32>().unwrap();
     let peer = M::start(count_units, theirs);
     for _ in 0..100 {
         ours.send(&()).unwrap();
@@ -59,7 +59,7 @@ fn echo(end: Duplex<Bytes, Bytes>) {
 }
 
 pub(crate) fn every_size_comes_back<M: Method>() {
-    let (ours, theirs) = pipe::<Bytes, Bytes>().unwrap();
+    let (ours, theirs) = M::pipe::<Bytes, Bytes>().unwrap();
     let peer = M::start(echo, theirs);
     let around = |n: usize| [n - 16, n - 4, n - 3, n - 1, n, n + 1];
     let sizes = [0, 1, 3 << 20, 5 << 20, 100];
@@ -80,7 +80,7 @@ fn number(end: Duplex<u32, u32>) {
 }
 
 pub(crate) fn messages_keep_their_order<M: Method>() {
-    let (ours, theirs) = pipe::<u32, u32>().unwrap();
+    let (ours, theirs) = M::pipe::<u32, u32>().unwrap();
     let peer = M::start(number, theirs);
     // Both directions hold less than this: whoever only sent would wait for the other for ever.
     std::thread::scope(|s| {
@@ -142,7 +142,7 @@ fn send_all(end: Duplex<Stubborn, ()>) {
 }
 
 pub(crate) fn a_value_that_does_not_decode_costs_one_message<M: Method>() {
-    let (ours, theirs) = pipe::<(), Stubborn>().unwrap();
+    let (ours, theirs) = M::pipe::<(), Stubborn>().unwrap();
     let peer = M::start(send_all, theirs);
     assert_eq!(ours.recv().unwrap(), Stubborn(0));
     for _ in 0..2 {
@@ -156,7 +156,7 @@ pub(crate) fn a_value_that_does_not_decode_costs_one_message<M: Method>() {
 }
 
 pub(crate) fn a_panic_while_decoding_costs_one_message<M: Method>() {
-    let (ours, theirs) = pipe::<(), Stubborn>().unwrap();
+    let (ours, theirs) = M::pipe::<(), Stubborn>().unwrap();
     let peer = M::start(send_all, theirs);
     let mut panics = 0;
     let mut got = Vec::new();
@@ -183,8 +183,8 @@ fn say_first(end: Duplex<u8, (Duplex<u8, u8>, Stubborn)>) {
 fn fails_and_leaves_no_trace<M: Method>(
     fail: impl FnOnce(&Duplex<(Duplex<u8, u8>, Stubborn), u8>, Duplex<u8, u8>) -> Duplex<u8, u8>,
 ) {
-    let (ours, theirs) = pipe::<(Duplex<u8, u8>, Stubborn), u8>().unwrap();
-    let (far, near) = pipe::<u8, u8>().unwrap();
+    let (ours, theirs) = M::pipe::<(Duplex<u8, u8>, Stubborn), u8>().unwrap();
+    let (far, near) = M::pipe::<u8, u8>().unwrap();
     let peer = M::start(say_first, theirs);
     let far = fail(&ours, far);
     far.send(&8).unwrap();
@@ -252,7 +252,7 @@ fn echo_numbers(end: Duplex<Curious, Curious>) {
 }
 
 pub(crate) fn reentrant_encoding_and_decoding<M: Method>() {
-    let (ours, theirs) = pipe::<Curious, Curious>().unwrap();
+    let (ours, theirs) = M::pipe::<Curious, Curious>().unwrap();
     let (ours, peer) = (Arc::new(ours), M::start(echo_numbers, theirs));
     END.set(Some(Arc::clone(&ours)));
     ours.send(&Curious(2)).unwrap();

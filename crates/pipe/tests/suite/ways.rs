@@ -64,7 +64,7 @@ fn pass_on(ends: Duplex<(), Both>) {
 }
 
 pub(crate) fn channel_ends_move<M: Method>() {
-    let (ours, theirs) = pipe::<Both, ()>().unwrap();
+    let (ours, theirs) = M::pipe::<Both, ()>().unwrap();
     let peer = M::start(pass_on, theirs);
     let (to, their_from) = channel::<String>().unwrap();
     let (their_to, from) = channel::<String>().unwrap();
@@ -93,7 +93,7 @@ fn double(end: Duplex<u32, u32>) -> u32 {
 }
 
 pub(crate) fn halves_in_two_threads<M: Method>() {
-    let (ours, theirs) = pipe::<u32, u32>().unwrap();
+    let (ours, theirs) = M::pipe::<u32, u32>().unwrap();
     let peer = M::start(double, theirs);
     let (to, from) = ours.split();
     thread::scope(|s| {
@@ -115,7 +115,7 @@ fn send_until_refused(end: Duplex<u32, String>) -> (u32, String) {
 }
 
 pub(crate) fn halves_end_one_direction<M: Method>() {
-    let (ours, theirs) = pipe::<String, u32>().unwrap();
+    let (ours, theirs) = M::pipe::<String, u32>().unwrap();
     let peer = M::start(send_until_refused, theirs);
     let (to, from) = ours.split();
     assert_eq!(from.recv().unwrap(), 0);
@@ -127,8 +127,8 @@ pub(crate) fn halves_end_one_direction<M: Method>() {
 }
 
 pub(crate) fn halves_are_put_together<M: Method>() {
-    let (ours, theirs) = pipe::<u32, u32>().unwrap();
-    let (_other, stranger) = pipe::<u32, u32>().unwrap();
+    let (ours, theirs) = M::pipe::<u32, u32>().unwrap();
+    let (_other, stranger) = M::pipe::<u32, u32>().unwrap();
     let peer = M::start(double, theirs);
     let ((to, from), (stranger, _far)) = (ours.split(), stranger.split());
     let UnsplitError(stranger, from) = stranger.unsplit(from).unwrap_err();
@@ -137,7 +137,7 @@ pub(crate) fn halves_are_put_together<M: Method>() {
     ours.send(&4).unwrap();
     assert_eq!(ours.recv().unwrap(), 8);
     // It is whole again, and can move.
-    let (carrier, carried) = pipe::<Duplex<u32, u32>, ()>().unwrap();
+    let (carrier, carried) = M::pipe::<Duplex<u32, u32>, ()>().unwrap();
     carrier.send(&ours).unwrap();
     let ours = carried.recv().unwrap();
     ours.send(&5).unwrap();
@@ -211,7 +211,7 @@ fn bundle(n: u32, inner: Option<Box<Bundle>>, near: &mut Near) -> Bundle {
 
 /// In all 400: more than the kernel carries in one message of its own.
 pub(crate) fn handles_of_every_kind_in_one_message<M: Method>() {
-    let (ours, theirs) = pipe::<Bundle, ()>().unwrap();
+    let (ours, theirs) = M::pipe::<Bundle, ()>().unwrap();
     let peer = M::start(answer_on_all, theirs);
     let mut near = Near::default();
     let inner = bundle(20, None, &mut near);

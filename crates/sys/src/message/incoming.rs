@@ -11,6 +11,12 @@ use super::{Fault, Message, PAYLOAD, RecvError};
 use crate::socket::{self, RecvFailed};
 use crate::{Deadline, OsError};
 
+mod frames;
+#[cfg(test)]
+mod tests;
+
+use frames::Frame;
+
 /// The receiving side of one end of a socket pair: the buffer, and what has come of a message so far.
 ///
 /// See [`Outgoing`](super::Outgoing) for an example.
@@ -21,6 +27,8 @@ pub struct Incoming {
     /// that it is cleared only when it grows.
     buffer: Vec<u8>,
     state: State,
+    /// `Some` over a stream: the frame that is being received.
+    frame: Option<Frame>,
     /// See [`PACKETS_PAST_DEADLINE`].
     patience: u32,
 }
@@ -98,7 +106,15 @@ impl Incoming {
     /// At the beginning of a stream; refuses messages of more than `limit` bytes. Holds no buffer until the first
     /// message comes.
     pub fn new(limit: u64) -> Self {
-        Self { limit, buffer: Vec::new(), state: State::Between, patience: PACKETS_PAST_DEADLINE }
+        let patience = PACKETS_PAST_DEADLINE;
+        Self { limit, buffer: Vec::new(), state: State::Between, frame: None, patience }
+    }
+
+    /// [`new`](Self::new) for a socket that keeps no boundaries; its other end sends by [`Outgoing::over_stream`].
+    ///
+    /// [`Outgoing::over_stream`]: super::Outgoing::over_stream
+    pub fn over_stream(limit: u64) -> Self {
+        Self { frame: Some(Frame::default()), ..Self::new(limit) }
     }
 
     /// Receives one message.
@@ -193,7 +209,7 @@ impl Incoming {
 
     /// Whether a message has begun and is not complete: more of it is needed than a readable socket promises.
     pub fn is_inside(&self) -> bool {
-        matches!(self.state, State::Inside(_))
+        matches!(self.state, State::Inside(_)) || self.frame.is_some_and(Frame::has_begun)
     }
 
     /// Receives packets until a message lies complete in the buffer.
@@ -223,6 +239,9 @@ impl Incoming {
     /// Receives one packet, its payload straight to its place in the buffer.
     #[inline]
     fn packet(&mut self, socket: BorrowedFd<'_>, deadline: Deadline) -> Result<Step, RecvError> {
+        if let Some(frame) = self.frame {
+            return self.piece(frame, socket, deadline);
+        }
         let at = match &self.state {
             State::Inside(partial) if partial.refused => 0,
             State::Inside(partial) => partial.got as usize,
@@ -372,56 +391,6 @@ impl Incoming {
     fn give_back(&mut self) {
         if self.buffer.len() > KEPT {
             self.buffer = Vec::new();
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::poll::{Interest, one};
-    use std::io::IoSlice;
-
-    #[test]
-    fn notices_without_end_do_not_hold_a_receiver_beyond_its_deadline() {
-        let (ours, theirs) = socket::pair().unwrap();
-        let mut incoming = Incoming { patience: 9, ..Incoming::new(100) };
-        for _ in 0..50 {
-            let notice = Header::Abort.encode();
-            socket::send_packet(&ours, &[IoSlice::new(&notice)], &[], Deadline::now()).unwrap();
-        }
-        for _ in 0..5 {
-            assert!(one(&theirs, Interest::Readable, Deadline::now()).unwrap());
-            assert!(matches!(incoming.recv(&theirs, Deadline::now()), Err(RecvError::TimedOut)));
-        }
-        assert!(!one(&theirs, Interest::Readable, Deadline::now()).unwrap());
-    }
-    /// A stream that is inside of a message beyond what 32 bits count, without its bytes.
-    #[test]
-    fn a_message_of_more_than_four_gibibytes_is_counted_in_full() {
-        const LEN: u64 = (4 << 30) + 20;
-        let (ours, theirs) = socket::pair().unwrap();
-        let more = |offset, bytes: &[u8]| {
-            let header = Header::More { descriptors: 0, offset }.encode();
-            let packet = [IoSlice::new(&header), IoSlice::new(bytes)];
-            socket::send_packet(&ours, &packet, &[], Deadline::now()).unwrap();
-        };
-        let inside = |got| {
-            let partial = Partial { got, refused: true, ..Partial::new(LEN, 0) };
-            Incoming { state: State::Inside(partial), ..Incoming::new(1000) }
-        };
-        let mut incoming = inside(LEN - 30);
-        more(LEN - 30, &[7; 20]);
-        more(LEN - 10, &[7; 10]);
-        crate::message::Outgoing::new().send(&ours, b"next", &[], Deadline::now()).unwrap();
-        assert_eq!(incoming.recv(&theirs, Deadline::now()).unwrap().bytes, b"next");
-        // One byte too many, and an offset that is right but for what is above 32 bits.
-        for (offset, n, fault) in [(LEN - 10, 11, Fault::Overlong), (10, 10, Fault::Gap)] {
-            let mut incoming = inside(LEN - 10);
-            more(offset, &vec![7; n]);
-            assert!(
-                matches!(incoming.recv(&theirs, Deadline::now()), Err(RecvError::Corrupt(f)) if f == fault)
-            );
         }
     }
 }

@@ -8,6 +8,10 @@ use super::{HEADROOM, PAYLOAD, SendError};
 use crate::Deadline;
 use crate::socket::{self, MAX_DESCRIPTORS, SendFailed};
 
+mod frames;
+
+use frames::Owed;
+
 /// The sending side of one end of a socket pair. It keeps between messages whether the receiver still has to be
 /// told that a message it saw the beginning of is void.
 ///
@@ -25,18 +29,37 @@ pub struct Outgoing {
     owes_abort: bool,
     /// The most bytes that go into one packet.
     portion: usize,
+    /// `Some` over a stream, which has no packets.
+    stream: Option<Owed>,
 }
 
 impl Outgoing {
     /// At the beginning of a stream.
     pub const fn new() -> Self {
-        Self { owes_abort: false, portion: PAYLOAD }
+        Self { owes_abort: false, portion: PAYLOAD, stream: None }
     }
 
     /// In the middle of a stream whose earlier sender died or gave up, perhaps inside a message: that message is
     /// declared void before the next one. Does no harm where there was none.
     pub const fn resumed() -> Self {
-        Self { owes_abort: true, portion: PAYLOAD }
+        Self { owes_abort: true, portion: PAYLOAD, stream: None }
+    }
+
+    /// At the beginning of a stream of a socket that keeps no boundaries; its other end receives by
+    /// [`Incoming::over_stream`](super::Incoming::over_stream). What is said of packets holds for frames, but that
+    /// [`give_up`](Self::give_up) cannot always tell the receiver at once.
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_sys::{Deadline, message::{Incoming, Outgoing}};
+    /// let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+    /// let (mut outgoing, mut incoming) = (Outgoing::over_stream(), Incoming::over_stream(1 << 20));
+    /// outgoing.send(&ours, b"hello", &[], Deadline::NEVER).unwrap();
+    /// assert_eq!(incoming.recv(&theirs, Deadline::NEVER).unwrap().bytes, b"hello");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn over_stream() -> Self {
+        Self { stream: Some(Owed::default()), ..Self::new() }
     }
 
     /// Sends one message: all of `bytes` with all of `descriptors`.
@@ -48,6 +71,9 @@ impl Outgoing {
     /// # Errors
     /// See [`SendError`]; the message is then wholly absent for the receiver, and the connection stays usable for
     /// the next one.
+    ///
+    /// # Panics
+    /// If there are descriptors and the socket is a stream.
     pub fn send(
         &mut self,
         socket: impl AsFd,
@@ -56,6 +82,10 @@ impl Outgoing {
         deadline: Deadline,
     ) -> Result<(), SendError> {
         let socket = socket.as_fd();
+        if let Some(stream) = &mut self.stream {
+            assert!(descriptors.is_empty(), "descriptors in a message over a stream");
+            return stream.send(socket, bytes, deadline);
+        }
         self.settle(socket, deadline)?;
         let len = bytes.len() as u64;
         let header = |_: Parts<'_>| Header::First { descriptors: descriptors.len() as u32, len };
@@ -82,7 +112,7 @@ impl Outgoing {
     ) -> Result<(), SendError> {
         let socket = socket.as_fd();
         let len = framed.len() - HEADROOM;
-        if len > self.portion || self.owes_abort || !descriptors.is_empty() {
+        if len > self.portion || self.owes_abort || !descriptors.is_empty() || self.stream.is_some() {
             return self.send(socket, &framed[HEADROOM..], descriptors, deadline);
         }
         let header = Header::First { descriptors: 0, len: len as u64 };
@@ -102,12 +132,10 @@ impl Outgoing {
         deadline: Deadline,
     ) -> Result<(), SendError> {
         match failed {
-            SendFailed::Closed => Err(SendError::Closed),
-            SendFailed::TimedOut => Err(SendError::TimedOut),
             SendFailed::Os(error) if error.errno() == Some(libc::EMSGSIZE) => {
                 self.send(socket, bytes, &[], deadline)
             }
-            SendFailed::Os(error) => Err(SendError::Os(error)),
+            failed => Err(failed.into()),
         }
     }
 
@@ -138,7 +166,7 @@ impl Outgoing {
     /// Whether a message was begun and given up, and the receiver does not know yet: whoever takes over this end of
     /// the socket goes on with [`resumed`](Self::resumed).
     pub fn owes_notice(&self) -> bool {
-        self.owes_abort
+        self.owes_abort || self.stream.is_some_and(|stream| stream.is_something())
     }
 
     /// Tells the receiver at once, without waiting, that the message given up is void; if even that is not possible,
@@ -147,6 +175,10 @@ impl Outgoing {
     /// For after an error: the receiver then does not keep what it has of the message, nor the descriptors, and does
     /// not take our end for one in the middle of a message.
     pub fn give_up(&mut self, socket: impl AsFd) {
+        if let Some(stream) = &mut self.stream {
+            // What does not go at once goes ahead of the next message.
+            let _ = stream.settle(socket.as_fd(), Deadline::now());
+        }
         if self.owes_abort {
             let notice = Header::Abort.encode();
             self.owes_abort = socket::send_beyond_full(socket.as_fd(), &[IoSlice::new(&notice)]).is_err();
@@ -178,14 +210,12 @@ impl Outgoing {
             let bytes = [IoSlice::new(&head), IoSlice::new(now.bytes)];
             match socket::send_packet(socket, &bytes, now.descriptors, deadline) {
                 Ok(_) => return Ok(later),
-                Err(SendFailed::Closed) => return Err(SendError::Closed),
-                Err(SendFailed::TimedOut) => return Err(SendError::TimedOut),
                 Err(SendFailed::Os(error))
                     if error.errno() == Some(libc::EMSGSIZE) && self.portion > LEAST =>
                 {
                     self.portion /= 2;
                 }
-                Err(SendFailed::Os(error)) => return Err(SendError::Os(error)),
+                Err(failed) => return Err(failed.into()),
             }
         }
     }

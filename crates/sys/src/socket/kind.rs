@@ -28,13 +28,13 @@ pub fn check(socket: impl AsFd) -> Result<()> {
 pub enum Kind {
     /// A connected local socket that keeps packet boundaries, as [`pair`](super::pair) makes.
     Packets,
-    /// A local stream socket.
+    /// A connected stream socket, local or of TCP.
     Stream,
     /// A local datagram socket.
     Datagrams,
-    /// A local socket that keeps packet boundaries but was not connected, or listens.
+    /// A socket that could be one of the first two, but was not connected, or listens.
     NotConnected,
-    /// A socket of another family.
+    /// A socket of another family, or of the internet but not of TCP.
     NotLocal,
     /// No socket.
     NoSocket,
@@ -50,17 +50,19 @@ pub fn kind(descriptor: impl AsFd) -> Result<Kind> {
         Err(Errno::NOTSOCK) => return Ok(Kind::NoSocket),
         kind => kind.map_err(failed)?,
     };
-    if rustix::net::sockopt::socket_domain(&descriptor).map_err(failed)? != AddressFamily::UNIX {
-        return Ok(Kind::NotLocal);
-    }
-    match kind {
-        SocketType::STREAM => Ok(Kind::Stream),
-        SocketType::SEQPACKET => match rustix::net::getpeername(&descriptor) {
-            Ok(_) => Ok(Kind::Packets),
-            Err(Errno::NOTCONN | Errno::INVAL) => Ok(Kind::NotConnected),
-            Err(errno) => Err(failed(errno)),
-        },
-        _ => Ok(Kind::Datagrams),
+    let family = rustix::net::sockopt::socket_domain(&descriptor).map_err(failed)?;
+    let connected = match (family, kind) {
+        (AddressFamily::UNIX, SocketType::SEQPACKET) => Kind::Packets,
+        (AddressFamily::UNIX | AddressFamily::INET | AddressFamily::INET6, SocketType::STREAM) => {
+            Kind::Stream
+        }
+        (AddressFamily::UNIX, _) => return Ok(Kind::Datagrams),
+        _ => return Ok(Kind::NotLocal),
+    };
+    match rustix::net::getpeername(&descriptor) {
+        Ok(_) => Ok(connected),
+        Err(Errno::NOTCONN | Errno::INVAL) => Ok(Kind::NotConnected),
+        Err(errno) => Err(failed(errno)),
     }
 }
 

@@ -1,0 +1,182 @@
+//! From words to a descriptor: helper threads that sleep on words for others who sleep in `poll`.
+//!
+//! Each helper sleeps on up to [`MAX_WORDS`] words for one wait, and then notifies its event. It is started when none is
+//! idle, and ends when it was idle for [`IDLE`]. A fork has none of its parent's, and starts its own.
+//!
+//! | who | when |
+//! |---|---|
+//! | the waiting thread sends an [`Errand`], polls the event, and drops the errand | the helper sleeps; is told to stop |
+//! | a helper that was told to stop | wakes another sleeper of every word that is no longer as it was: it may have had the wake of one |
+//! | a helper that was not | notifies; the waiting thread looks, and [leaves](super::Waitable::leave) the thing |
+//!
+//! Invariants: a helper never reads a word, it gives its address to the kernel, which refuses one that is no longer mapped.
+//! So nobody waits for a helper, and memory goes when its owner lets go of it. An errand is called off before its thing is
+//! left: a wake that came before that is seen by the one, a wake that came later is passed on by the other. Held by
+//! `tests/wait.rs`.
+//!
+//! # Safety
+//! The helpers of a process are kept behind a pointer to something that is never freed. One raw system call takes an
+//! address that may no longer be mapped, and does not touch what is there.
+#![allow(unsafe_code, reason = "a static behind a pointer, and a wake at an address")]
+
+use std::collections::VecDeque;
+use std::io;
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering, fence};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use crate::event::Event;
+use crate::fork::{self, Epoch};
+use crate::futex::{self, Address};
+
+/// The most words of one errand: a helper has one more, to be told to stop.
+pub(super) const MAX_WORDS: usize = futex::MAX_WORDS - 1;
+
+/// How long a helper that has nothing to do stays.
+const IDLE: Duration = Duration::from_secs(2);
+/// How many may be idle.
+const MAX_IDLE: usize = 8;
+/// Enough for two small functions.
+const STACK: usize = 128 << 10;
+
+/// Words that a helper sleeps on. Dropping it calls the helper off, and does not wait for it.
+#[derive(Debug)]
+pub(super) struct Errand(Arc<Order>);
+
+#[derive(Debug)]
+struct Order {
+    words: Vec<(Address, u32)>,
+    event: Arc<Event>,
+    /// 1 once it is called off.
+    stop: AtomicU32,
+    is_done: AtomicBool,
+}
+
+/// The helpers of one process.
+#[derive(Debug)]
+struct Helpers {
+    epoch: Epoch,
+    state: Mutex<State>,
+    news: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    orders: VecDeque<Arc<Order>>,
+    /// How many helpers wait for an order.
+    n_idle: usize,
+}
+
+/// Has a helper sleep on `words` until one of them differs from its value or is woken; then it notifies `event`.
+///
+/// # Errors
+/// No thread is to be had.
+pub(super) fn send(words: &[(&AtomicU32, u32)], event: &Arc<Event>) -> io::Result<Errand> {
+    debug_assert!(words.len() <= MAX_WORDS, "more words than a helper can sleep on");
+    let order = Arc::new(Order {
+        words: words.iter().map(|(word, value)| (Address::of(word), *value)).collect(),
+        event: Arc::clone(event),
+        stop: AtomicU32::new(0),
+        is_done: AtomicBool::new(false),
+    });
+    helpers().send(Arc::clone(&order))?;
+    Ok(Errand(order))
+}
+
+impl Drop for Errand {
+    fn drop(&mut self) {
+        if !self.0.is_done.load(Ordering::Acquire) {
+            futex::store_and_wake(&self.0.stop, 1, 1);
+            // Either the helper sees this, or who leaves the thing now sees what the helper was woken for.
+            fence(Ordering::SeqCst);
+        }
+    }
+}
+
+impl Order {
+    fn run(&self) {
+        futex::wait_at(&self.stop, &self.words);
+        self.is_done.store(true, Ordering::Release);
+        if self.stop.load(Ordering::Acquire) == 0 {
+            self.event.notify();
+        } else {
+            self.words.iter().for_each(|(address, value)| pass_on(*address, *value));
+        }
+    }
+}
+
+impl Helpers {
+    fn send(&'static self, order: Arc<Order>) -> io::Result<()> {
+        let mut state = self.state();
+        state.orders.push_back(order);
+        if state.n_idle >= state.orders.len() {
+            self.news.notify_one();
+            return Ok(());
+        }
+        drop(state);
+        // Without a thread the order stays, called off, for the next helper.
+        let thread = thread::Builder::new().name("procession-wait".into()).stack_size(STACK);
+        thread.spawn(|| self.help()).map(drop)
+    }
+
+    fn help(&self) {
+        let mut state = self.state();
+        loop {
+            if let Some(order) = state.orders.pop_front() {
+                drop(state);
+                order.run();
+                drop(order);
+                state = self.state();
+                continue;
+            }
+            if state.n_idle >= MAX_IDLE {
+                return;
+            }
+            state.n_idle += 1;
+            let waited = self.news.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner);
+            state = waited.0;
+            state.n_idle -= 1;
+            if waited.1.timed_out() && state.orders.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Every change is complete before anything can panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Those of this process. What a fork finds of its parent's may be locked for ever, and has no threads: it stays behind.
+fn helpers() -> &'static Helpers {
+    static HELPERS: AtomicPtr<Helpers> = AtomicPtr::new(ptr::null_mut());
+    let epoch = fork::epoch();
+    let mut known = HELPERS.load(Ordering::Acquire);
+    loop {
+        // SAFETY: what is stored there came out of a box below, and is never freed or changed.
+        if let Some(helpers) = unsafe { known.as_ref() }.filter(|helpers| helpers.epoch == epoch) {
+            return helpers;
+        }
+        let new = Box::new(Helpers { epoch, state: Mutex::default(), news: Condvar::new() });
+        let new = Box::into_raw(new);
+        match HELPERS.compare_exchange(known, new, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => known = new,
+            Err(other) => {
+                // SAFETY: it came out of a box two lines above, and nobody else has seen it.
+                drop(unsafe { Box::from_raw(new) });
+                known = other;
+            }
+        }
+    }
+}
+
+/// Wakes one who sleeps on a word, if that is no longer as it was.
+fn pass_on(address: Address, value: u32) {
+    if futex::has_changed_at(address, value) {
+        // SAFETY: the kernel looks up who sleeps at the address, and neither reads nor writes there.
+        unsafe { libc::syscall(libc::SYS_futex, address.as_ptr(), libc::FUTEX_WAKE, 1) };
+    }
+}
