@@ -62,6 +62,11 @@ impl Memory {
         &self.arena.words().0
     }
 
+    #[inline]
+    pub(crate) fn bell(&self) -> &Obituary {
+        &self.arena.words().1.0
+    }
+
     /// Whose an extent is.
     pub(crate) fn extents(&self) -> &[Extent; N_EXTENTS] {
         &self.arena.words().1.1
@@ -154,7 +159,7 @@ impl Place for Memory {
 
     #[inline]
     fn bell(&self) -> &Obituary {
-        &self.arena.words().1.0
+        self.bell()
     }
 
     #[inline]

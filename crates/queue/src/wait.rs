@@ -11,7 +11,7 @@ use procession_shm::Wait;
 use procession_sys::Deadline;
 use procession_sys::wait::{Waitable, Watch};
 
-use crate::link::{Link, Place};
+use crate::link::Link;
 use crate::{Queue, Receiver, Sender};
 
 impl Link {

@@ -5,75 +5,20 @@
 //! delivered; what was finished never does; `join` says what is true, and its sleepers are woken in the step that ends the
 //! last job; all cells come back. `PROCESSION_LONG` tries every instruction.
 
+mod jobs_place;
 mod parcel;
 
 use std::cell::{Cell, RefCell};
 use std::io::Write;
 use std::process::Command;
-use std::sync::mpsc;
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
+use jobs_place::*;
 use parcel::{hand, received};
-use procession_codec::Bytes;
-use procession_queue::{AsBytes, Job, JobOptions, JobReceiver, JobSender, JobsError, RecvError, SendFault};
+use procession_queue::{Job, JobsError};
 use procession_shm::domain::TICK;
 use procession_testkit::roles::{self, Role};
 use procession_testkit::step::{self, Outcome};
 use procession_testkit::{guarded, guarded_for, need, role};
-
-const LIMIT: Duration = Duration::from_secs(60);
-const NEVER: &str = "600000";
-/// In its cell, and in the cell's room.
-const LENGTHS: [usize; 2] = [8, 100];
-const CAPACITY: usize = 8;
-const SALT: u8 = 77;
-
-type Tx = JobSender<Bytes, AsBytes>;
-type Rx = JobReceiver<Bytes, AsBytes>;
-
-#[derive(Clone)]
-struct Place {
-    tx: Tx,
-    rx: Rx,
-}
-
-fn message(len: usize, salt: u8) -> Bytes {
-    Bytes::from((0..len).map(|n| salt ^ n as u8).collect::<Vec<_>>())
-}
-
-impl Place {
-    fn new(max_deliveries: u32) -> Self {
-        let options = JobOptions::new(CAPACITY).bytes(1 << 16).max_deliveries(max_deliveries);
-        let (tx, rx) = options.create_as().unwrap();
-        Self { tx, rx }
-    }
-
-    fn send(&self, len: usize, salt: u8) {
-        self.tx.try_send(message(len, salt)).unwrap();
-    }
-
-    /// The next job is this one, delivered so often; it is done then.
-    fn expect(&self, len: usize, salt: u8) -> u32 {
-        let job = self.rx.recv().unwrap();
-        assert!(*job == message(len, salt), "{} bytes, {:?}", job.len(), job.first());
-        job.deliveries()
-    }
-
-    /// Nothing is left, and everything goes through.
-    fn is_as_new(&self) {
-        assert!(matches!(self.rx.recv_timeout(Duration::from_micros(1)), Err(RecvError::TimedOut)));
-        self.tx.try_join().unwrap();
-        for len in LENGTHS {
-            (0..CAPACITY as u8).for_each(|n| self.send(len, n));
-            let refused = self.tx.try_send(message(len, 9)).unwrap_err();
-            assert!(matches!(refused.fault(), SendFault::Full));
-            (0..CAPACITY as u8).for_each(|n| assert_eq!(self.expect(len, n), 1));
-        }
-        self.tx.try_join().unwrap();
-        assert_eq!((self.tx.unfinished(), self.tx.len()), (0, 0));
-    }
-}
 
 /// What is done in the window; once on another queue before: what happens at the first use only is not what is looked at.
 fn victim(role: &str) {
@@ -169,41 +114,6 @@ fn sweeper(sweeps: impl FnOnce()) {
             let _ = write!(std::io::stderr(), "{}", output.expect_success().stderr);
         }),
     }
-}
-
-fn of(job: Job<Bytes>) -> (usize, u32) {
-    (job.len(), job.deliveries())
-}
-
-/// A thread that receives when another process has the job that is there.
-fn late_sleeper(place: &Place) -> (mpsc::Receiver<()>, JoinHandle<(usize, u32)>) {
-    let (place, (say, heard)) = (place.clone(), mpsc::channel());
-    let thread = thread::spawn(move || {
-        while !place.tx.is_empty() {
-            thread::yield_now();
-        }
-        say.send(()).unwrap();
-        of(place.rx.recv().unwrap())
-    });
-    (heard, thread)
-}
-
-/// A thread of the sweeper that sleeps on a queue.
-fn sleeper<R: Send + 'static>(place: &Place, body: fn(&Place) -> R) -> JoinHandle<R> {
-    let (place, (say, heard)) = (place.clone(), mpsc::channel());
-    let thread = thread::spawn(move || {
-        say.send(rustix::thread::gettid()).unwrap();
-        body(&place)
-    });
-    let task = format!("/proc/self/task/{}/stat", heard.recv().unwrap());
-    let is_awake = || {
-        let stat = std::fs::read_to_string(&task).unwrap_or_default();
-        stat.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with('S'))
-    };
-    while is_awake() {
-        thread::yield_now();
-    }
-    thread
 }
 
 #[test]

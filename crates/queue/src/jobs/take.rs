@@ -3,7 +3,9 @@
 //! Invariant: "nothing more comes" is said only when nothing is queued, nothing came back, and no other process has a job
 //! that would come back with its death.
 
-use procession_raw::Stage;
+use std::sync::atomic::Ordering::Relaxed;
+
+use procession_raw::{Job, Stage};
 use procession_sys::Deadline;
 
 use super::leases::Lease;
@@ -12,7 +14,8 @@ use super::wait;
 use crate::error::RecvError;
 use crate::link::{Link, News, Place};
 
-/// Jobs between two looks for the dead that nobody has spoken of.
+/// Jobs between two looks for the dead that nobody has spoken of; more if there are more cells to look at, so that the
+/// looks cost little.
 const EVERY: u32 = 256;
 
 impl Link<Memory> {
@@ -76,8 +79,9 @@ impl Link<Memory> {
         let party = self.party();
         let mut turn = self.enter(&party, deadline)?;
         let news = self.news();
-        let looked = self.memory().looked.load(std::sync::atomic::Ordering::Relaxed);
-        let due = look || news != looked || turn.at() % EVERY == EVERY - 1 || turn.heir_of().is_some();
+        let looked = self.memory().looked.load(Relaxed);
+        let every = EVERY.max(self.memory().top().next_power_of_two());
+        let due = look || news != looked || turn.at() % every == every - 1 || turn.heir_of().is_some();
         let lease = self.memory().lease(&mut turn, &party, due.then_some(news), bytes)?;
         Ok(lease.ok_or(turn.other()))
     }
@@ -88,7 +92,7 @@ impl Link<Memory> {
     }
 
     /// A job that may come back.
-    fn leased_by_others(&self) -> Option<(&procession_raw::Job, Stage)> {
+    fn leased_by_others(&self) -> Option<(&Job, Stage)> {
         let own = self.memory().own_seat();
         self.memory().find(|stage| match stage {
             Stage::Leased { seat, .. } => Some(seat) != own,
