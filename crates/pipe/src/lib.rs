@@ -35,6 +35,8 @@
 //!
 //! Invariants: an end belongs to one process at a time (`tests/contract.rs`, `moving_*`); no length a peer announces
 //! is trusted before the bytes are there (`tests/hostile.rs`).
+#![doc = ""]
+#![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
 mod adopt;
