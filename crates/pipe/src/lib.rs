@@ -32,14 +32,16 @@
 //! When *not* to use it: for the last microsecond. A message costs a system call on each side and, where the receiver
 //! sleeps, a wake-up.
 //!
-//! Strangers meet at a file, a name or a port; each kind, whom it lets in and what a kill leaves behind are in the README
-//! of this crate. Whoever a listener lets in can send values and handles, and never an address of a function.
+//! Strangers meet at a file, a name or a port; each kind, whom it lets in and what a kill leaves behind are told
+//! below. Whoever a listener lets in can send values and handles, and never an address of a function.
 //!
 //! When *not* to use listeners: between a process and its children, which need no name; and bare over a network that others
 //! can read, because nothing is encrypted.
 //!
 //! Invariants: an end belongs to one process at a time (`tests/contract.rs`, `moving_*`); no length a peer announces
 //! is trusted before the bytes are there (`tests/hostile.rs`); nothing of a stranger is decoded (`tests/handshake.rs`).
+#![doc = ""]
+#![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
 mod address;

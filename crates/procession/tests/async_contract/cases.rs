@@ -1,5 +1,6 @@
 //! Futures that are awaited to their end.
 
+use std::sync::Arc;
 use std::thread;
 
 use procession_codec::Bytes;
@@ -9,7 +10,7 @@ use procession_queue::{AsBytes, Receiver, RecvError, SendFault, Sender, bounded,
 use procession_shm::Atomic;
 use procession_sync::Event;
 
-use crate::executors::{Boxed, Executor, all};
+use crate::executors::{Boxed, Executor, all, once};
 
 fn echo(end: Duplex<u64, u64>) {
     while let Ok(n) = end.recv() {
@@ -119,15 +120,17 @@ pub(crate) fn long_messages_of_many_at_once<E: Executor>() {
     let process = spawn(count_bytes, (theirs, 9)).unwrap();
     let lengths = [1 << 20, 3, (1 << 20) + 1, 5 << 20, 4, 300 << 10];
     E::run(async move {
-        let ours = &ours;
-        thread::scope(|s| {
-            s.spawn(|| [7, 2 << 20, 8].map(|len| ours.send_bytes(&pattern(len, len)).unwrap()));
+        let ours = Arc::new(ours);
+        let also = Arc::clone(&ours);
+        let beside = thread::spawn(move || {
+            [7, 2 << 20, 8].into_iter().for_each(|len| also.send_bytes(&pattern(len, len)).unwrap());
         });
         let one = |len: usize| -> Boxed<'_, ()> {
             let sending = ours.send_bytes_async(&pattern(len, len));
             Box::pin(async { sending.await.unwrap() })
         };
         all(lengths.map(one).into_iter().collect()).await;
+        beside.join().unwrap();
     });
     let mut expected: Vec<usize> = lengths.into_iter().chain([7, 2 << 20, 8]).collect();
     expected.sort_unstable();
@@ -225,7 +228,7 @@ pub(crate) fn processes<E: Executor>() {
             7
         }));
         futures.push(Box::pin(async {
-            crate::executors::once().await;
+            once().await;
             gate.set();
             victim.kill().unwrap();
             8
@@ -248,7 +251,16 @@ pub(crate) fn events<E: Executor>() {
             spawn(set_and_clear, (there.clone(), counter.clone())).unwrap().join_async().await.unwrap();
             waiting.await;
             assert!(!there.is_set() && counter.load() == 1);
-            // Set while it is awaited.
+            // The same while it is awaited, and nothing else wakes the task.
+            let blinking = there.clone();
+            let blinker = thread::spawn(move || {
+                (0..300).for_each(|_| thread::yield_now());
+                blinking.set();
+                blinking.clear();
+            });
+            there.wait_async().await;
+            blinker.join().unwrap();
+            // Set and left so.
             let waiting = there.wait_async();
             let process = spawn(|event: Event| event.set(), there.clone()).unwrap();
             waiting.await;

@@ -94,6 +94,10 @@ pub(crate) fn a_sender_leaves_nothing_half_sent<E: Executor>() {
         }
         ours.send_bytes_async(b"short").await.unwrap();
         assert_eq!(theirs.recv_bytes_async().await.unwrap(), b"short");
+        // The other end is told at once, and not with the next message.
+        assert!(first(ours.send_bytes_async(&long), once()).await.is_err());
+        drop(ours);
+        assert!(matches!(theirs.recv_bytes_async().await, Err(RecvError::Closed)));
     });
 }
 
