@@ -73,6 +73,10 @@ fn nothing_is_beyond_the_end() {
             assert!(is_outside(arena.reserve(at, 8)) && is_outside(arena.release(at, 8)));
         }
         assert!(arena.atomics(0, usize::MAX).is_err());
+        let tokens: &Tokens = arena.words_at(last).unwrap();
+        assert_eq!(tokens.count(), 7 / 2, "the same bytes, as words");
+        assert!(arena.words_at::<[Tokens; 2]>(last).is_ok() && arena.words_at::<[Tokens; 3]>(last).is_err());
+        assert!(arena.words_at::<Tokens>(4096).is_err() && arena.words_at::<Tokens>(usize::MAX - 7).is_err());
         assert_eq!(arena.words()[2].count(), 0, "the bytes lie behind the words");
     });
 }
