@@ -15,7 +15,10 @@ const SUITES: &[(&str, &[&str])] = &[
         &["array", "array_leases", "array_parts", "cell", "encoded", "list", "value", "waits"],
     ),
     ("procession-sync", &["contract"]),
-    ("procession-queue", &["contract", "handles", "handles_room", "jobs", "loan", "many", "values"]),
+    (
+        "procession-queue",
+        &["contract", "handles", "handles_room", "jobs_contract", "loan", "many", "values", "wait"],
+    ),
     ("procession", &["async_contract", "jobs_contract", "queue_contract", "queue_handles", "wait_contract"]),
     ("procession-process", &["sync_contract"]),
 ];
