@@ -8,10 +8,12 @@
 //! `tests/jobs_storm.rs`; "Jobs" in the README has the table.
 
 mod cells;
+mod depot;
 mod job;
 mod join;
 mod layout;
 mod leases;
+mod luggage;
 mod memory;
 mod parcel;
 mod put;
@@ -44,7 +46,7 @@ pub const DEFAULT_DELIVERIES: u32 = 10;
 /// A queue for `n` jobs that wait for a worker, of [`DEFAULT_BYTES`] together at most. A job whose worker dies is delivered
 /// again, up to [`DEFAULT_DELIVERIES`] times: [`JobOptions`] say otherwise.
 ///
-/// Takes three descriptors in the process that has both ends, two in one that has one; 130 KiB of memory when the first job
+/// Takes five descriptors in the process that has both ends, four in one that has one; 130 KiB of memory when the first job
 /// is received, and for each job 128 bytes or the pages that it needs, which are kept for the next ones.
 ///
 /// # Errors

@@ -30,9 +30,9 @@ use procession_sys::socket::{self, MAX_DESCRIPTORS, RecvFailed, SendFailed};
 use procession_sys::{Deadline, OsError};
 
 use crate::error::{RecvError, SendFault};
-use crate::extents::{self, Leased};
+use crate::extents::Leased;
 use crate::layout::LUGGAGE_AT;
-use crate::link::{Link, News};
+use crate::link::{Link, News, Place};
 use crate::memory::Memory;
 use crate::sender::{LARGE, Sender};
 use crate::traffic::{self, Missing, Parcel};
@@ -40,7 +40,7 @@ use crate::traffic::{self, Missing, Parcel};
 /// What a packet says: its number, and how many descriptors the message has.
 const LABEL: usize = 12;
 /// So many packets at most are taken away in one turn; as a rule a socket has room for fewer.
-const PATIENCE: usize = 1024;
+pub(crate) const PATIENCE: usize = 1024;
 /// How long a producer without room lets a consumer finish, unless that is stopped.
 const MOMENT: Duration = Duration::from_millis(1);
 
@@ -60,15 +60,30 @@ pub(crate) struct Laden<'a> {
     packet: Option<Packet>,
 }
 
+/// A copy of a packet.
 #[derive(Debug)]
-struct Packet {
+pub(crate) struct Packet {
     n: usize,
     descriptors: Vec<OwnedFd>,
 }
 
+/// The first packet of a socket.
+#[derive(Debug)]
+pub(crate) struct First {
+    /// Its number, and how many descriptors its message has; `None` if a peer sent it that keeps to nothing.
+    pub(crate) label: Option<(u64, usize)>,
+    descriptors: Result<Vec<OwnedFd>, RecvFailed>,
+}
+
+/// Memory that knows the numbers of luggage.
+pub(crate) trait Numbered: Place {
+    /// The number of the last packet, and of the last when the socket was empty.
+    fn numbers(&self) -> Result<[&AtomicU64; 2], ShmError>;
+}
+
 /// Why a packet was not sent.
 #[derive(Debug)]
-enum Unsent {
+pub(crate) enum Unsent {
     /// There is no room for it.
     Crowded,
     Fault(SendFault),
@@ -82,10 +97,16 @@ impl<'a> Luggage<'a> {
         Ok(Self { descriptors, trunk })
     }
 
-    /// Sends the packet, and says its number: one that no other has, nor will, also if this thread is killed in here.
-    fn send(&self, end: BorrowedFd<'_>, memory: &Memory) -> Result<u64, Unsent> {
-        let [last, _] = numbers(memory).map_err(|error| Unsent::Fault(SendFault::Memory(error)))?;
-        let number = last.load(Relaxed).wrapping_add(1);
+    /// Sends the packet, and says its number: what `next` makes of the last one, which no other has, nor will, also if this
+    /// thread is killed in here.
+    pub(crate) fn send(
+        &self,
+        end: BorrowedFd<'_>,
+        memory: &impl Numbered,
+        next: impl FnOnce(u64) -> u64,
+    ) -> Result<u64, Unsent> {
+        let [last, _] = memory.numbers().map_err(|error| Unsent::Fault(SendFault::Memory(error)))?;
+        let number = next(last.load(Relaxed));
         last.store(number, Relaxed);
         let label = label(number, self.descriptors.len());
         let bytes = [IoSlice::new(&label)];
@@ -152,7 +173,9 @@ impl<T, W> Sender<T, W> {
         let fault = loop {
             let mut unsent = None;
             self.send_as(deadline, |load| {
-                unsent = load.put_with(parcel, |memory| luggage.send(link.end(), memory))?;
+                unsent = load.put_with(parcel, |memory| {
+                    luggage.send(link.end(), memory, |last| last.wrapping_add(1))
+                })?;
                 Ok(true)
             })?;
             let seen = match unsent {
@@ -182,15 +205,15 @@ impl<T, W> Sender<T, W> {
     }
 }
 
-impl Link {
+impl<M: Numbered> Link<M> {
     /// Waits until whoever is receiving right now is done with it; not for long.
-    fn let_consumers_finish(&self, deadline: Deadline) {
+    pub(crate) fn let_consumers_finish(&self, deadline: Deadline) {
         let (party, moment) = (self.party(), Deadline::after(MOMENT));
         let wait = Wait(if deadline.has_passed() { deadline } else { moment });
         if let Ok(turn) = self.memory().ring().enter(Side::Consumers, &SharedPark, &party, &wait)
             && turn.heir_of().is_some()
         {
-            extents::take_back_leased(self.memory(), &party, &turn);
+            self.memory().tidy(Side::Consumers, &party, &turn);
         }
     }
 
@@ -198,7 +221,7 @@ impl Link {
     /// receive. Does not wait.
     #[inline]
     pub(crate) fn sweep(&self, party: &Party<'_>) {
-        let sent = numbers(self.memory()).map(|[sent, swept]| (sent.load(Relaxed), swept.load(Relaxed)));
+        let sent = self.memory().numbers().map(|[sent, swept]| (sent.load(Relaxed), swept.load(Relaxed)));
         if sent.is_ok_and(|(sent, swept)| sent != swept) {
             self.sweep_now(party);
         }
@@ -212,7 +235,7 @@ impl Link {
             return;
         };
         if theirs.heir_of().is_some() {
-            extents::take_back_uncommitted(self.memory(), &theirs);
+            self.memory().tidy(Side::Producers, party, &theirs);
         }
         if !ring.is_empty() {
             return;
@@ -220,7 +243,7 @@ impl Link {
         // Nobody is between a packet and its commit, and nothing is queued: no packet belongs to a message.
         let n = (0..PATIENCE).take_while(|_| matches!(socket::discard_packet(self.end()), Ok(true))).count();
         if n < PATIENCE
-            && let Ok([sent, swept]) = numbers(self.memory())
+            && let Ok([sent, swept]) = self.memory().numbers()
         {
             swept.store(sent.load(Relaxed), Relaxed);
         }
@@ -228,17 +251,27 @@ impl Link {
         (0..n).for_each(|_| self.tell_of_room());
     }
 
+    /// Takes away the first packet, of the message with this number, which was committed.
+    pub(crate) fn discard(&self, number: u64) {
+        // If it fails, the packet belongs to no message from now on.
+        let discarded = socket::discard_packet(self.end());
+        if let (Ok(_), Ok([_, swept])) = (discarded, self.memory().numbers()) {
+            swept.store(number, Relaxed);
+        }
+    }
+
     /// Wakes a producer that may wait for room in the socket.
-    fn tell_of_room(&self) {
+    pub(crate) fn tell_of_room(&self) {
         self.memory().ring().pass_on(Side::Producers, &SharedPark);
     }
 }
 
-/// The number of the last packet, and of the last when the socket was empty.
-#[inline]
-fn numbers(memory: &Memory) -> Result<[&AtomicU64; 2], ShmError> {
-    let words = memory.arena().atomics(LUGGAGE_AT, 2)?;
-    Ok([&words[0], &words[1]])
+impl Numbered for Memory {
+    #[inline]
+    fn numbers(&self) -> Result<[&AtomicU64; 2], ShmError> {
+        let words = self.arena().atomics(LUGGAGE_AT, 2)?;
+        Ok([&words[0], &words[1]])
+    }
 }
 
 impl<'a> Laden<'a> {
@@ -262,11 +295,7 @@ impl<'a> Laden<'a> {
         }
         turn.commit(1);
         if self.packet.is_some() {
-            // If it fails, the packet belongs to no message from now on.
-            let discarded = socket::discard_packet(link.end());
-            if let (Ok(_), Ok([_, swept])) = (discarded, numbers(link.memory())) {
-                swept.store(self.number, Relaxed);
-            }
+            link.discard(self.number);
         }
         Ok(self)
     }
@@ -277,14 +306,29 @@ impl<'a> Laden<'a> {
         if let Some(leased) = self.leased {
             traffic::copy(link.memory(), leased.at(), leased.len(), bytes)?;
         }
-        let unpacked = self.packet.ok_or(0).and_then(Packet::unpack);
-        unpacked.map_err(|n| {
-            RecvError::Decode(DecodeError::Handle(HandleError::Missing { index: n as u32, carried: n }))
-        })
+        unpack(self.packet).map_err(RecvError::Decode)
     }
 }
 
+/// The descriptors of a packet. Not in a turn.
+pub(crate) fn unpack(packet: Option<Packet>) -> Result<Vec<OwnedFd>, DecodeError> {
+    let unpacked = packet.ok_or(0).and_then(Packet::unpack);
+    unpacked.map_err(|n| DecodeError::Handle(HandleError::Missing { index: n as u32, carried: n }))
+}
+
 impl Packet {
+    /// Sends a copy of the packet; `false` if there is no room for it.
+    pub(crate) fn send_copy(&self, number: u64, end: BorrowedFd<'_>) -> Result<bool, OsError> {
+        let label = label(number, self.n);
+        let descriptors: Vec<_> = self.descriptors.iter().map(AsFd::as_fd).collect();
+        match socket::send_packet(end, &[IoSlice::new(&label)], &descriptors, Deadline::now()) {
+            Ok(_) => Ok(true),
+            Err(SendFailed::TimedOut) => Ok(false),
+            Err(SendFailed::Os(error)) => Err(error),
+            Err(_) => Err(OsError::new("keeping the handles of a job", ErrorKind::BrokenPipe)),
+        }
+    }
+
     /// All descriptors; or how many there were, if there are not as many as there should be.
     fn unpack(self) -> Result<Vec<OwnedFd>, usize> {
         let all = if self.n > MAX_DESCRIPTORS { self.empty_trunk()? } else { self.descriptors };
@@ -308,31 +352,44 @@ impl Packet {
     }
 }
 
-/// A copy of the packet with this number, which is then the first; `None` if there is none. Those before it are gone.
-fn find(end: BorrowedFd<'_>, number: u64) -> Result<Option<Packet>, OsError> {
-    for _ in 0..PATIENCE {
+impl First {
+    /// Looks at it; `None` if there is none.
+    pub(crate) fn peek(end: BorrowedFd<'_>) -> Option<Self> {
         let (mut label, mut descriptors) = ([0; LABEL + 1], Vec::new());
         let peeked = socket::peek_packet(end, &mut [IoSliceMut::new(&mut label)], &mut descriptors);
         let len = match &peeked {
             Ok(packet) => packet.bytes,
             Err(RecvFailed::DescriptorsLost { bytes }) => *bytes,
-            Err(RecvFailed::Truncated) => 0,
-            Err(RecvFailed::TimedOut | RecvFailed::Closed) => return Ok(None),
+            Err(RecvFailed::TimedOut | RecvFailed::Closed) => return None,
             Err(_) => 0,
         };
-        match read_label(&label[..len]) {
-            Some((found, n)) if found == number => {
-                peeked?;
-                return Ok(Some(Packet { n, descriptors }));
-            }
-            Some((found, _)) if (found.wrapping_sub(number) as i64) > 0 => return Ok(None),
-            _ => {}
-        }
-        if let Err(RecvFailed::Os(error)) = peeked {
+        Some(Self { label: read_label(&label[..len]), descriptors: peeked.map(|_| descriptors) })
+    }
+
+    /// A copy of it, if it is of a message with `n` descriptors.
+    pub(crate) fn copy(self, n: usize) -> Result<Packet, OsError> {
+        Ok(Packet { n, descriptors: self.descriptors? })
+    }
+
+    /// Takes it away.
+    pub(crate) fn discard(self, end: BorrowedFd<'_>) -> Result<(), OsError> {
+        if let Err(RecvFailed::Os(error)) = self.descriptors {
             return Err(error);
         }
-        drop(descriptors);
-        socket::discard_packet(end)?;
+        drop(self.descriptors);
+        Ok(socket::discard_packet(end).map(drop)?)
+    }
+}
+
+/// A copy of the packet with this number, which is then the first; `None` if there is none. Those before it are gone.
+pub(crate) fn find(end: BorrowedFd<'_>, number: u64) -> Result<Option<Packet>, OsError> {
+    for _ in 0..PATIENCE {
+        let Some(first) = First::peek(end) else { return Ok(None) };
+        match first.label {
+            Some((found, n)) if found == number => return first.copy(n).map(Some),
+            Some((found, _)) if (found.wrapping_sub(number) as i64) > 0 => return Ok(None),
+            _ => first.discard(end)?,
+        }
     }
     Ok(None)
 }

@@ -106,6 +106,9 @@ impl<T> Job<T> {
     fn finish(&self) {
         if self.lasting.lasts() {
             self.link.memory().finish(self.lease.cell, self.lease.stage);
+            if let Some(number) = self.lease.luggage {
+                self.link.retire(number);
+            }
         }
     }
 }

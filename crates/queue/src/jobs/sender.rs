@@ -206,8 +206,11 @@ impl<T, W: Wire<T>> JobSender<T, W> {
 
     fn send_by(&self, value: T, deadline: Deadline) -> Result<(), SendError<T>> {
         let sent = scratch::with(|bytes| {
-            parcel::encode::<T, W>(&value, bytes)?;
-            self.link.send_job(bytes, deadline)
+            let outgoing = parcel::encode::<T, W>(&value, bytes)?;
+            if !outgoing.is_empty() {
+                return self.link.send_laden(bytes, outgoing, deadline);
+            }
+            self.link.send_job(bytes, None, deadline)
         });
         sent.map_err(|fault| SendError::new(value, fault))
     }
