@@ -143,7 +143,7 @@ fn what_is_put_back_is_delivered_with_its_handles() {
 #[test]
 fn a_thousand_jobs_that_end_in_another_order() {
     counted(|| {
-        let (tx, rx) = jobs::<Item>(5).unwrap();
+        let (tx, rx) = JobOptions::new(5).deliver_without_limit().create::<Item>().unwrap();
         thread::scope(|scope| {
             scope.spawn(|| (0..2000).for_each(|n| tx.send((n, (n % 4 != 1).then(|| file(n)))).unwrap()));
             // One is held all the time.
@@ -165,10 +165,10 @@ fn a_thousand_jobs_that_end_in_another_order() {
             }
             check(&first);
             drop((first, held));
-            for job in std::iter::from_fn(|| rx.try_recv().ok()) {
-                check(&job);
-            }
         });
+        for job in std::iter::from_fn(|| rx.try_recv().ok()) {
+            check(&job);
+        }
         tx.try_join().unwrap();
     });
 }

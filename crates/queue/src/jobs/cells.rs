@@ -3,7 +3,7 @@
 //! | bytes of a cell | what | who writes it |
 //! |---|---|---|
 //! | 0 to 3 | where the job is: [`Job`] | see there |
-//! | 8 to 15 | its length, and in the upper bit whether it has luggage | who owns the cell |
+//! | 8 to 15 | its length, and in the upper two bytes [`LADEN`] if it has luggage | who owns the cell |
 //! | 16 to 23 | how many bytes of the room have memory | who owns the cell |
 //! | 24 to 47 | the worker that had it last: number, start time, namespace | who gives it up: the holder of the consumers' lock, or who has leased it |
 //! | 48 to 127 | the bytes, if they fit, of a job without luggage | who owns the cell |
@@ -32,7 +32,9 @@ const LEN: usize = 1;
 const MEMORY: usize = 2;
 const WORKER: usize = 3;
 const NUMBER: usize = INLINE_AT / 8;
-const LADEN: u64 = 1 << 63;
+/// In the upper two bytes of the length: no length is as long, and no mere bit is taken for it.
+const LADEN: u64 = 0x4c67;
+const LADEN_AT: u32 = 48;
 /// So many cells keep the memory of their rooms if it is not more than all jobs may have together.
 const WARM: u32 = 32;
 
@@ -56,7 +58,7 @@ impl<'a> Owned<'a> {
     ) -> Result<Option<Self>, ShmError> {
         let Some(cell) = memory.take_cell(party, me)? else { return Ok(None) };
         let owned = Self { memory, me, cell, len: bytes.len() as u64 };
-        let laden = if is_laden { LADEN } else { 0 };
+        let laden = if is_laden { LADEN << LADEN_AT } else { 0 };
         memory.words_of(cell)?[LEN].store(owned.len | laden, Relaxed);
         if bytes.len() <= INLINE && !is_laden {
             memory.arena().write(memory.layout().cell_at(cell) + INLINE_AT, bytes)?;
@@ -160,7 +162,8 @@ impl Memory {
 
     /// The length of a job, if it can be.
     pub(super) fn len_of(&self, cell: u32) -> Option<usize> {
-        let len = self.words_of(cell).ok()?[LEN].load(Relaxed) & !LADEN;
+        let word = self.words_of(cell).ok()?[LEN].load(Relaxed);
+        let len = if word >> LADEN_AT == LADEN { word ^ LADEN << LADEN_AT } else { word };
         (len <= self.layout().limit).then_some(len as usize)
     }
 
@@ -168,7 +171,7 @@ impl Memory {
     #[inline]
     pub(super) fn luggage_of(&self, cell: u32) -> Option<u64> {
         let words = self.words_of(cell).ok()?;
-        (words[LEN].load(Relaxed) & LADEN != 0).then(|| words[NUMBER].load(Relaxed))
+        (words[LEN].load(Relaxed) >> LADEN_AT == LADEN).then(|| words[NUMBER].load(Relaxed))
     }
 
     /// Appends a copy of a job's bytes to `into`, where there is room for them.
