@@ -59,11 +59,11 @@ impl Depot {
         is_live: impl Fn(u64) -> bool,
     ) -> Result<(), OsError> {
         self.walk(1, |_| Fate::Stays)?;
-        if packet.send_copy(number, self.into_row(0))? {
+        if packet.send_copy(number, self.end_before(0))? {
             return Ok(());
         }
         self.sweep(is_live)?;
-        if packet.send_copy(number, self.into_row(0))? {
+        if packet.send_copy(number, self.end_before(0))? {
             return Ok(());
         }
         Err(OsError::new(
@@ -130,7 +130,7 @@ impl Depot {
         Ok(None)
     }
 
-    fn into_row(&self, row: usize) -> BorrowedFd<'_> {
+    fn end_before(&self, row: usize) -> BorrowedFd<'_> {
         self.ends[1 - row].0.as_fd()
     }
 }

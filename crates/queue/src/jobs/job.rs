@@ -24,6 +24,9 @@ use crate::link::Link;
 /// [`JobOptions`](crate::JobOptions) say. A job that is finished is never delivered again. A job that is forgotten
 /// (`std::mem::forget`) stays unfinished until this process ends.
 ///
+/// The handles in it are there each time it is delivered: this process's are closed with the value, and those that are kept
+/// for the next worker when the job is done; if another process is receiving at that moment, by the next one that receives.
+///
 /// # Examples
 /// ```
 /// let (tx, rx) = procession_queue::jobs::<String>(10)?;

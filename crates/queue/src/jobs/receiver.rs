@@ -95,7 +95,9 @@ impl<T, W: Wire<T>> JobReceiver<T, W> {
     /// Blocks until there is one; or until the queue is closed or no sender is left, and nothing can come any more.
     ///
     /// # Errors
-    /// [`RecvError`]. A job that does not [decode](RecvError::Decode) becomes a dead letter.
+    /// [`RecvError`]. A job that does not [decode](RecvError::Decode) becomes a dead letter. One with handles stays in the
+    /// queue, and this is [`RecvError::Memory`], while some hundreds of those are not done, or this process has no room for
+    /// the descriptors.
     #[doc(alias = "get")]
     pub fn recv(&self) -> Result<Job<T>, RecvError> {
         self.recv_by(Deadline::NEVER)

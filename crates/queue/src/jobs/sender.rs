@@ -102,7 +102,8 @@ impl<T, W> JobSender<T, W> {
 impl<T, W: Wire<T>> JobSender<T, W> {
     /// Sends a job.
     ///
-    /// Encodes it here, and blocks while there is no room for it.
+    /// Encodes it here, and blocks while there is no room for it, or for its handles: of jobs that have any, some hundreds can
+    /// be queued.
     ///
     /// # Errors
     /// [`SendError`], with the value. No receiver then ever sees it.
