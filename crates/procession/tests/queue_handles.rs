@@ -274,3 +274,30 @@ fn other_carriers_refuse_what_they_refused() {
         assert!(matches!(refused, Err(codec::EncodeError::Handle(codec::HandleError::NotCarried))));
     });
 }
+
+/// Kills itself with the first request that it gets.
+fn die_with_one(requests: JobReceiver<Request>) {
+    let _request = requests.recv().unwrap();
+    std::process::abort();
+}
+
+fn work_on_jobs(requests: JobReceiver<Request>) -> u64 {
+    requests.into_iter().map(|job| u64::from(job.answer.send(job.n * job.n).is_ok())).sum()
+}
+
+/// The request of a worker that dies goes to another one, with its reply channel; which ends when the job is done.
+#[test]
+fn jobs_keep_their_reply_channels() {
+    counted(|| {
+        let (tx, rx) = procession::queue::jobs(16).unwrap();
+        let (answer, answers) = bounded(1).unwrap();
+        tx.send(Request { n: 7, answer }).unwrap();
+        procession::spawn(die_with_one, rx.clone()).unwrap().join().unwrap_err();
+        let worker = procession::spawn(work_on_jobs, rx).unwrap();
+        assert_eq!(answers.recv().unwrap(), 49);
+        assert!(matches!(answers.recv(), Err(RecvError::Disconnected)));
+        tx.join().unwrap();
+        tx.close();
+        assert_eq!(worker.join().unwrap(), 1);
+    });
+}
