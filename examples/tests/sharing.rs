@@ -72,3 +72,13 @@ fn replies() {
         assert_eq!(run("replies").0, answers.to_owned() + "1 of 2 workers died\n");
     });
 }
+
+#[test]
+fn waits() {
+    guarded(|| assert_eq!(run("waits").0, "a message\n3 jobs, whose numbers are 3 together\n"));
+}
+
+#[test]
+fn futures() {
+    guarded(|| assert_eq!(run("futures").0, "300 words, HELLO\n"));
+}

@@ -181,12 +181,15 @@ fn run_tidy(context: &Context) -> Result<Outcome, String> {
 }
 
 fn clippy(context: &Context) -> Result<Outcome, String> {
-    let args = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
+    let args = ["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"];
     context.cargo().args(args).shown().map(|()| Outcome::default())
 }
 
 fn doc(context: &Context) -> Result<Outcome, String> {
-    let run = context.cargo().args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
+    let run = context
+        .cargo()
+        .args(["doc", "--workspace", "--all-features", "--no-deps"])
+        .env("RUSTDOCFLAGS", "-D warnings");
     run.shown().map(|()| Outcome::default())
 }
 

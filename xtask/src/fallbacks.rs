@@ -15,8 +15,11 @@ const SUITES: &[(&str, &[&str])] = &[
         &["array", "array_leases", "array_parts", "cell", "encoded", "list", "value", "waits"],
     ),
     ("procession-sync", &["contract"]),
-    ("procession-queue", &["contract", "loan", "many", "values"]),
-    ("procession", &["queue_contract", "wait_contract"]),
+    (
+        "procession-queue",
+        &["contract", "handles", "handles_room", "jobs_contract", "loan", "many", "values", "wait"],
+    ),
+    ("procession", &["async_contract", "jobs_contract", "queue_contract", "queue_handles", "wait_contract"]),
     ("procession-process", &["sync_contract"]),
 ];
 
@@ -36,7 +39,7 @@ pub(crate) fn run(context: &Context) -> Result<Outcome, String> {
         println!("--- without {what}: {key}={value}");
         for (package, targets) in SUITES {
             let run = Run::cargo(&context.workspace.root, context.limit(15))
-                .args(["test", "--quiet", "--no-fail-fast", "--package", package])
+                .args(["test", "--quiet", "--no-fail-fast", "--all-features", "--package", package])
                 .args(targets.iter().flat_map(|target| ["--test", target]))
                 .env(key, value)
                 .env("RUST_BACKTRACE", "0");

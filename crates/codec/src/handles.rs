@@ -111,6 +111,7 @@ pub fn note(error: HandleError) -> HandleError {
 /// outgoing.commit();
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[inline]
 pub fn collect<T, E>(encode: impl FnOnce() -> Result<T, E>) -> Result<(T, Outgoing), E> {
     scope::collect(encode)
 }
@@ -135,6 +136,7 @@ pub fn supply<T>(descriptors: Vec<OwnedFd>, decode: impl FnOnce() -> T) -> T {
 }
 
 /// Runs `work` without a table, whatever scope is around it: for carriers that cannot carry descriptors.
+#[inline]
 pub fn refuse<T>(work: impl FnOnce() -> T) -> T {
     scope::refuse(work)
 }
@@ -192,6 +194,7 @@ impl Outgoing {
 }
 
 impl Drop for Outgoing {
+    #[inline]
     fn drop(&mut self) {
         while let Some(handle) = self.0.pop() {
             handle.rollback();

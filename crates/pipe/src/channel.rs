@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{PipeError, RecvError, SendError};
 use crate::forms::{iterating, receiving, sending};
+#[cfg(feature = "async")]
+use crate::future::Sending;
 use crate::link::Link;
 use crate::{Duplex, pipe, typed};
 
@@ -104,6 +106,11 @@ impl<T: Message, C: Codec> Sender<T, C> {
 
     fn send_by(&self, value: &T, deadline: Deadline) -> Result<(), SendError> {
         typed::send::<T, C>(self.end.link(), self.end.limit(), value, deadline)
+    }
+
+    #[cfg(feature = "async")]
+    fn sending(&self, value: &T) -> Sending<'_> {
+        Sending::new(self.end.link(), typed::encode::<T, C>(self.end.link(), self.end.limit(), value))
     }
 }
 

@@ -10,11 +10,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use procession_codec::Postcard;
+#[cfg(feature = "async")]
+use procession_codec::handles::Outgoing as Handles;
 use procession_sys::{Deadline, limits, socket};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::adopt::{self, AdoptError, IntoFdError};
 use crate::error::{PipeError, RecvError, RecvIntoError, SendError};
+#[cfg(feature = "async")]
+use crate::future::{self, Sending};
 use crate::link::{Link, Transport};
 use crate::{DEFAULT_LIMIT, Duplex, Peer, scratch};
 
@@ -29,7 +33,8 @@ use crate::{DEFAULT_LIMIT, Duplex, Peer, scratch};
 /// way, and what two senders that nobody receives from do, is said there too.
 ///
 /// **If the other end's process dies**, what it completely sent can still be received; a message it was in the middle of
-/// is [`ClosedInside`](RecvError::ClosedInside); then every call answers `Closed`.
+/// is [`ClosedInside`](RecvError::ClosedInside); then every call answers `Closed`. Over TCP the first bytes that are sent
+/// afterwards may be taken and lost before that is known.
 ///
 /// # Examples
 /// ```
@@ -147,6 +152,20 @@ impl Connection {
         self.send_by(bytes, Deadline::at(instant))
     }
 
+    /// [`send_bytes`](Self::send_bytes) as a future, for any runtime, of a copy of the bytes.
+    ///
+    /// Dropping it before it has answered leaves nothing half sent: the other end receives nothing of the message. While a
+    /// message that needs several packets is on its way, others wait that want to send, and the end cannot be moved.
+    #[cfg(feature = "async")]
+    pub fn send_bytes_async(&self, bytes: &[u8]) -> Sending<'_> {
+        let message = self.check(bytes.len()).map(|()| {
+            let mut framed = scratch::take_framed();
+            framed.extend_from_slice(bytes);
+            (framed, Handles::default())
+        });
+        Sending::new(&self.link, message)
+    }
+
     /// Sends one message of all these parts, one after the other; copies them together first.
     ///
     /// Blocks as [`send_bytes`](Self::send_bytes).
@@ -200,6 +219,14 @@ impl Connection {
     /// [`recv_bytes`](Self::recv_bytes) until `instant`.
     pub fn recv_bytes_until(&self, instant: Instant) -> Result<Vec<u8>, RecvError> {
         self.recv_by(Deadline::at(instant))
+    }
+
+    /// [`recv_bytes`](Self::recv_bytes) as a future, for any runtime.
+    ///
+    /// Dropping it loses nothing: what has arrived is for the next call. While it waits the end cannot be moved.
+    #[cfg(feature = "async")]
+    pub fn recv_bytes_async(&self) -> impl Future<Output = Result<Vec<u8>, RecvError>> + Send + '_ {
+        future::receiving(&self.link, || self.recv_by(Deadline::now()))
     }
 
     /// Receives the next message to the front of `buffer`, and says how long it was. Blocks as

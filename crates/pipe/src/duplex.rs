@@ -11,6 +11,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{PipeError, RecvError, SendError};
 use crate::forms::{receiving, sending};
+#[cfg(feature = "async")]
+use crate::future::Sending;
 use crate::halves::{self, RecvHalf, SendHalf};
 use crate::link::{Link, Transport};
 use crate::typed;
@@ -113,6 +115,11 @@ impl<S: Message, R: Message, C: Codec> Duplex<S, R, C> {
 
     fn send_by(&self, value: &S, deadline: Deadline) -> Result<(), SendError> {
         typed::send::<S, C>(&self.link, self.limit, value, deadline)
+    }
+
+    #[cfg(feature = "async")]
+    fn sending(&self, value: &S) -> Sending<'_> {
+        Sending::new(&self.link, typed::encode::<S, C>(&self.link, self.limit, value))
     }
 
     fn wait_by(&self, deadline: Deadline) -> Result<bool, RecvError> {

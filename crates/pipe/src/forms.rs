@@ -1,7 +1,8 @@
 //! The forms of every call: blocking, `try_`, `_timeout`, `_until`; written once for all types that have them.
 //!
 //! A type that uses [`sending!`] has `send_by(&self, &T, Deadline)`, one that uses [`receiving!`] has
-//! `recv_by(&self, Deadline)` and `wait_by(&self, Deadline)`.
+//! `recv_by(&self, Deadline)` and `wait_by(&self, Deadline)`. Both have `link(&self)`, and the first
+//! `sending(&self, &T)`, for the forms that are futures.
 
 /// `send` and its forms, for values of one type.
 macro_rules! sending {
@@ -39,6 +40,16 @@ macro_rules! sending {
         ) -> Result<(), $crate::SendError> {
             self.send_by(value, ::procession_sys::Deadline::at(instant))
         }
+
+        /// [`send`](Self::send) as a future, for any runtime; limits are the runtime's. Encodes now, sends when awaited.
+        ///
+        /// Dropping it before it has answered leaves nothing half sent: the other end receives nothing of the value, and
+        /// handles in it are ours again. While a value that needs several packets is on its way, others wait that want to
+        /// send, and the end cannot be moved.
+        #[cfg(feature = "async")]
+        pub fn send_async(&self, value: &$value) -> $crate::Sending<'_> {
+            self.sending(value)
+        }
     };
 }
 
@@ -65,6 +76,14 @@ macro_rules! receiving {
         /// [`recv`](Self::recv) until `instant`.
         pub fn recv_until(&self, instant: ::std::time::Instant) -> Result<$value, $crate::RecvError> {
             self.recv_by(::procession_sys::Deadline::at(instant))
+        }
+
+        /// [`recv`](Self::recv) as a future, for any runtime; limits are the runtime's.
+        ///
+        /// Dropping it loses nothing: what has arrived is for the next call. While it waits the end cannot be moved.
+        #[cfg(feature = "async")]
+        pub fn recv_async(&self) -> impl Future<Output = Result<$value, $crate::RecvError>> + Send + '_ {
+            $crate::future::receiving(self.link(), || self.recv_by(::procession_sys::Deadline::now()))
         }
 
         /// Waits until a call to receive has something to do: a message, or part of one, is there, or the other end is

@@ -15,6 +15,8 @@ use procession_sys::socket::Direction;
 use crate::Duplex;
 use crate::error::{RecvError, SendError};
 use crate::forms::{iterating, receiving, sending};
+#[cfg(feature = "async")]
+use crate::future::Sending;
 use crate::link::Link;
 use crate::typed;
 
@@ -31,7 +33,8 @@ pub struct SendHalf<S, C = Postcard> {
 
 /// The half of a [`Duplex`] that receives, made by [`split`](Duplex::split).
 ///
-/// Send and Sync. Not Clone, and not sent to other processes. Dropping it lets the other end's `send` answer `Closed`.
+/// Send and Sync. Not Clone, and not sent to other processes. Dropping it lets the other end's `send` answer `Closed`, but
+/// over TCP, which does not say so.
 /// **If the other end's process dies**, what it completely sent can still be received; then every call answers `Closed`.
 #[derive(Debug)]
 pub struct RecvHalf<R, C = Postcard> {
@@ -57,6 +60,11 @@ impl<S: Message, C: Codec> SendHalf<S, C> {
 
     fn send_by(&self, value: &S, deadline: Deadline) -> Result<(), SendError> {
         typed::send::<S, C>(&self.link, self.limit, value, deadline)
+    }
+
+    #[cfg(feature = "async")]
+    fn sending(&self, value: &S) -> Sending<'_> {
+        Sending::new(&self.link, typed::encode::<S, C>(&self.link, self.limit, value))
     }
 }
 

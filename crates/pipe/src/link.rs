@@ -41,7 +41,7 @@ pub(crate) enum Transport {
 pub(crate) struct Link {
     transport: Transport,
     place: Mutex<Place>,
-    outgoing: Turn<Side<Outgoing>>,
+    pub(crate) outgoing: Turn<Side<Outgoing>>,
     incoming: Turn<Side<Incoming>>,
 }
 
@@ -53,9 +53,9 @@ enum Place {
 
 /// One direction of an end, and the socket while that is here.
 #[derive(Debug)]
-struct Side<T> {
-    socket: Option<Arc<OwnedFd>>,
-    state: T,
+pub(crate) struct Side<T> {
+    pub(crate) socket: Option<Arc<OwnedFd>>,
+    pub(crate) state: T,
 }
 
 /// References to the socket of an end that nobody uses: its place has one, and each side.

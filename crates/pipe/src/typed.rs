@@ -2,7 +2,8 @@
 //!
 //! Invariant: nobody's turn is held while a value is encoded or decoded.
 
-use procession_codec::{Codec, Message, handles};
+use procession_codec::handles::{self, Outgoing as Handles};
+use procession_codec::{Codec, Message};
 use procession_sys::Deadline;
 use procession_sys::message::HEADROOM;
 
@@ -16,17 +17,7 @@ pub(crate) fn send<S: Message, C: Codec>(
     value: &S,
     deadline: Deadline,
 ) -> Result<(), SendError> {
-    let mut framed = scratch::take_framed();
-    let encode = || C::encode_into(value, &mut framed);
-    let ((), handles) = match link.carries_handles() {
-        true => handles::collect(encode),
-        false => handles::refuse(encode).map(|()| ((), handles::Outgoing::default())),
-    }
-    .map_err(SendError::Encode)?;
-    let len = (framed.len() - HEADROOM) as u64;
-    if len > limit {
-        return Err(SendError::TooLarge { len, limit });
-    }
+    let (mut framed, handles) = encode::<S, C>(link, limit, value)?;
     let descriptors: Vec<_> = handles.descriptors().collect();
     let sent = link.send(&mut framed, &descriptors, deadline);
     scratch::keep(framed);
@@ -34,6 +25,27 @@ pub(crate) fn send<S: Message, C: Codec>(
     drop(descriptors);
     handles.commit();
     Ok(())
+}
+
+/// A value behind room for a header, and its handles.
+#[inline]
+pub(crate) fn encode<S: Message, C: Codec>(
+    link: &Link,
+    limit: u64,
+    value: &S,
+) -> Result<(Vec<u8>, Handles), SendError> {
+    let mut framed = scratch::take_framed();
+    let encode = || C::encode_into(value, &mut framed);
+    let ((), handles) = match link.carries_handles() {
+        true => handles::collect(encode),
+        false => handles::refuse(encode).map(|()| ((), Handles::default())),
+    }
+    .map_err(SendError::Encode)?;
+    let len = (framed.len() - HEADROOM) as u64;
+    if len > limit {
+        return Err(SendError::TooLarge { len, limit });
+    }
+    Ok((framed, handles))
 }
 
 pub(crate) fn recv<R: Message, C: Codec>(link: &Link, deadline: Deadline) -> Result<R, RecvError> {

@@ -12,7 +12,7 @@ use procession_sys::wait::{self as several, Source, Watch};
 use procession_sys::{Deadline, OsError};
 
 pub use procession_sys::Waitable;
-pub use procession_sys::wait::{Readable, Writable};
+pub use procession_sys::wait::{At, Readable, Writable};
 
 use crate::link::Link;
 use crate::{Connection, Duplex, Receiver, RecvHalf, SendHalf, Sender};
@@ -34,6 +34,7 @@ pub struct WaitError(OsError);
 /// | sending end of a queue | a message can be queued, if its bytes have room too; it is closed, or no receiver is left |
 /// | `Event` | it is set, or was set during the wait |
 /// | `Process` | it has ended |
+/// | [`At`] | an instant is over |
 /// | [`Readable`], [`Writable`] of anything with a descriptor; sockets and pipes of the standard library | as `poll` says |
 ///
 /// Whoever else uses a thing may be quicker: then the call that follows finds nothing. An end that was sent to another

@@ -74,7 +74,6 @@ macro_rules! streams {
                 limits::at_the_limit_and_above
                 limits::the_receivers_limit_is_lower
                 deadlines::nothing_there
-                deadlines::full_until_drained
                 deadlines::giving_up_inside_a_large_message
                 deadlines::a_receiver_gives_up_inside_a_message
                 threads::many_senders_on_one_end
@@ -101,10 +100,12 @@ macro_rules! streams {
 }
 
 // Who has not heard yet that nobody is there sends into the void: `bytes_none_is_not_the_end`, `sending_to_nobody`. And
-// nobody hears that a receiving half was dropped: `halves_end_one_direction`.
+// nobody hears that a receiving half was dropped: `halves_end_one_direction`. And it takes seconds to fill the buffers of
+// TCP with messages of a few bytes: `full_until_drained`.
 streams!(tcp, crate::Tcp;);
 streams!(unix, crate::Unix;
     bytes::bytes_none_is_not_the_end
     ends::sending_to_nobody
+    deadlines::full_until_drained
     ways::halves_end_one_direction
 );

@@ -36,6 +36,8 @@ mod child;
 mod domain;
 mod error;
 mod failure;
+#[cfg(feature = "async")]
+mod future;
 mod macros;
 mod outcome;
 mod panics;

@@ -43,6 +43,9 @@
 //! | what may live there, and many things in one piece of it: [`Plain`], [`Shared`] | [`shm`] |
 //! | how values travel: [`Codec`](codec::Codec), [`Bytes`], [`Descriptor`] | [`codec`] |
 //!
+//! With the feature `async`, what waits has a form that is a future, for any runtime: `send_async`, `recv_async`,
+//! `join_async`, `wait_async`.
+//!
 //! Each module is a crate of its own that can be used alone. Here there is nothing but re-exports.
 #![forbid(unsafe_code)]
 

@@ -30,6 +30,7 @@ macro_rules! suite {
                         suite! { @mixed
                             each_kind_in_turn
                             two_hundred_things
+                            killed_and_quickly_cleared
                             ping_pong_between_two_processes
                             ping_pong_over_queues_only
                             every_message_is_had_once

@@ -5,17 +5,12 @@
 //!
 //! All of it is inlined, so that a message and the turn it is sent in are in registers.
 
-use std::hint;
-
 use procession_raw::Side;
 use procession_sys::futex::SharedPark;
 
 use crate::layout::RECEIVED_AT;
 use crate::link::Link;
 use crate::slot::{Small, Sums};
-
-/// How often to look for the other side before doing anything that takes longer.
-const LOOKS: u32 = 32;
 
 impl Link {
     /// [`send_at_once`](Self::send_at_once) after there was no room, if there is a moment later.
@@ -36,10 +31,7 @@ impl Link {
     fn moves_soon(&self, other: Side) -> bool {
         let ring = self.memory().ring();
         let seen = ring.counter(other);
-        (0..LOOKS).any(|_| {
-            hint::spin_loop();
-            ring.counter(other) != seen
-        })
+        self.patience().look_for_a_moment(|| ring.counter(other) != seen)
     }
 
     /// Sends a message that fits into its slot.

@@ -58,7 +58,8 @@
 //! the codec with [`AsPlain`]; bytes with [`AsBytes`], which also gives loans: [`send_with`](Sender::send_with) writes a
 //! message where it will lie, [`recv_ref`](Receiver::recv_ref) reads it there.
 //!
-//! Who waits looks for some 12 µs, yielding meanwhile, and then sleeps.
+//! Who waits looks for some 12 µs, or for twice as long as its last waits took if that is less than half a millisecond,
+//! yielding meanwhile; and then sleeps.
 //!
 //! # If a peer dies
 //! A message is wholly sent or not at all, and received whole and once; with a receiver that is killed, the message that
@@ -69,7 +70,9 @@
 //! Between threads of one process, the channels of the standard library are enough. Two processes that talk in turns want a
 //! pipe.
 //!
-//! Not here yet: handles in jobs, async forms.
+//! With the feature `async` there are futures for any runtime: `send_async`, `recv_async`.
+//!
+//! Not here yet: handles in jobs.
 #![doc = ""]
 #![doc = include_str!("../README.md")]
 #![deny(unsafe_code)]
@@ -78,6 +81,8 @@ mod batch;
 mod error;
 mod extents;
 mod fast;
+#[cfg(feature = "async")]
+mod future;
 mod iter;
 mod jobs;
 mod layout;
@@ -87,6 +92,7 @@ mod luggage;
 mod make;
 mod many;
 mod memory;
+mod patience;
 mod queue;
 mod receiver;
 mod scratch;

@@ -15,8 +15,8 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
-use std::{hint, thread};
 
 use procession_codec::handles::{self, Carried};
 use procession_raw::{Limit, LockError, Obituary, Ring, Side, Turn};
@@ -28,6 +28,7 @@ use procession_sys::{Deadline, socket};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use crate::memory::Memory;
+use crate::patience::Patience;
 
 /// A side of a queue, in this kind of memory.
 #[derive(Debug)]
@@ -40,6 +41,7 @@ pub(crate) struct Link<M: Place = Memory> {
     heard: AtomicU64,
     /// How often somebody found nothing to do and did not wait.
     tries: AtomicU32,
+    patience: Patience,
 }
 
 /// What a link needs of the memory of a queue.
@@ -83,10 +85,6 @@ pub(crate) enum News {
     Disconnected,
 }
 
-/// How long to look at a counter before sleeping: waking a sleeper costs more than that.
-const SPIN: Duration = Duration::from_micros(12);
-/// Looks between two yields, so that the other side gets on where both share a core.
-const LOOKS: u32 = 32;
 /// How long a `try_` form lets others finish who are in the middle.
 const PATIENCE: Duration = Duration::from_micros(50);
 /// Messages between two looks at an end that nobody has spoken of.
@@ -114,6 +112,7 @@ impl<M: Place> Link<M> {
             end: Some(Arc::new(End(end))),
             heard: AtomicU64::new(0),
             tries: AtomicU32::new(0),
+            patience: Patience::default(),
         }
     }
 
@@ -124,6 +123,11 @@ impl<M: Place> Link<M> {
 
     pub(crate) fn side(&self) -> Side {
         self.side
+    }
+
+    #[inline]
+    pub(crate) fn patience(&self) -> &Patience {
+        &self.patience
     }
 
     #[inline]
@@ -207,7 +211,8 @@ impl<M: Place> Link<M> {
         if deadline.has_passed() {
             return if self.seems_alone_to_who_tries(seen) { News::Disconnected } else { News::TimedOut };
         }
-        if self.spin(seen) {
+        let waiting = self.patience.begin();
+        if waiting.look(deadline, || ring.counter(self.side.other()) != seen || ring.is_closed()) {
             return News::Maybe;
         }
         let watched = self.watch();
@@ -220,24 +225,6 @@ impl<M: Place> Link<M> {
         let waited = ring.nap(self.side, seen, &SharedPark, &watched, Some(nap));
         *ticks = if waited == procession_raw::Waited::TimedOut { *ticks + 1 } else { 0 };
         News::Maybe
-    }
-
-    fn spin(&self, seen: u32) -> bool {
-        let ring = self.memory.ring();
-        let moved = || ring.counter(self.side.other()) != seen || ring.is_closed();
-        let began = Instant::now();
-        loop {
-            for _ in 0..LOOKS {
-                if moved() {
-                    return true;
-                }
-                hint::spin_loop();
-            }
-            if began.elapsed() >= SPIN {
-                return false;
-            }
-            thread::yield_now();
-        }
     }
 
     /// For who has slept and goes away: what it was woken for may still be there.

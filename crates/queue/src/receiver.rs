@@ -47,6 +47,11 @@ impl<T, W> Receiver<T, W> {
         &self.link
     }
 
+    #[cfg(feature = "async")]
+    pub(crate) fn shared_link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
     /// As [`Sender::len`](crate::Sender::len).
     #[doc(alias = "qsize")]
     #[must_use]

@@ -50,6 +50,11 @@ impl<T, W> Sender<T, W> {
         &self.link
     }
 
+    #[cfg(feature = "async")]
+    pub(crate) fn shared_link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
     /// How many messages are queued: exact while nobody moves.
     #[doc(alias = "qsize")]
     #[must_use]

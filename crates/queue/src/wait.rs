@@ -15,14 +15,20 @@ use crate::link::Link;
 use crate::{Queue, Receiver, Sender};
 
 impl Link {
+    /// Looks for something to do.
     pub(crate) fn look<'a>(&'a self, watch: &mut Watch<'a>) -> bool {
-        if watch.lies_down() { self.lie_down(watch) } else { self.glance(watch) }
+        self.look_for(watch, || self.has_something())
     }
 
-    fn glance<'a>(&'a self, watch: &mut Watch<'a>) -> bool {
+    /// Looks whether `is_there`, which the other side makes so by moving its counter; also if that will never happen.
+    pub(crate) fn look_for<'a>(&'a self, watch: &mut Watch<'a>, is_there: impl Fn() -> bool) -> bool {
+        if watch.lies_down() { self.lie_down(watch, is_there) } else { self.glance(watch, is_there) }
+    }
+
+    fn glance<'a>(&'a self, watch: &mut Watch<'a>, is_there: impl Fn() -> bool) -> bool {
         let ring = self.memory().ring();
         let seen = ring.counter(self.side().other());
-        if self.has_something() || self.seems_alone_to_who_tries(seen) && self.is_alone_as_others_hear() {
+        if is_there() || self.seems_alone_to_who_tries(seen) && self.is_alone_as_others_hear() {
             return true;
         }
         let (bell, value) = self.memory().bell().watch();
@@ -30,7 +36,7 @@ impl Link {
         false
     }
 
-    fn lie_down<'a>(&'a self, watch: &mut Watch<'a>) -> bool {
+    fn lie_down<'a>(&'a self, watch: &mut Watch<'a>, is_there: impl Fn() -> bool) -> bool {
         let ring = self.memory().ring();
         let (bell, obituary) = (self.memory().bell().watch(), self.obituary());
         if self.is_alone_as_others_hear() {
@@ -38,7 +44,7 @@ impl Link {
         }
         let words = loop {
             let seen = ring.counter(self.side().other());
-            if self.has_something() {
+            if is_there() || ring.is_closed() {
                 return true;
             }
             if let Some(words) = ring.lie_down(self.side(), seen) {

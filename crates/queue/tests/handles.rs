@@ -11,7 +11,7 @@ use std::time::Duration;
 use parcel::pack;
 use procession_codec::{Bytes, DecodeError, Descriptor, EncodeError, HandleError, handles};
 use procession_queue::{
-    AsBytes, Queue, Receiver, RecvError, SendFault, Sender, bounded, bounded_as, bounded_bytes, unbounded,
+    AsBytes, Queue, Receiver, RecvError, SendFault, Sender, bounded, bounded_as, bounded_bytes,
 };
 use procession_shm::{Array, Atomic, Part, Segment, Value};
 use procession_testkit::counted;
@@ -139,47 +139,6 @@ fn many_messages_through_a_small_queue() {
                 assert_eq!((found, which(file)), (n, n));
             }
         });
-    });
-}
-
-/// There is more room in the queue than in the socket: who sends waits, or is told so.
-#[test]
-fn room_runs_out_in_the_socket() {
-    counted(|| {
-        let (tx, rx) = bounded::<(u64, Descriptor)>(10_000).unwrap();
-        let fits = (0..).find(|n| tx.try_send((*n, file(*n))).is_err()).unwrap();
-        assert!((100..2000).contains(&fits), "{fits}");
-        let error = tx.try_send((fits, file(fits))).unwrap_err();
-        assert!(matches!(error.fault(), SendFault::Full), "{error}");
-        assert_eq!(which(error.into_value().1), fits);
-        let late = tx.send_timeout((0, file(0)), Duration::from_millis(5)).unwrap_err();
-        assert!(matches!(late.fault(), SendFault::TimedOut), "{late}");
-        // One message more or less, and what is without handles has room all the time.
-        let (n, file_0) = rx.recv().unwrap();
-        assert_eq!((n, which(file_0)), (0, 0));
-        tx.try_send((fits, file(fits))).unwrap();
-        assert!(tx.try_send((0, file(0))).is_err());
-        thread::scope(|scope| {
-            scope.spawn(|| (fits + 1..2000).for_each(|n| tx.send((n, file(n))).unwrap()));
-            for n in 1..2000 {
-                let (found, file) = rx.recv().unwrap();
-                assert_eq!((found, which(file)), (n, n));
-            }
-        });
-        assert!(matches!(rx.try_recv(), Err(RecvError::Empty)));
-    });
-}
-
-#[test]
-fn an_unbounded_queue_does_not_wait_for_room_either() {
-    counted(|| {
-        let (tx, rx) = unbounded::<Option<Descriptor>>().unwrap();
-        let fits = (0..).find(|n| tx.send(Some(file(*n))).is_err()).unwrap();
-        let error = tx.send(Some(file(fits))).unwrap_err();
-        assert!(matches!(error.fault(), SendFault::Full), "{error}");
-        tx.send(None).unwrap();
-        (0..fits).for_each(|n| assert_eq!(which(rx.recv().unwrap().unwrap()), n));
-        assert!(rx.recv().unwrap().is_none());
     });
 }
 

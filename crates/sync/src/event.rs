@@ -4,6 +4,10 @@
 //! `tests/signal_steps.rs`, `tests/signal_storm.rs` and `tests/garbage_signals.rs`.
 
 use std::fmt;
+#[cfg(feature = "async")]
+use std::future::{Future, poll_fn};
+#[cfg(feature = "async")]
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use procession_raw as raw;
@@ -11,6 +15,8 @@ use procession_raw::Limit;
 use procession_shm::{Cell, Shared, ShmError, Wait};
 use procession_sys::Deadline;
 use procession_sys::futex::SharedPark;
+#[cfg(feature = "async")]
+use procession_sys::reactor::Thing;
 use procession_sys::wait::{Waitable, Watch};
 
 /// A flag to wait for, set by anybody in any process. Begins clear.
@@ -93,15 +99,30 @@ impl Event {
         self.wait_by(Deadline::at(instant))
     }
 
-    fn wait_by(&self, deadline: Deadline) -> bool {
-        self.0.words().wait(&SharedPark, &Wait(deadline))
+    /// [`wait`](Self::wait) as a future, for any runtime; limits are the runtime's. It also answers if the flag was set and
+    /// cleared since this was called.
+    #[cfg(feature = "async")]
+    pub fn wait_async(&self) -> impl Future<Output = ()> + Send + '_ {
+        let since = match self.0.words().watch(None, false) {
+            raw::Watched::Set => None,
+            raw::Watched::Clear { generation, .. } => Some(generation),
+        };
+        let mut watch = Thing::new();
+        poll_fn(move |cx| {
+            let Some(since) = since else { return Poll::Ready(()) };
+            if matches!(self.0.words().watch(Some(since), false), raw::Watched::Set) {
+                return Poll::Ready(());
+            }
+            if watch.arm(cx.waker(), || Since(self.clone(), since)).is_err() {
+                // Without a thread that waits, the task looks again and again.
+                cx.waker().wake_by_ref();
+            }
+            Poll::Pending
+        })
     }
-}
 
-/// Ready when the flag is set, or was set since the wait began. For `procession_pipe::wait`.
-impl Waitable for Event {
-    fn look<'a>(&'a self, watch: &mut Watch<'a>) -> bool {
-        match self.0.words().watch(watch.noted(), watch.lies_down()) {
+    fn look_since<'a>(&'a self, generation: Option<u32>, watch: &mut Watch<'a>) -> bool {
+        match self.0.words().watch(generation, watch.lies_down()) {
             raw::Watched::Set => true,
             raw::Watched::Clear { generation, word, value } => {
                 watch.note(generation);
@@ -110,6 +131,28 @@ impl Waitable for Event {
                 false
             }
         }
+    }
+
+    fn wait_by(&self, deadline: Deadline) -> bool {
+        self.0.words().wait(&SharedPark, &Wait(deadline))
+    }
+}
+
+/// Ready when the flag is set, or was set since the wait began. For `procession_pipe::wait`.
+impl Waitable for Event {
+    fn look<'a>(&'a self, watch: &mut Watch<'a>) -> bool {
+        self.look_since(watch.noted(), watch)
+    }
+}
+
+/// A flag since a generation.
+#[cfg(feature = "async")]
+struct Since(Event, u32);
+
+#[cfg(feature = "async")]
+impl Waitable for Since {
+    fn look<'a>(&'a self, watch: &mut Watch<'a>) -> bool {
+        self.0.look_since(Some(self.1), watch)
     }
 }
 

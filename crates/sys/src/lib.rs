@@ -7,7 +7,7 @@
 //! | packets and messages with descriptors | [`socket`], [`message`] |
 //! | shared memory and sleeping on its words | [`memory`], [`named`], [`futex`] |
 //! | who is alive | [`identity`], [`life`], [`fork`], [`claim`] |
-//! | waiting, for one thing or for many | [`poll`], [`event`], [`wait`] |
+//! | waiting, for one thing or for many | [`poll`], [`event`], [`wait`], [`reactor`] |
 //! | deadlines, limits | [`clock`], [`limits`], [`cpu`], [`random`] |
 //!
 //! Errors are [`OsError`]: what was being done to what, and the system's own error. Nothing here logs or prints.
@@ -33,8 +33,10 @@ pub mod limits;
 pub mod memory;
 pub mod message;
 pub mod named;
+mod per_process;
 pub mod poll;
 pub mod random;
+pub mod reactor;
 pub mod signal;
 pub mod socket;
 pub mod spawn;

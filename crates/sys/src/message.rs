@@ -37,7 +37,7 @@ mod outgoing;
 mod partial;
 
 pub use incoming::{Incoming, Lent};
-pub use outgoing::Outgoing;
+pub use outgoing::{Outgoing, Progress};
 
 /// The most bytes of a message that one packet carries, beside its header.
 ///

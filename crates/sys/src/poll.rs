@@ -1,9 +1,9 @@
 //! Waiting until descriptors can be read or written, with an absolute deadline.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::event::{PollFd, PollFlags, Timespec, epoll};
 use rustix::io::Errno;
 
 use crate::{Deadline, OsError, Result};
@@ -54,6 +54,37 @@ pub fn ready(watched: &[(BorrowedFd<'_>, Interest)], deadline: Deadline) -> Resu
 pub fn one(fd: impl AsFd, interest: Interest, deadline: Deadline) -> Result<bool> {
     let mut entry = [PollFd::from_borrowed_fd(fd.as_fd(), interest.flags())];
     entries(&mut entry, deadline)
+}
+
+/// A descriptor that can be read while one of `watched` is ready, as long as that one is open: for who watches one
+/// descriptor in the place of many.
+///
+/// # Errors
+/// No more descriptors or watches to be had; one of `watched` is a file, which is always ready.
+///
+/// # Examples
+/// ```
+/// use std::os::fd::AsFd;
+/// use procession_sys::{Deadline, event::Event, poll::{self, Interest}};
+/// let (a, b) = (Event::new()?, Event::new()?);
+/// let either = poll::set(&[(a.as_fd(), Interest::Readable), (b.as_fd(), Interest::Readable)])?;
+/// assert!(!poll::one(&either, Interest::Readable, Deadline::now())?);
+/// b.notify();
+/// assert!(poll::one(&either, Interest::Readable, Deadline::now())?);
+/// # Ok::<(), procession_sys::OsError>(())
+/// ```
+pub fn set(watched: &[(BorrowedFd<'_>, Interest)]) -> Result<OwnedFd> {
+    let failed = |errno| OsError::new(format!("watching {} descriptors as one", watched.len()), errno);
+    let set = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(failed)?;
+    for (fd, interest) in watched {
+        // The flags have the values of those of `poll`.
+        let flags = epoll::EventFlags::from_bits_retain(interest.flags().bits().into());
+        match epoll::add(&set, fd, epoll::EventData::new_u64(0), flags) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(failed(errno)),
+        }
+    }
+    Ok(set)
 }
 
 /// Whether the other end of the socket `fd` will send no more: it was closed or shut down. Does not wait.

@@ -31,7 +31,7 @@ use crate::event::Event;
 use crate::futex::{self, MAX_WORDS, TICK};
 use crate::{Deadline, Result, poll};
 
-pub use of_std::{Readable, Writable};
+pub use of_std::{At, Readable, Writable};
 pub use watch::{Source, Watch};
 
 /// Something that can be waited for together with others.
@@ -159,7 +159,9 @@ impl<'t> Wait<'t> {
     }
 
     fn has_descriptors_only(&self) -> bool {
-        self.watches.iter().all(|watch| watch.source.is_some() && !watch.has_words() && watch.nap.is_none())
+        self.watches.iter().all(|watch| {
+            watch.source.is_some() && !watch.is_stirred && !watch.has_words() && watch.nap.is_none()
+        })
     }
 
     /// Waits until a descriptor of a thing, or `news`, is ready, and marks the things.
@@ -174,7 +176,7 @@ impl<'t> Wait<'t> {
         entries.extend(news.map(|news| PollFd::new(news, rustix::event::PollFlags::IN)));
         poll::entries(&mut entries, deadline)?;
         let ready: Vec<bool> = entries.iter().map(|entry| !entry.revents().is_empty()).collect();
-        watches.iter_mut().zip(ready).for_each(|(watch, ready)| watch.is_ready = ready);
+        watches.iter_mut().zip(ready).for_each(|(watch, ready)| watch.is_ready = ready && !watch.is_stirred);
         Ok(())
     }
 
@@ -215,7 +217,7 @@ impl<'t> Wait<'t> {
 
     fn look_at_the_others(&mut self) {
         for (thing, watch) in self.things.iter().zip(&mut self.watches) {
-            if !watch.is_ready && watch.source.is_none() {
+            if !watch.is_ready && (watch.source.is_none() || watch.is_stirred) {
                 watch.begin(false, 0);
                 watch.is_ready = thing.look(watch);
             }

@@ -141,3 +141,21 @@ fn one_of_many_wins() {
         assert!(socket::accept(winner.as_fd()).unwrap().is_some());
     }
 }
+
+/// Looking at a dead file and removing it is one section: who has the directory locked sees it stay.
+#[test]
+fn a_dead_one_stays_while_the_directory_is_locked() {
+    use rustix::fs::{FlockOperation, flock};
+    let _watchdog = support::watchdog();
+    let place = Place::new("locked");
+    leave_dead(&place.at());
+    let directory = fs::File::open(&place.0).unwrap();
+    flock(&directory, FlockOperation::LockExclusive).unwrap();
+    assert!(matches!(listen(&place.at()), Err(BindFailed::Locked)));
+    assert!(place.at().exists());
+    // A name that is free needs no lock, and neither does one that is given up.
+    drop(FileName::listen(&place.0.join("free"), 0o600, 5).unwrap());
+    flock(&directory, FlockOperation::Unlock).unwrap();
+    drop(listen(&place.at()).unwrap());
+    assert_eq!(fs::read_dir(&place.0).unwrap().count(), 0);
+}

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use procession_sys::Deadline;
-use procession_sys::message::{Fault, Incoming, Outgoing, PAYLOAD, RecvError, SendError};
+use procession_sys::message::{Fault, Incoming, Outgoing, PAYLOAD, Progress, RecvError, SendError};
 
 const SOON: Duration = Duration::from_millis(5);
 
@@ -140,6 +140,45 @@ fn given_up_at_many_places() {
                 }
                 assert_eq!(recv(), b"after");
             });
+        }
+    }
+}
+
+/// By steps that do not wait; the sender goes on after so many of them, or gives up.
+#[test]
+fn advanced_step_by_step() {
+    let _watchdog = support::watchdog();
+    for len in [0, 1, PAYLOAD - 1, PAYLOAD, PAYLOAD + 1, 12 * PAYLOAD + 7] {
+        for n_steps in (0..12).chain([usize::MAX]) {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            let (mut outgoing, mut incoming) = (Outgoing::over_stream(), Incoming::over_stream(4 << 20));
+            let (message, mut progress, mut got) = (pattern(len), Progress::default(), Vec::new());
+            let mut recv = |deadline| match incoming.recv(&theirs, deadline) {
+                Ok(message) => {
+                    got.push(message.bytes);
+                    Some(())
+                }
+                Err(RecvError::TimedOut) => None,
+                Err(error) => panic!("{error}"),
+            };
+            let is_sent = (0..n_steps).any(|_| {
+                let is_sent = outgoing.advance(&ours, &message, &[], &mut progress).unwrap();
+                assert_eq!(outgoing.owes_notice(), !is_sent && progress.has_begun());
+                recv(Deadline::now());
+                is_sent
+            });
+            if !is_sent {
+                outgoing.give_up(&ours);
+            }
+            // What is owed may need room.
+            while outgoing.send(&ours, b"after", &[], Deadline::now()).is_err() {
+                recv(Deadline::now());
+            }
+            while recv(Deadline::now()).is_some() {}
+            let mut expected = vec![message; usize::from(is_sent)];
+            expected.push(b"after".to_vec());
+            assert!(got == expected, "{len} bytes in {n_steps} steps: {} messages", got.len());
+            assert!(is_sent || n_steps < usize::MAX);
         }
     }
 }

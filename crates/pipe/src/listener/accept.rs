@@ -5,10 +5,13 @@
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use procession_sys::poll::{self, Interest};
 use procession_sys::socket::{self, FileName, Peer};
+use procession_sys::wait::{Source, Waitable, Watch};
 use procession_sys::{Deadline, OsError};
 
 use super::Listener;
@@ -44,6 +47,8 @@ pub(super) struct Accepting {
     ready: VecDeque<OwnedFd>,
 }
 
+/// How long who waits leaves clients to who accepts.
+const MOMENT: Duration = Duration::from_millis(10);
 /// So many new clients are looked at before those that are known have their turn again.
 const NEW_AT_A_TIME: usize = 16;
 
@@ -56,6 +61,14 @@ impl Accepting {
         self.bound = None;
         self.pending.clear();
         self.ready.clear();
+    }
+}
+
+/// Ready when a client can be accepted, or the listener is closed. Handshakes go on while it is waited for.
+impl Waitable for Listener {
+    fn look<'a>(&'a self, watch: &mut Watch<'a>) -> bool {
+        // What goes wrong here, `accept` will say.
+        self.look_closely(watch).unwrap_or(true)
     }
 }
 
@@ -80,11 +93,41 @@ impl Listener {
         }
     }
 
+    /// Does what can be done, and says whether a client can be accepted; else what would change that.
+    fn look_closely(&self, watch: &mut Watch<'_>) -> Result<bool, OsError> {
+        let Some(mut accepting) = self.accepting.take(Deadline::now()) else {
+            // Somebody accepts, whose clients these are.
+            watch.look_again(MOMENT);
+            return Ok(self.is_closed.load(Ordering::SeqCst));
+        };
+        self.go_on(&mut accepting, Deadline::now())?;
+        if self.is_closed.load(Ordering::SeqCst) || !accepting.ready.is_empty() {
+            return Ok(true);
+        }
+        let Accepting { bound: Some(bound), pending, .. } = &*accepting else { return Ok(true) };
+        let set = poll::set(&self.watched(bound, pending))?;
+        watch.stirred_by(Source::Kept(Arc::new(set)), Interest::Readable);
+        if let Some(left) = pending.iter().filter_map(|client| client.deadline.remaining()).min() {
+            watch.look_again(left);
+        }
+        Ok(false)
+    }
+
+    /// What says that something can be done.
+    fn watched<'a>(
+        &'a self,
+        bound: &'a Bound,
+        pending: &'a VecDeque<Pending>,
+    ) -> Vec<(BorrowedFd<'a>, Interest)> {
+        let ours = [self.woken.as_fd(), bound.as_fd()];
+        let theirs = pending.iter().map(|client| client.socket().as_fd());
+        ours.into_iter().chain(theirs).map(|fd| (fd, Interest::Readable)).collect()
+    }
+
     /// Waits until something can be done, and does it.
     fn go_on(&self, accepting: &mut Accepting, deadline: Deadline) -> Result<(), OsError> {
         let Accepting { bound: Some(bound), pending, ready } = accepting else { return Ok(()) };
-        let mut watched = vec![(self.woken.as_fd(), Interest::Readable), (bound.as_fd(), Interest::Readable)];
-        watched.extend(pending.iter().map(|client| (client.socket().as_fd(), Interest::Readable)));
+        let watched = self.watched(bound, pending);
         let first = pending.iter().fold(deadline, |first, client| first.min(client.deadline));
         let is_ready = poll::ready(&watched, first)?;
         let known = std::mem::take(pending);

@@ -172,6 +172,41 @@ pub(crate) fn every_message_is_had_once() {
     assert_eq!(sum + blocking.join().unwrap(), MESSAGES * (MESSAGES + 1) / 2);
 }
 
+/// A process that dies is ready as one that ends is; who set an event and cleared it was noticed.
+pub(crate) fn killed_and_quickly_cleared() {
+    for is_mixed in [false, true] {
+        let (_to, pipe) = procession_pipe::channel::<u8>().unwrap();
+        let (never, there) = (Event::new().unwrap(), Event::new().unwrap());
+        let hold = |(there, never): (Event, Event)| {
+            there.set();
+            never.wait();
+        };
+        let victim = spawn(hold, (there.clone(), never.clone())).unwrap();
+        there.wait();
+        let things: [&dyn Waitable; 3] = [&victim, &never, &pipe];
+        let things = if is_mixed { &things[..] } else { &things[..1] };
+        thread::scope(|s| {
+            s.spawn(|| {
+                until_others_most_likely_sleep();
+                victim.kill().unwrap();
+            });
+            assert_eq!(wait(things, None).unwrap(), [0]);
+        });
+        assert!(matches!(victim.join(), Err(JoinError::Killed { .. })));
+        let blink = |event: Event| {
+            for _ in 0..300 {
+                thread::yield_now();
+            }
+            event.set();
+            event.clear();
+            event.set();
+        };
+        let blinker = spawn(blink, never.clone()).unwrap();
+        assert_eq!(if is_mixed { wait(&[&never, &pipe], None) } else { wait(&[&never], None) }.unwrap(), [0]);
+        blinker.join().unwrap();
+    }
+}
+
 /// Waits once, says so, and receives nothing.
 fn wait_and_stay((rx, pipe, stage): (Receiver<u64>, Duplex<u64, u64>, Atomic<u32>)) {
     stage.store(1);

@@ -163,6 +163,63 @@ impl Outgoing {
         Ok(())
     }
 
+    /// Sends what can be sent of a message without waiting, after what was sent of it before; says whether that is all.
+    ///
+    /// From the first call to the one that says so, or that fails, no other message is sent: who gives up in between says
+    /// so by [`give_up`](Self::give_up).
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), but that there is no deadline.
+    pub fn advance(
+        &mut self,
+        socket: impl AsFd,
+        bytes: &[u8],
+        descriptors: &[BorrowedFd<'_>],
+        progress: &mut Progress,
+    ) -> Result<bool, SendError> {
+        match self.advance_at_once(socket.as_fd(), Parts { bytes, descriptors }, progress) {
+            Ok(()) => Ok(true),
+            Err(SendError::TimedOut) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn advance_at_once(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        all: Parts<'_>,
+        progress: &mut Progress,
+    ) -> Result<(), SendError> {
+        if let Some(stream) = &mut self.stream {
+            let answer = stream.advance(socket, all.bytes, &mut progress.n_bytes);
+            progress.has_begun = progress.n_bytes > 0;
+            return answer;
+        }
+        let (len, n, now) = (all.bytes.len(), all.descriptors.len() as u32, Deadline::now());
+        if !progress.has_begun {
+            self.settle(socket, now)?;
+            let header = |_: Parts<'_>| Header::First { descriptors: n, len: len as u64 };
+            let rest = self.packet(socket, Parts { descriptors: &[], ..all }, header, now)?;
+            *progress = Progress { has_begun: true, n_bytes: len - rest.bytes.len(), n_descriptors: 0 };
+            self.owes_abort = true;
+        }
+        loop {
+            let rest = Parts {
+                bytes: &all.bytes[progress.n_bytes..],
+                descriptors: &all.descriptors[progress.n_descriptors..],
+            };
+            if rest.is_empty() {
+                self.owes_abort = false;
+                return Ok(());
+            }
+            let offset = progress.n_bytes as u64;
+            let header = |now: Parts<'_>| Header::More { descriptors: now.descriptors.len() as u32, offset };
+            let rest = self.packet(socket, rest, header, now)?;
+            progress.n_bytes = len - rest.bytes.len();
+            progress.n_descriptors = all.descriptors.len() - rest.descriptors.len();
+        }
+    }
+
     /// Whether a message was begun and given up, and the receiver does not know yet: whoever takes over this end of
     /// the socket goes on with [`resumed`](Self::resumed).
     pub fn owes_notice(&self) -> bool {
@@ -224,6 +281,22 @@ impl Outgoing {
 impl Default for Outgoing {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// How much of a message was sent: see [`Outgoing::advance`].
+#[derive(Debug, Default)]
+pub struct Progress {
+    has_begun: bool,
+    n_bytes: usize,
+    n_descriptors: usize,
+}
+
+impl Progress {
+    /// Whether the receiver has seen the beginning.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.has_begun
     }
 }
 

@@ -126,6 +126,12 @@ pub fn connect(endpoint: Endpoint<'_>, deadline: Deadline) -> Result<OwnedFd> {
                 }
                 Err(errno) => return Err(failed(errno)),
             }
+            // A free port of this machine may be given to the very socket that looks for a listener there.
+            if connected_to(&socket)
+                .is_ok_and(|peer| local_address(&socket).is_ok_and(|us| peer == Peer::Tcp(us)))
+            {
+                return Err(failed(Errno::CONNREFUSED));
+            }
             let flags = rustix::fs::fcntl_getfl(&socket).map_err(failed)?;
             rustix::fs::fcntl_setfl(&socket, flags - rustix::fs::OFlags::NONBLOCK).map_err(failed)?;
             tune(&socket);

@@ -15,21 +15,19 @@
 //! `tests/wait.rs`.
 //!
 //! # Safety
-//! The helpers of a process are kept behind a pointer to something that is never freed. One raw system call takes an
-//! address that may no longer be mapped, and does not touch what is there.
-#![allow(unsafe_code, reason = "a static behind a pointer, and a wake at an address")]
+//! One raw system call takes an address that may no longer be mapped, and does not touch what is there.
+#![allow(unsafe_code, reason = "a wake at an address")]
 
 use std::collections::VecDeque;
 use std::io;
-use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use crate::event::Event;
-use crate::fork::{self, Epoch};
 use crate::futex::{self, Address};
+use crate::per_process::PerProcess;
 
 /// The most words of one errand: a helper has one more, to be told to stop.
 pub(super) const MAX_WORDS: usize = futex::MAX_WORDS - 1;
@@ -55,9 +53,8 @@ struct Order {
 }
 
 /// The helpers of one process.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Helpers {
-    epoch: Epoch,
     state: Mutex<State>,
     news: Condvar,
 }
@@ -150,27 +147,10 @@ impl Helpers {
     }
 }
 
-/// Those of this process. What a fork finds of its parent's may be locked for ever, and has no threads: it stays behind.
+/// Those of this process.
 fn helpers() -> &'static Helpers {
-    static HELPERS: AtomicPtr<Helpers> = AtomicPtr::new(ptr::null_mut());
-    let epoch = fork::epoch();
-    let mut known = HELPERS.load(Ordering::Acquire);
-    loop {
-        // SAFETY: what is stored there came out of a box below, and is never freed or changed.
-        if let Some(helpers) = unsafe { known.as_ref() }.filter(|helpers| helpers.epoch == epoch) {
-            return helpers;
-        }
-        let new = Box::new(Helpers { epoch, state: Mutex::default(), news: Condvar::new() });
-        let new = Box::into_raw(new);
-        match HELPERS.compare_exchange(known, new, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => known = new,
-            Err(other) => {
-                // SAFETY: it came out of a box two lines above, and nobody else has seen it.
-                drop(unsafe { Box::from_raw(new) });
-                known = other;
-            }
-        }
-    }
+    static HELPERS: PerProcess<Helpers> = PerProcess::new();
+    HELPERS.get(Helpers::default)
 }
 
 /// Wakes one who sleeps on a word, if that is no longer as it was.

@@ -1,6 +1,7 @@
-//! Descriptors of others as things to wait for.
+//! Descriptors of others, and instants, as things to wait for.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Instant;
 
 use super::{Source, Waitable, Watch};
 use crate::event::Event;
@@ -26,6 +27,18 @@ pub struct Readable<F>(pub F);
 /// Ready when its descriptor can be written to, or nobody reads any more.
 #[derive(Clone, Copy, Debug)]
 pub struct Writable<F>(pub F);
+
+/// Ready at an instant of the monotonic clock and from then on: a limit among the things.
+#[derive(Clone, Copy, Debug)]
+pub struct At(pub Instant);
+
+impl Waitable for At {
+    fn look<'a>(&'a self, watch: &mut Watch<'a>) -> bool {
+        let left = self.0.saturating_duration_since(Instant::now());
+        watch.look_again(left);
+        left.is_zero()
+    }
+}
 
 impl<F: AsFd> Waitable for Readable<F> {
     fn look<'a>(&'a self, watch: &mut Watch<'a>) -> bool {

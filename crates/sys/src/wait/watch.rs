@@ -18,6 +18,8 @@ pub struct Watch<'a> {
     note: Option<u32>,
     words: [Option<(&'a AtomicU32, u32)>; Watch::MAX_WORDS],
     pub(super) source: Option<(Source<'a>, Interest)>,
+    /// Whether the thing is asked again when its descriptor is ready, and not ready by that.
+    pub(super) is_stirred: bool,
     pub(super) nap: Option<Duration>,
 }
 
@@ -42,6 +44,7 @@ impl<'a> Watch<'a> {
             note: None,
             words: [None; Self::MAX_WORDS],
             source: None,
+            is_stirred: false,
             nap: None,
         }
     }
@@ -94,7 +97,12 @@ impl<'a> Watch<'a> {
 
     /// A descriptor that ends the sleep when it is ready; the thing is ready then. One at most: a later one takes its place.
     pub fn descriptor(&mut self, source: Source<'a>, interest: Interest) {
-        self.source = Some((source, interest));
+        (self.source, self.is_stirred) = (Some((source, interest)), false);
+    }
+
+    /// A [descriptor](Self::descriptor) that ends the sleep when it is ready; the thing is then asked again.
+    pub fn stirred_by(&mut self, source: Source<'a>, interest: Interest) {
+        (self.source, self.is_stirred) = (Some((source, interest)), true);
     }
 
     /// The sleep ends after this time at the latest, and the thing is asked again.

@@ -63,20 +63,43 @@ impl Owed {
         payload: &[u8],
         deadline: Deadline,
     ) -> Result<(), SendError> {
-        let (head, mut sent) = (header.encode(), 0);
-        while sent < head.len() + payload.len() + 1 {
-            let parts = [
-                IoSlice::new(&head[sent.min(head.len())..]),
-                IoSlice::new(&payload[sent.saturating_sub(head.len()).min(payload.len())..]),
-                IoSlice::new(&[GOOD]),
-            ];
-            match socket::send_some(socket, &parts, deadline) {
-                Ok(n) => sent += n,
+        let mut frame = Frame { head: header.encode(), payload, sent: 0 };
+        while frame.sent < frame.head.len() + payload.len() + 1 {
+            match frame.send(socket, deadline) {
+                Ok(n) => frame.sent += n,
                 Err(failed) => {
                     match header {
-                        _ if sent > 0 => self.owe(head, sent, Some(payload.len())),
+                        _ if frame.sent > 0 => self.owe(frame.head, frame.sent, Some(payload.len())),
                         Header::First { .. } => {}
                         _ => self.owe(Header::Abort.encode(), 0, None),
+                    }
+                    return Err(failed.into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what can be sent without waiting, after the first `sent` bytes of frames; see
+    /// [`Outgoing::advance`](super::Outgoing::advance). In between it owes what it would owe if this were given up.
+    pub(super) fn advance(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        bytes: &[u8],
+        sent: &mut usize,
+    ) -> Result<(), SendError> {
+        if *sent == 0 {
+            self.settle(socket, Deadline::now())?;
+        }
+        *self = Self::default();
+        while let Some(frame) = Frame::at(bytes, *sent) {
+            match frame.send(socket, Deadline::now()) {
+                Ok(n) => *sent += n,
+                Err(failed) => {
+                    match frame.sent {
+                        0 if *sent == 0 => {}
+                        0 => self.owe(Header::Abort.encode(), 0, None),
+                        some => self.owe(frame.head, some, Some(frame.payload.len())),
                     }
                     return Err(failed.into());
                 }
@@ -113,6 +136,40 @@ impl Owed {
             self.mark &= n == filler;
         }
         Ok(())
+    }
+}
+
+/// A frame of a message of which a part is sent.
+struct Frame<'a> {
+    head: [u8; header::LEN],
+    payload: &'a [u8],
+    /// So many bytes of it.
+    sent: usize,
+}
+
+impl<'a> Frame<'a> {
+    /// The frame of the next byte, after so many bytes of frames of this message; `None` after the last.
+    fn at(bytes: &'a [u8], sent: usize) -> Option<Self> {
+        const WHOLE: usize = header::LEN + PAYLOAD + 1;
+        let (begin, sent) = (sent / WHOLE * PAYLOAD, sent % WHOLE);
+        let payload = bytes.get(begin..)?;
+        let payload = &payload[..payload.len().min(PAYLOAD)];
+        let is_over = sent == header::LEN + payload.len() + 1 || payload.is_empty() && begin > 0;
+        let header = match begin {
+            0 => Header::First { descriptors: 0, len: bytes.len() as u64 },
+            begin => Header::More { descriptors: 0, offset: begin as u64 },
+        };
+        (!is_over).then(|| Self { head: header.encode(), payload, sent })
+    }
+
+    fn send(&self, socket: BorrowedFd<'_>, deadline: Deadline) -> Result<usize, SendFailed> {
+        let (head, payload) = (self.head.len(), self.payload.len());
+        let parts = [
+            IoSlice::new(&self.head[self.sent.min(head)..]),
+            IoSlice::new(&self.payload[self.sent.saturating_sub(head).min(payload)..]),
+            IoSlice::new(&[GOOD]),
+        ];
+        socket::send_some(socket, &parts, deadline)
     }
 }
 

@@ -1,0 +1,59 @@
+//! The contract of futures, whatever polls them: `contract::futures::<executor>::spawn::<case>`. The other ends are
+//! processes, whose calls wait.
+
+#[path = "async_contract/cases.rs"]
+mod cases;
+#[path = "async_contract/dropped.rs"]
+mod dropped;
+#[path = "async_contract/executors.rs"]
+mod executors;
+
+use executors::{Plain, TokioMany, TokioOne};
+
+macro_rules! contract {
+    ($($executor:ident = $type:ty;)*) => {
+        mod contract {
+            mod futures {
+                $(
+                    mod $executor {
+                        mod spawn {
+                            contract! { @cases $type;
+                                cases::ping_pong_over_pipes
+                                cases::ping_pong_over_queues
+                                cases::many_at_once
+                                cases::long_messages_both_ways
+                                cases::long_messages_of_many_at_once
+                                cases::a_full_queue
+                                cases::peers_are_killed
+                                cases::peers_are_killed_while_it_is_full
+                                cases::processes
+                                cases::events
+                                dropped::receivers_lose_nothing
+                                dropped::receivers_of_a_queue_lose_nothing
+                                dropped::a_sender_leaves_nothing_half_sent
+                                dropped::a_sender_lets_others_send
+                                dropped::a_sender_has_its_handles_again
+                                dropped::an_end_moves_when_nobody_waits
+                                dropped::deadlines_of_the_runtime
+                            }
+                        }
+                    }
+                )*
+            }
+        }
+    };
+    (@cases $type:ty; $($module:ident::$case:ident)*) => {
+        $(
+            #[test]
+            fn $case() {
+                procession_testkit::counted(crate::$module::$case::<$type>);
+            }
+        )*
+    };
+}
+
+contract! {
+    plain = crate::Plain;
+    tokio_one = crate::TokioOne;
+    tokio_many = crate::TokioMany;
+}

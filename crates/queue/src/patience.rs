@@ -1,0 +1,157 @@
+//! How long who waits looks before it sleeps.
+//!
+//! To wake a sleeper on another processor takes some 50 µs, as long as to copy a megabyte. So who waited that long lately,
+//! and not much longer, looks on for a while: twice as long as its waits took. Who waits for longer, or did not wait yet,
+//! looks for 12 µs.
+//!
+//! Where both sides share a processor, looking is in vain, and letting the other side run is all: who saw that once does it
+//! first, until it helps no more.
+//!
+//! Invariant: between two looks at the clock the other side may run, also where both share a processor.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::time::{Duration, Instant};
+use std::{hint, thread};
+
+use procession_sys::Deadline;
+
+/// How long to look in any case: waking a sleeper costs more than that.
+const LEAST: Duration = Duration::from_micros(12);
+/// Waits of more than this are not worth looking.
+const LONG: Duration = Duration::from_micros(200);
+/// Looks between two yields.
+const LOOKS: u32 = 32;
+
+/// What the last waits of a side were like.
+#[derive(Debug, Default)]
+pub(crate) struct Patience {
+    /// How long they took on average, in nanoseconds; 0 if they were long.
+    usual: AtomicU32,
+    /// Whether the last wait was over when others had run in between.
+    yields: AtomicBool,
+}
+
+/// A wait that goes on.
+#[derive(Debug)]
+pub(crate) struct Waiting<'a> {
+    patience: &'a Patience,
+    began: Instant,
+}
+
+impl Patience {
+    pub(crate) fn begin(&self) -> Waiting<'_> {
+        Waiting { patience: self, began: Instant::now() }
+    }
+
+    /// Looks for a moment whether what is waited for is there.
+    #[inline]
+    pub(crate) fn look_for_a_moment(&self, is_there: impl Fn() -> bool) -> bool {
+        if self.yields.load(Relaxed) {
+            thread::yield_now();
+            if is_there() {
+                return true;
+            }
+            self.yields.store(false, Relaxed);
+        }
+        (0..LOOKS).any(|_| {
+            hint::spin_loop();
+            is_there()
+        })
+    }
+
+    fn limit(&self) -> Duration {
+        LEAST.max(Duration::from_nanos(u64::from(self.usual.load(Relaxed)) * 2))
+    }
+
+    /// Of threads that do this at once, one is heard.
+    fn learn(&self, took: Duration) {
+        let usual = self.usual.load(Relaxed);
+        let next = match u32::try_from(took.as_nanos()) {
+            // A single long one says little; some of them in a row say it.
+            _ if took > LONG => usual / 2,
+            Ok(took) => usual - usual / 4 + took / 4,
+            Err(_) => 0,
+        };
+        self.usual.store(next, Relaxed);
+    }
+}
+
+impl Waiting<'_> {
+    /// Looks for a while whether what is waited for is there.
+    pub(crate) fn look(&self, deadline: Deadline, is_there: impl Fn() -> bool) -> bool {
+        let limit = self.patience.limit();
+        loop {
+            for _ in 0..LOOKS {
+                if is_there() {
+                    return true;
+                }
+                hint::spin_loop();
+            }
+            if self.began.elapsed() >= limit || deadline.has_passed() {
+                return false;
+            }
+            thread::yield_now();
+            if is_there() {
+                self.patience.yields.store(true, Relaxed);
+                return true;
+            }
+        }
+    }
+}
+
+/// The wait is over.
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.patience.learn(self.began.elapsed());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(waits: &[u64]) -> Duration {
+        let patience = Patience::default();
+        waits.iter().for_each(|us| patience.learn(Duration::from_micros(*us)));
+        patience.limit()
+    }
+
+    #[test]
+    fn who_waits_for_short_looks_longer() {
+        assert_eq!(after(&[]), LEAST);
+        assert_eq!(after(&[1; 20]), LEAST);
+        let limit = after(&[60; 20]);
+        assert!(limit > Duration::from_micros(100) && limit <= Duration::from_micros(120), "{limit:?}");
+        assert!(after(&[200; 50]) <= LONG * 2);
+    }
+
+    #[test]
+    fn who_waits_for_long_sleeps() {
+        assert_eq!(after(&[1_000_000; 5]), LEAST);
+        // Longer than a number of nanoseconds can say.
+        assert_eq!(after(&[60, 60, 60, 10_000_000, 10_000_000, 10_000_000]), LEAST);
+        // Once is not enough.
+        assert!(after(&[60, 60, 60, 60, 60, 60, 1000]) > LEAST);
+    }
+
+    #[test]
+    fn who_was_helped_by_yielding_yields_first() {
+        let looks = AtomicU32::new(0);
+        let at_the = |n| looks.fetch_add(1, Relaxed) == n;
+        let patience = Patience::default();
+        // The first look after the first yield.
+        assert!(patience.begin().look(Deadline::NEVER, || at_the(LOOKS)));
+        assert!(patience.yields.load(Relaxed));
+        assert!(patience.look_for_a_moment(|| at_the(LOOKS + 1)));
+        assert!(!patience.look_for_a_moment(|| false));
+        assert!(!patience.yields.load(Relaxed));
+    }
+
+    #[test]
+    fn a_deadline_ends_a_look() {
+        let patience = Patience::default();
+        assert!(!patience.begin().look(Deadline::now(), || false));
+        assert!(patience.begin().look(Deadline::now(), || true));
+    }
+}
