@@ -12,7 +12,7 @@ use std::time::Duration;
 use memory::*;
 use parcel::pack;
 use procession_codec::Bytes;
-use procession_queue::{AsBytes, Receiver, RecvError, SendFault, Sender, bounded_as};
+use procession_queue::{AsBytes, AsPlain, Receiver, RecvError, SendFault, Sender, bounded_as};
 use procession_raw::{Id, Owners};
 use procession_shm::domain::Domain;
 use procession_shm::{Atomic, Segment};
@@ -76,7 +76,34 @@ fn use_it(tx: &Tx, rx: &Rx) -> bool {
             }
         }
     }
+    let _ = tx.try_send_many(LENGTHS.map(message));
+    let mut received = Vec::new();
+    let _ = rx.try_recv_many(&mut received, 5);
     is_corrupt
+}
+
+/// Batches of numbers, which are put and taken in one pass.
+#[test]
+fn garbage_in_the_counters_of_batches() {
+    guarded(|| {
+        let words = garbage(&mut Storm::seeded());
+        let mut n_corrupt = 0;
+        for at in [PRODUCERS + 4, TAIL, CONSUMERS + 4, HEAD] {
+            for word in &words {
+                let (tx, rx) = bounded_as::<u64, AsPlain>(100, 1 << 16).unwrap();
+                tx.send_many(0..3).unwrap();
+                Memory::of(&tx).store(at, *word);
+                let corrupt = |error: &SendFault| matches!(error, SendFault::Corrupt);
+                n_corrupt += u32::from(tx.try_send_many(0..256).is_err_and(|e| corrupt(e.fault())));
+                let mut received = Vec::new();
+                for max in [1, 300] {
+                    let got = rx.try_recv_many(&mut received, max);
+                    n_corrupt += u32::from(matches!(got, Err(RecvError::Corrupt)));
+                }
+            }
+        }
+        assert!(n_corrupt > 20, "{n_corrupt}");
+    });
 }
 
 #[test]

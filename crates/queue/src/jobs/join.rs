@@ -8,7 +8,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use procession_codec::DecodeError;
-use procession_raw::{Side, Stage};
+use procession_raw::{Owners, Side, Stage};
 use procession_shm::{Party, Wait};
 use procession_sys::Deadline;
 use procession_sys::futex::SharedPark;
@@ -152,16 +152,23 @@ impl<T, W: Wire<T>> JobSender<T, W> {
     pub fn dead_letters(&self) -> Vec<DeadLetter<T>> {
         let memory = self.link.memory();
         let mut letters = Vec::new();
+        let Ok(me) = self.link.party().me() else { return letters };
         for (cell, job) in memory.jobs() {
             let now @ Stage::Buried(deliveries) = job.current() else { continue };
+            // First it is ours, and nobody else's; whoever else took it has it.
+            if !job.change(now, Stage::Owned(me)) {
+                continue;
+            }
             let given_up = GivenUp { deliveries, worker: memory.last_worker(cell) };
             let mut bytes = Vec::new();
             let read = memory.len_of(cell).is_some_and(|len| memory.read(cell, len, &mut bytes).is_ok());
-            // Whoever else took it has it.
-            if read && job.finish(&SharedPark, now) {
-                memory.freed(cell);
-                letters.push(DeadLetter { given_up, value: parcel::decode::<T, W>(&mut bytes) });
+            if !read {
+                job.change(Stage::Owned(me), now);
+                continue;
             }
+            job.finish(&SharedPark, Stage::Owned(me));
+            memory.freed(cell);
+            letters.push(DeadLetter { given_up, value: parcel::decode::<T, W>(&mut bytes) });
         }
         letters
     }

@@ -59,7 +59,10 @@ impl Link<Memory> {
                 },
             }
             if owned.is_none() {
-                owned = self.cell(&party, bytes, deadline)?;
+                owned = match self.cell(&party, bytes, deadline) {
+                    Ok(owned) => owned,
+                    Err(fault) => break fault,
+                };
             }
         };
         if slept_at.is_some() {
