@@ -8,15 +8,18 @@ use crate::ci::{Context, Outcome};
 use crate::libtest;
 use crate::run::Run;
 
-/// Packages and test targets. Not jobs: the README of queues says what they need.
+/// Packages and test targets.
 const SUITES: &[(&str, &[&str])] = &[
     (
         "procession-shm",
         &["array", "array_leases", "array_parts", "cell", "encoded", "list", "value", "waits"],
     ),
     ("procession-sync", &["contract"]),
-    ("procession-queue", &["contract", "handles", "handles_room", "loan", "many", "values", "wait"]),
-    ("procession", &["async_contract", "queue_contract", "queue_handles", "wait_contract"]),
+    (
+        "procession-queue",
+        &["contract", "handles", "handles_room", "jobs_contract", "loan", "many", "values", "wait"],
+    ),
+    ("procession", &["async_contract", "jobs_contract", "queue_contract", "queue_handles", "wait_contract"]),
     ("procession-process", &["sync_contract"]),
 ];
 

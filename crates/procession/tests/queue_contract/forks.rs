@@ -8,7 +8,6 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use procession_queue::{RecvError, bounded, jobs};
-use procession_sys::caps::{self, Capability};
 use procession_testkit::Identity;
 use procession_testkit::processes::Signal;
 
@@ -68,10 +67,6 @@ pub(crate) fn an_end_in_a_forked_child_keeps_its_side() {
 
 /// A copy of a job is not the job: the child neither finishes it nor has it.
 pub(crate) fn a_job_in_a_forked_child_stays_its_parents() {
-    // Without them the death of the child is not known to jobs: see the README of queues.
-    if !caps::has(Capability::RobustList) {
-        return;
-    }
     let (tx, rx) = jobs::<u64>(4).unwrap();
     tx.send(1).unwrap();
     let mut job = Some(rx.recv().unwrap());
