@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "the report is what it is for")]
 
+mod python;
 mod queue;
 mod report;
 

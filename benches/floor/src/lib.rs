@@ -33,6 +33,7 @@ pub mod futex_lock;
 pub mod futex_ping_pong;
 pub mod hybrid_ring;
 pub mod judge;
+pub mod kernel_pipe;
 pub mod locked_value;
 pub mod memory;
 pub mod ring;

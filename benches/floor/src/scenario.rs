@@ -137,6 +137,63 @@ pub fn one_way(
     Sorted::new((0..effort.batches).map(|_| black_box(rate())).collect()).median()
 }
 
+/// Millions of messages in a second from two children, which call `send` all the time, to two others, in which `recv` is
+/// called all the time, wherever the system lets them run.
+pub fn two_to_two(effort: &Effort, send: impl Fn(), recv: impl Fn()) -> f64 {
+    /// Calls between two notes of how many.
+    const STRETCH: u64 = 16;
+    let came = Placed::new(<[Line<AtomicU64>; 2]>::default());
+    let _receivers = [0, 1].map(|nth| {
+        fork(|| {
+            loop {
+                (0..STRETCH).for_each(|_| recv());
+                came[nth].0.fetch_add(STRETCH, Ordering::Release);
+            }
+        })
+    });
+    let _senders = [0, 1].map(|_| {
+        fork(|| {
+            loop {
+                send();
+            }
+        })
+    });
+    let all = || came.iter().map(|line| line.0.load(Ordering::Acquire)).sum::<u64>();
+    until(&came[0].0, 1);
+    until(&came[1].0, 1);
+    let (began, before) = (Instant::now(), all());
+    std::thread::sleep(effort.window);
+    // In a short window perhaps nobody came to a note.
+    while all() == before {
+        rustix::thread::sched_yield();
+    }
+    (all() - before) as f64 / began.elapsed().as_secs_f64() / 1e6
+}
+
+/// [`round_trip`] between two threads of this process: `pong` says whether it goes on, which it does until `end`.
+///
+/// # Panics
+/// If there is no thread to be had.
+pub fn round_trip_of_threads(
+    effort: &Effort,
+    placement: Placement,
+    mut ping: impl FnMut(),
+    mut pong: impl FnMut() -> bool + Send,
+    end: impl FnOnce(),
+) -> f64 {
+    pin(placement, Side::Near);
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            pin(placement, Side::Far);
+            while pong() {}
+        });
+        ping();
+        let micros = batches(effort.batches, effort.trips, ping) * 1e6;
+        end();
+        micros
+    })
+}
+
 /// Microseconds from the kill of a lock's holder until a waiter, who slept, has the lock. `hold` takes it and returns;
 /// `take` takes it from a holder who died, and gives it back.
 ///
@@ -204,6 +261,7 @@ mod tests {
     use crate::cache_line::CacheLine;
     use crate::futex_lock::FutexLock;
     use crate::futex_ping_pong::PingPong;
+    use crate::kernel_pipe::Pipe;
     use crate::locked_value::LockedValue;
     use crate::robust_mutex::{RobustMutex, Taken};
     use procession_testkit::{counted, guarded};
@@ -228,6 +286,17 @@ mod tests {
             }
             let line = Placed::new(CacheLine::default());
             assert!(round_trip(&FEW, Placement::Cross, || line.ping(), || line.pong()) > 0.0);
+            let pipe = Pipe::new();
+            assert!(two_to_two(&FEW, || pipe.send(7), || assert_eq!(pipe.recv(), 7)) > 0.0);
+            let (there, back) = (std::sync::mpsc::sync_channel(1), std::sync::mpsc::sync_channel(1));
+            let ping = || {
+                there.0.send(true).unwrap();
+                back.1.recv().unwrap();
+            };
+            let (come, go) = (there.1, back.0);
+            let pong = move || come.recv().unwrap() && go.send(()).is_ok();
+            let end = || there.0.send(false).unwrap();
+            assert!(round_trip_of_threads(&FEW, Placement::Cross, ping, pong, end) > 0.0);
         });
     }
 

@@ -211,11 +211,13 @@ impl Link {
 
     /// Puts this end into the message that is being encoded.
     pub(crate) fn depart(self: &Arc<Self>) -> Result<Passage, HandleError> {
+        // Given back after the place: that may wake tasks, whose code is not ours.
+        let mut sides;
         let mut place = self.place();
         let Place::Here(socket) = &*place else { return Err(handles::note(HandleError::Moved)) };
         // A thread that waits here would take messages from the new owner; one that has half arrived would be lost.
-        let sides = (self.incoming.take_unwanted(), self.outgoing.take_unwanted());
-        let (Some(mut incoming), Some(mut outgoing)) = sides else {
+        sides = (self.incoming.take_unwanted(), self.outgoing.take_unwanted());
+        let (Some(incoming), Some(outgoing)) = &mut sides else {
             return Err(handles::note(HandleError::Busy));
         };
         if Arc::strong_count(socket) > AT_REST || incoming.state.is_inside() {
@@ -235,10 +237,12 @@ impl Link {
 
     /// Takes the socket out of this end for good.
     pub(crate) fn leave(&self) -> Result<OwnedFd, IntoFdFault> {
+        // As in `depart`.
+        let mut sides;
         let mut place = self.place();
         let Place::Here(socket) = &*place else { return Err(IntoFdFault::Moved) };
-        let sides = (self.incoming.take_unwanted(), self.outgoing.take_unwanted());
-        let (Some(mut incoming), Some(mut outgoing)) = sides else { return Err(IntoFdFault::Busy) };
+        sides = (self.incoming.take_unwanted(), self.outgoing.take_unwanted());
+        let (Some(incoming), Some(outgoing)) = &mut sides else { return Err(IntoFdFault::Busy) };
         let in_between = incoming.state.is_inside() || outgoing.state.owes_notice();
         if Arc::strong_count(socket) > AT_REST || in_between {
             return Err(IntoFdFault::Busy);
@@ -276,12 +280,16 @@ impl Link {
 
     /// The end is here again.
     fn come_back(&self, socket: &Arc<OwnedFd>) {
+        // As in `depart`.
+        let (mut incoming, mut outgoing);
         let mut place = self.place();
         // While the end is away nobody keeps a turn for longer than to see that.
-        if let Some(mut side) = self.incoming.take(Deadline::NEVER) {
+        incoming = self.incoming.take(Deadline::NEVER);
+        outgoing = self.outgoing.take(Deadline::NEVER);
+        if let Some(side) = &mut incoming {
             side.socket = Some(Arc::clone(socket));
         }
-        if let Some(mut side) = self.outgoing.take(Deadline::NEVER) {
+        if let Some(side) = &mut outgoing {
             side.socket = Some(Arc::clone(socket));
         }
         *place = Place::Here(Arc::clone(socket));

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use procession_codec::Message;
 use procession_sys::Deadline;
 use procession_sys::event::Event;
+use procession_sys::fork::{self, Epoch};
 
 use crate::handshake::Terms;
 use crate::meeting::{AcceptError, ListenError, Refused};
@@ -33,6 +34,9 @@ pub use builder::ListenerBuilder;
 ///
 /// Send and Sync; any number of threads may accept, one at a time. Not Clone, and not sent to other processes; accepted
 /// connections are, like all. Dropping it closes it, and removes its socket file; in a forked child it removes nothing.
+///
+/// A message of a client may hold ends of its own, whose limit is the one their sender gave them: set yours before you
+/// receive from them. In a user namespace all users without a number in it look like one.
 ///
 /// Nobody waits for a client that is silent or talks nonsense: handshakes go on side by side while somebody accepts, each
 /// with its own deadline, and those that fail are [counted](Self::n_refused). No thread runs in between.
@@ -67,6 +71,8 @@ pub struct Listener {
     /// Notified when it is closed.
     woken: Event,
     is_closed: AtomicBool,
+    /// In a forked child everything but the flag is shared with the parent.
+    epoch: Epoch,
     refusals: Mutex<Refusals>,
 }
 
@@ -156,9 +162,13 @@ impl Listener {
     }
 
     /// Ends it for all threads: those that accept answer [`AcceptError::Closed`], clients that wait are cut off, the name
-    /// is free. Connections that were accepted stay. Does nothing when it is closed.
+    /// is free. Connections that were accepted stay. Does nothing when it is closed. In a forked child it ends that one's
+    /// only; and as long as a forked child lives that does not drop its copy, nothing of this is free.
     pub fn close(&self) {
         self.is_closed.store(true, Ordering::SeqCst);
+        if self.epoch != fork::epoch() {
+            return;
+        }
         self.woken.notify();
         // Whoever has the turn has been woken, and everybody who gets it sees the flag.
         if let Some(mut accepting) = self.accepting.take(Deadline::NEVER) {

@@ -146,7 +146,7 @@ impl<T> Turn<T> {
         let wakers = std::mem::take(&mut self.queue().list);
         self.n_waiting.fetch_sub(wakers.len(), Ordering::SeqCst);
         self.free.notify_one();
-        wakers.into_iter().for_each(|(_, waker)| waker.wake());
+        wakers.into_iter().for_each(|(_, waker)| procession_sys::reactor::wake(waker));
     }
 
     fn queue(&self) -> MutexGuard<'_, Wakers> {

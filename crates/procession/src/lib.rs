@@ -33,6 +33,7 @@
 //! |---|---|
 //! | run a function in a child: [`spawn`](fn@spawn), [`spawn!`], [`scope`], [`Process`], [`JoinError`] | [`process`] |
 //! | two connected ends: [`pipe()`], [`Duplex`] | [`pipe`](mod@pipe) |
+//! | processes that are not related meet: [`Listener`], [`Client`], [`AuthKey`], [`Connection`] | [`pipe`](mod@pipe) |
 //! | which of many things are ready: [`pipe::wait`], [`Waitable`] | [`pipe`](mod@pipe) |
 //! | many who send, many who receive: [`queue::bounded`], [`queue::unbounded`], [`Queue`], [`Sender`], [`Receiver`] | [`queue`] |
 //! | jobs that are finished, and come back when their worker dies: [`queue::jobs`], [`JobSender`], [`JobReceiver`], [`Job`] | [`queue`] |
@@ -63,7 +64,9 @@ pub mod shm {
 }
 
 pub use codec::{Bytes, Descriptor, Message};
-pub use pipe::{Duplex, PipeError, RecvError, SendError, Waitable, pipe};
+pub use pipe::{
+    Address, AuthKey, Client, Connection, Duplex, Listener, PipeError, RecvError, SendError, Waitable, pipe,
+};
 pub use pool::{ParProcs, Pool, Task, TaskFailed, TaskId};
 pub use queue::{Job, JobReceiver, JobSender, Queue, Receiver, Sender, SimpleQueue};
 pub use shm::{Array, Atomic, Encoded, List, Nameable, Part, Plain, Shared, ShmError, Value};
@@ -83,10 +86,10 @@ pub use process::{
 /// [`RwLock`], [`Condvar`], [`Barrier`] and [`Once`], which the standard library has too: they are named in full.
 pub mod prelude {
     pub use crate::{
-        Array, Atomic, Bytes, Duplex, Encoded, Event, Exit, Job, JobReceiver, JobSender, JoinError, List,
-        Lock, LockError, Nameable, OrRepair, ParProcs, Part, Plain, Pool, Process, Queue, RLock, Receiver,
-        RecvError, Semaphore, SendError, Sender, Shared, Signal, SignalSemaphore, SimpleQueue, SpawnError,
-        Task, TaskError, TaskFailed, Value,
+        Array, Atomic, AuthKey, Bytes, Client, Connection, Duplex, Encoded, Event, Exit, Job, JobReceiver,
+        JobSender, JoinError, List, Listener, Lock, LockError, Nameable, OrRepair, ParProcs, Part, Plain,
+        Pool, Process, Queue, RLock, Receiver, RecvError, Semaphore, SendError, Sender, Shared, Signal,
+        SignalSemaphore, SimpleQueue, SpawnError, Task, TaskError, TaskFailed, Value,
     };
 }
 

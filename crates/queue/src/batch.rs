@@ -143,7 +143,7 @@ impl<T> Batch<T> {
 
     /// Where a value lies in the bytes.
     fn place(&self, at: usize) -> Option<Range<usize>> {
-        let begin = at.checked_sub(1).map_or(0, |before| self.ends[before]);
-        self.ends.get(at).map(|end| begin..*end)
+        let end = *self.ends.get(at)?;
+        Some(at.checked_sub(1).map_or(0, |before| self.ends[before])..end)
     }
 }

@@ -6,6 +6,7 @@
 //! All of it is inlined, so that a message and the turn it is sent in are in registers.
 
 use procession_raw::Side;
+use procession_sys::Deadline;
 use procession_sys::futex::SharedPark;
 
 use crate::layout::RECEIVED_AT;
@@ -15,9 +16,9 @@ use crate::slot::{Small, Sums};
 impl Link {
     /// [`send_at_once`](Self::send_at_once) after there was no room, if there is a moment later.
     #[inline(never)]
-    pub(crate) fn send_in_a_moment(&self, small: &Small) -> bool {
+    pub(crate) fn send_in_a_moment(&self, small: &Small, deadline: Deadline) -> bool {
         let is_full = self.memory().ring().len() >= self.memory().layout().capacity;
-        is_full && self.moves_soon(Side::Consumers) && self.send_at_once(small)
+        is_full && !deadline.has_passed() && self.moves_soon(Side::Consumers) && self.send_at_once(small)
     }
 
     /// [`recv_at_once`](Self::recv_at_once) after there was no message, if there is one a moment later.

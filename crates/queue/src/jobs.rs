@@ -46,8 +46,8 @@ pub const DEFAULT_DELIVERIES: u32 = 10;
 /// A queue for `n` jobs that wait for a worker, of [`DEFAULT_BYTES`] together at most. A job whose worker dies is delivered
 /// again, up to [`DEFAULT_DELIVERIES`] times: [`JobOptions`] say otherwise.
 ///
-/// Takes five descriptors in the process that has both ends, four in one that has one; 130 KiB of memory when the first job
-/// is received, and for each job 128 bytes or the pages that it needs, which are kept for the next ones.
+/// Takes five descriptors in the process that has both ends, four in one that has one; 16 bytes of memory for each job that
+/// can be queued, and for each that is there 128 bytes, or the pages that it needs, which are kept for the next ones.
 ///
 /// # Errors
 /// Memory, address space or descriptors have run out.

@@ -14,7 +14,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -41,6 +41,8 @@ pub(crate) struct Link<M: Place = Memory> {
     heard: AtomicU64,
     /// How often somebody found nothing to do and did not wait.
     tries: AtomicU32,
+    /// Whether it is known that the queue is closed and empty, which stays so.
+    is_drained: AtomicBool,
     patience: Patience,
 }
 
@@ -112,6 +114,7 @@ impl<M: Place> Link<M> {
             end: Some(Arc::new(End(end))),
             heard: AtomicU64::new(0),
             tries: AtomicU32::new(0),
+            is_drained: AtomicBool::new(false),
             patience: Patience::default(),
         }
     }
@@ -147,25 +150,35 @@ impl<M: Place> Link<M> {
         party: &Party<'_>,
         deadline: Deadline,
     ) -> Result<Turn<'_, SharedPark>, Barred> {
+        self.enter_as(self.side, party, deadline)
+    }
+
+    #[inline]
+    fn enter_as(
+        &self,
+        side: Side,
+        party: &Party<'_>,
+        deadline: Deadline,
+    ) -> Result<Turn<'_, SharedPark>, Barred> {
         let wait = Wait(deadline);
-        let turn = match self.memory.ring().enter(self.side, &SharedPark, party, &wait) {
+        let turn = match self.memory.ring().enter(side, &SharedPark, party, &wait) {
             Ok(turn) => turn,
-            Err(LockError::TimedOut(_)) => self.enter_patiently(party)?,
+            Err(LockError::TimedOut(_)) => self.enter_patiently(side, party)?,
             Err(error) => return Err(self.barred(error)),
         };
         if turn.heir_of().is_some() {
-            self.tidy(party, &turn);
+            self.tidy(side, party, &turn);
         }
         Ok(turn)
     }
 
     /// Others are quick, unless they are stopped.
     #[cold]
-    fn enter_patiently(&self, party: &Party<'_>) -> Result<Turn<'_, SharedPark>, Barred> {
+    fn enter_patiently(&self, side: Side, party: &Party<'_>) -> Result<Turn<'_, SharedPark>, Barred> {
         let until = Instant::now() + PATIENCE;
         loop {
             thread::yield_now();
-            match self.memory.ring().enter(self.side, &SharedPark, party, &Wait(Deadline::now())) {
+            match self.memory.ring().enter(side, &SharedPark, party, &Wait(Deadline::now())) {
                 Err(LockError::TimedOut(_)) if Instant::now() < until => {}
                 answer => return answer.map_err(|error| self.barred(error)),
             }
@@ -181,27 +194,28 @@ impl<M: Place> Link<M> {
         }
     }
 
-    /// Whether the queue is closed and empty, and stays so.
+    /// Whether the queue is closed and empty, and stays so. Who once heard it is not kept waiting by senders that come to
+    /// hear the same.
     #[cold]
     pub(crate) fn drained(&self, party: &Party<'_>, deadline: Deadline) -> Result<bool, Barred> {
         let ring = self.memory.ring();
         if !ring.is_closed() || !ring.is_empty() {
             return Ok(false);
         }
-        let turn = ring.enter(Side::Producers, &SharedPark, party, &Wait(deadline));
-        let turn = turn.map_err(|error| self.barred(error))?;
-        if turn.heir_of().is_some() {
-            self.memory.tidy(Side::Producers, party, &turn);
+        if self.is_drained.load(Ordering::Relaxed) {
+            return Ok(true);
         }
-        Ok(turn.drained())
+        let is_drained = self.enter_as(Side::Producers, party, deadline)?.drained();
+        self.is_drained.store(is_drained, Ordering::Relaxed);
+        Ok(is_drained)
     }
 
     #[cold]
-    fn tidy(&self, party: &Party<'_>, turn: &Turn<'_, SharedPark>) {
+    fn tidy(&self, side: Side, party: &Party<'_>, turn: &Turn<'_, SharedPark>) {
         if let Some(id) = turn.heir_of() {
             self.memory.domain().note_death(id);
         }
-        self.memory.tidy(self.side, party, turn);
+        self.memory.tidy(side, party, turn);
     }
 
     /// Waits for the other side's counter to become another than `seen`.

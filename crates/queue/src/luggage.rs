@@ -169,7 +169,7 @@ impl<T, W> Sender<T, W> {
         deadline: Deadline,
     ) -> Result<(), SendFault> {
         let link = self.link();
-        let (mut ticks, mut settled, mut has_slept) = (0, None, false);
+        let (mut ticks, mut settled, mut has_slept, mut has_settled_late) = (0, None, false, false);
         let fault = loop {
             let mut unsent = None;
             self.send_as(deadline, |load| {
@@ -187,7 +187,8 @@ impl<T, W> Sender<T, W> {
                 break SendFault::Full;
             }
             // Who moved the counter to here may not have taken its packet away yet.
-            if settled.replace(seen) != Some(seen) {
+            if settled.replace(seen) != Some(seen) && !has_settled_late {
+                has_settled_late = deadline.has_passed();
                 link.let_consumers_finish(deadline);
                 continue;
             }

@@ -182,7 +182,8 @@ impl<T, W: Wire<T>> Sender<T, W> {
 impl<T, W: Wire<T>> Receiver<T, W> {
     /// Receives at least one and at most `max` values, as many as are there, to the end of `into`; says how many.
     ///
-    /// Blocks until there is one. At most 256 at once; large messages and those with handles come
+    /// Blocks until there is one. They are decoded when all are taken: if that panics, those behind are lost. At most 256 at
+    /// once; large messages and those with handles come
     /// alone.
     ///
     /// # Errors

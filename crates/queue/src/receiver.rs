@@ -163,7 +163,9 @@ impl<T, W: Wire<T>> Receiver<T, W> {
 
     #[inline(never)]
     fn recv_slowly(&self, deadline: Deadline) -> Result<T, RecvError> {
-        if let Some(small) = self.link.recv_in_a_moment(W::SMALL) {
+        if !deadline.has_passed()
+            && let Some(small) = self.link.recv_in_a_moment(W::SMALL)
+        {
             return W::unpack(&small).map_err(RecvError::Decode);
         }
         if W::KEEPS {

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 /// More than this is given back after the message that needed it.
-const KEPT: usize = 1 << 20;
+const KEPT: usize = 4 << 20;
 
 thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };

@@ -160,7 +160,7 @@ impl<T, W: Wire<T>> Sender<T, W> {
     #[inline(never)]
     fn send_slowly(&self, value: T, deadline: Deadline) -> Result<(), SendError<T>> {
         let sent = match W::pack(&value) {
-            Some(small) if self.link.send_in_a_moment(&small) => Ok(()),
+            Some(small) if self.link.send_in_a_moment(&small, deadline) => Ok(()),
             Some(small) => small.with(|bytes| self.send_encoded(bytes, deadline)),
             None => self.send_by_bytes(&value, deadline),
         };
@@ -174,7 +174,11 @@ impl<T, W: Wire<T>> Sender<T, W> {
                 return self.send_laden(bytes, outgoing, deadline);
             }
             match Small::new(bytes) {
-                Some(small) if self.link.send_at_once(&small) || self.link.send_in_a_moment(&small) => Ok(()),
+                Some(small)
+                    if self.link.send_at_once(&small) || self.link.send_in_a_moment(&small, deadline) =>
+                {
+                    Ok(())
+                }
                 _ => self.send_encoded(bytes, deadline),
             }
         })

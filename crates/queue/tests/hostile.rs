@@ -12,13 +12,15 @@ use std::time::Duration;
 use memory::*;
 use parcel::pack;
 use procession_codec::Bytes;
-use procession_queue::{AsBytes, Receiver, RecvError, SendFault, Sender, bounded_as};
+use procession_queue::{AsBytes, AsPlain, Receiver, RecvError, SendFault, Sender, bounded_as};
 use procession_raw::{Id, Owners};
 use procession_shm::domain::Domain;
 use procession_shm::{Atomic, Segment};
 use procession_sys::memory::{Mapping, Memfd};
 use procession_testkit::{Storm, guarded};
 
+/// The bit of a lock that somebody holds.
+const OWNED: u32 = 1 << 29;
 const SHORT: Duration = Duration::from_micros(100);
 /// Of each kind.
 const LENGTHS: [usize; 3] = [30, 900, 17_000];
@@ -52,7 +54,7 @@ fn garbage(storm: &mut Storm) -> Vec<u32> {
     let me = Domain::current().unwrap().me().unwrap();
     let ids = [me, Id::new(me.slot(), me.generation() + 1), Id::new(4095, 7)].map(Id::to_bits);
     let mut words: Vec<u32> =
-        ids.into_iter().flat_map(|id| [0, 1, 2, 3].map(|flags| flags << 30 | id)).collect();
+        ids.into_iter().flat_map(|id| (0..8).map(move |flags| flags << 29 | id)).collect();
     words.extend([0, 1, 2, 8, 300_000, 1 << 24, 1 << 25, 1 << 24 | 0xff, 1 << 31, u32::MAX - 8, u32::MAX]);
     words.extend((0..6).map(|_| storm.bits() as u32));
     words
@@ -76,7 +78,34 @@ fn use_it(tx: &Tx, rx: &Rx) -> bool {
             }
         }
     }
+    let _ = tx.try_send_many(LENGTHS.map(message));
+    let mut received = Vec::new();
+    let _ = rx.try_recv_many(&mut received, 5);
     is_corrupt
+}
+
+/// Batches of numbers, which are put and taken in one pass.
+#[test]
+fn garbage_in_the_counters_of_batches() {
+    guarded(|| {
+        let words = garbage(&mut Storm::seeded());
+        let mut n_corrupt = 0;
+        for at in [PRODUCERS + 4, TAIL, CONSUMERS + 4, HEAD] {
+            for word in &words {
+                let (tx, rx) = bounded_as::<u64, AsPlain>(100, 1 << 16).unwrap();
+                tx.send_many(0..3).unwrap();
+                Memory::of(&tx).store(at, *word);
+                let corrupt = |error: &SendFault| matches!(error, SendFault::Corrupt);
+                n_corrupt += u32::from(tx.try_send_many(0..256).is_err_and(|e| corrupt(e.fault())));
+                let mut received = Vec::new();
+                for max in [1, 300] {
+                    let got = rx.try_recv_many(&mut received, max);
+                    n_corrupt += u32::from(matches!(got, Err(RecvError::Corrupt)));
+                }
+            }
+        }
+        assert!(n_corrupt > 20, "{n_corrupt}");
+    });
 }
 
 #[test]
@@ -139,6 +168,37 @@ fn garbage_at_any_moment() {
                 }
             }
             is_over.store(true, Relaxed);
+        });
+    });
+}
+
+/// Senders that come to hear that a queue is closed hold their lock while they look.
+#[test]
+fn who_heard_of_the_end_hears_it_whoever_is_in_the_middle() {
+    guarded(|| {
+        let (tx, rx) = filled();
+        rx.close();
+        assert_eq!(rx.try_iter().count(), LENGTHS.len());
+        assert!(matches!(rx.recv(), Err(RecvError::Closed)));
+        let other = pack(&rx).unpack::<Rx>();
+        thread::scope(|scope| {
+            let (told, listen) = std::sync::mpsc::channel();
+            let (stay, until) = std::sync::mpsc::channel::<()>();
+            scope.spawn(move || {
+                told.send(Domain::current().unwrap().me().unwrap()).unwrap();
+                let _ = until.recv();
+            });
+            Memory::of(&tx).store(PRODUCERS, OWNED | listen.recv().unwrap().to_bits());
+            for _ in 0..3 {
+                assert!(matches!(rx.try_recv(), Err(RecvError::Closed)));
+            }
+            assert!(matches!(rx.recv(), Err(RecvError::Closed)));
+            // Who did not hear it cannot know.
+            let heard = other.try_recv();
+            assert!(matches!(heard, Err(RecvError::Contended { by: Some(_) })), "{heard:?}");
+            Memory::of(&tx).store(PRODUCERS, 0);
+            assert!(matches!(other.try_recv(), Err(RecvError::Closed)));
+            drop(stay);
         });
     });
 }

@@ -14,7 +14,7 @@ use std::process::Command;
 
 use jobs_place::*;
 use parcel::{hand, received};
-use procession_queue::{Job, JobsError};
+use procession_queue::{Job, JobsError, RecvError};
 use procession_shm::domain::TICK;
 use procession_testkit::roles::{self, Role};
 use procession_testkit::step::{self, Outcome};
@@ -143,6 +143,27 @@ fn a_send_that_nobody_waits_for() {
             });
             assert!(n_sent.get() > 0);
         }
+    });
+}
+
+/// Nobody is left who would put in order what it leaves.
+#[test]
+fn a_send_of_the_only_sender() {
+    sweeper(|| {
+        let given = RefCell::new(None);
+        let start = || {
+            let place = Place::new(3);
+            let command = command(&place, "sends", 8);
+            given.replace(Some(place.rx));
+            command
+        };
+        step::sweep_changes("8 bytes of the only sender", start, |_, _| {
+            let rx = given.take().unwrap();
+            while let Ok(job) = rx.recv_timeout(LIMIT) {
+                assert!(*job == message(8, SALT));
+            }
+            assert!(matches!(rx.recv_timeout(LIMIT), Err(RecvError::Disconnected)));
+        });
     });
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use procession_codec::Bytes;
 use procession_queue::{
-    AsBytes, Queue, RecvError, SendFault, SimpleQueue, bounded, bounded_as, bounded_bytes,
+    AsBytes, AsPlain, Queue, RecvError, SendFault, SimpleQueue, bounded, bounded_as, bounded_bytes,
 };
 use procession_testkit::counted;
 use serde::{Deserialize, Serialize, Serializer, ser};
@@ -27,6 +27,35 @@ fn thousands_through_a_few_slots() {
                 assert!(all.into_iter().eq(0..5000) && rx.is_empty());
             });
         }
+    });
+}
+
+/// Numbers as they are, which are put and taken in one pass.
+#[test]
+fn thousands_of_plain_numbers() {
+    counted(|| {
+        for n in [1, 3, 96, 256, 1000] {
+            let (tx, rx) = bounded_as::<u64, AsPlain>(n, 1 << 16).unwrap();
+            let error = tx.try_send_many(0..5000).unwrap_err();
+            assert!(matches!(error.fault(), SendFault::Full) && error.n_sent() == n);
+            let mut rest = error.into_unsent();
+            thread::scope(|scope| {
+                let sender = scope.spawn(|| tx.send_many(rest.by_ref()).unwrap());
+                let mut all = Vec::new();
+                while all.len() < 5000 {
+                    rx.recv_many(&mut all, 100).unwrap();
+                }
+                assert_eq!(sender.join().unwrap(), 5000 - n);
+                assert!(all.into_iter().eq(0..5000) && rx.is_empty());
+            });
+        }
+        // Room for fewer bytes than one needs, and than all need.
+        let (tx, _rx) = bounded_as::<u64, AsPlain>(10, 7).unwrap();
+        let error = tx.try_send_many(0..3).unwrap_err();
+        assert!(matches!(error.fault(), SendFault::TooLarge { .. }) && error.into_unsent().eq(0..3));
+        let (tx, rx) = bounded_as::<u64, AsPlain>(10, 17).unwrap();
+        assert!(tx.try_send_many(0..3).unwrap_err().into_unsent().eq(2..3));
+        assert_eq!(rx.try_recv_many(&mut Vec::new(), 5).unwrap(), 2);
     });
 }
 

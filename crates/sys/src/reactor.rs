@@ -20,7 +20,7 @@ mod thing;
 pub use descriptor::Descriptor;
 pub use thing::Thing;
 
-/// A waker that panics costs its own task, and not all others.
-fn wake(waker: std::task::Waker) {
+/// Wakes the task of a waker; one that panics costs its own task, and not all others.
+pub fn wake(waker: std::task::Waker) {
     let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| waker.wake()));
 }

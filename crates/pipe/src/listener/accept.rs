@@ -49,6 +49,8 @@ pub(super) struct Accepting {
 
 /// How long who waits leaves clients to who accepts.
 const MOMENT: Duration = Duration::from_millis(10);
+/// How long who waits sleeps on the clients of one look, where others may accept, too.
+const WHILE: Duration = Duration::from_millis(100);
 /// So many new clients are looked at before those that are known have their turn again.
 const NEW_AT_A_TIME: usize = 16;
 
@@ -100,15 +102,26 @@ impl Listener {
             watch.look_again(MOMENT);
             return Ok(self.is_closed.load(Ordering::SeqCst));
         };
+        // Who is let in already comes first: else those who only wait would let in more and more.
+        let is_over =
+            |accepting: &Accepting| self.is_closed.load(Ordering::SeqCst) || !accepting.ready.is_empty();
+        if is_over(&accepting) {
+            return Ok(true);
+        }
         self.go_on(&mut accepting, Deadline::now())?;
-        if self.is_closed.load(Ordering::SeqCst) || !accepting.ready.is_empty() {
+        if is_over(&accepting) {
             return Ok(true);
         }
         let Accepting { bound: Some(bound), pending, .. } = &*accepting else { return Ok(true) };
-        let set = poll::set(&self.watched(bound, pending))?;
-        watch.stirred_by(Source::Kept(Arc::new(set)), Interest::Readable);
-        if let Some(left) = pending.iter().filter_map(|client| client.deadline.remaining()).min() {
-            watch.look_again(left);
+        let first = pending.iter().filter_map(|client| client.deadline.remaining()).min();
+        match poll::set(&self.watched(bound, pending)) {
+            Ok(set) => {
+                watch.stirred_by(Source::Kept(Arc::new(set)), Interest::Readable);
+                // A client that another thread has seen meanwhile is not among these.
+                watch.look_again(first.unwrap_or(WHILE).min(WHILE));
+            }
+            // No descriptors are left.
+            Err(_) => watch.look_again(MOMENT),
         }
         Ok(false)
     }

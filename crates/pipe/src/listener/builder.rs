@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use procession_sys::event::Event;
+use procession_sys::fork;
 use procession_sys::limits;
 use procession_sys::socket::{self, BindFailed, FileName};
 
@@ -157,6 +158,7 @@ impl ListenerBuilder {
             accepting: Turn::new(Accepting::at(bound)),
             woken,
             is_closed: AtomicBool::new(false),
+            epoch: fork::epoch(),
             refusals: Mutex::new(Refusals::default()),
         }
     }

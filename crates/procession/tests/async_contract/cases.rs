@@ -1,5 +1,7 @@
 //! Futures that are awaited to their end.
 
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::thread;
 
@@ -89,8 +91,18 @@ fn echo_bytes(end: Connection) {
     }
 }
 
+/// Over packets, and over a stream.
+pub(crate) fn connections() -> [(Connection, Connection); 2] {
+    let (a, b) = UnixStream::pair().unwrap();
+    let over = |stream: UnixStream| Connection::try_from(OwnedFd::from(stream)).unwrap();
+    [Connection::pair().unwrap(), (over(a), over(b))]
+}
+
 pub(crate) fn long_messages_both_ways<E: Executor>() {
-    let (ours, theirs) = Connection::pair().unwrap();
+    connections().into_iter().for_each(long_messages::<E>);
+}
+
+fn long_messages<E: Executor>((ours, theirs): (Connection, Connection)) {
     let process = spawn(echo_bytes, theirs).unwrap();
     E::run(async move {
         for len in [0, 1, 100 << 10, 128 << 10, (128 << 10) + 1, 1 << 20, 9 << 20] {
@@ -116,7 +128,10 @@ fn count_bytes((end, n): (Connection, usize)) -> Vec<usize> {
 
 /// Several tasks and a thread send long messages on one end: each arrives whole.
 pub(crate) fn long_messages_of_many_at_once<E: Executor>() {
-    let (ours, theirs) = Connection::pair().unwrap();
+    connections().into_iter().for_each(long_messages_of_many::<E>);
+}
+
+fn long_messages_of_many<E: Executor>((ours, theirs): (Connection, Connection)) {
     let process = spawn(count_bytes, (theirs, 9)).unwrap();
     let lengths = [1 << 20, 3, (1 << 20) + 1, 5 << 20, 4, 300 << 10];
     E::run(async move {

@@ -4,7 +4,7 @@ use std::thread;
 
 use procession_codec::Message;
 use procession_process::{JoinError, Process, spawn};
-use procession_queue::{JobOptions, JobReceiver, JobSender, JobsError, OnWorkerDeath, jobs};
+use procession_queue::{JobOptions, JobReceiver, JobSender, JobsError, OnWorkerDeath, RecvError, jobs};
 use procession_shm::Atomic;
 
 type Ends = (JobSender<u64>, JobReceiver<u64>, Atomic<u64>);
@@ -197,9 +197,16 @@ pub(crate) fn a_closed_queue_waits_for_what_may_come_back() {
 
 /// Does what there is, and goes.
 fn do_some((_, rx, taken): Ends) {
-    while let Ok(job) = rx.try_recv() {
-        taken.fetch_add(1);
-        drop(job);
+    loop {
+        match rx.try_recv() {
+            Ok(job) => {
+                taken.fetch_add(1);
+                drop(job);
+            }
+            // Who joins looks for the dead now and then, which may be in the way.
+            Err(RecvError::Contended { .. }) => {}
+            Err(_) => return,
+        }
     }
 }
 

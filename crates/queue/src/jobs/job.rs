@@ -87,10 +87,12 @@ impl<T> Job<T> {
     /// Gives it back: the next who receives gets it, before all others, which may be this process. If it was delivered as
     /// often as it may be, it becomes a dead letter. Does not block; what was changed in the value is forgotten.
     pub fn put_back(mut self) {
-        self.value = None;
+        // Its code may fail: first it is back.
+        let value = self.value.take();
         if self.lasting.lasts() {
             self.link.memory().put_back(self.lease);
         }
+        drop(value);
     }
 
     /// The same job, with its value.

@@ -8,7 +8,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use procession_codec::DecodeError;
-use procession_raw::{Side, Stage};
+use procession_raw::{Owners, Side, Stage};
 use procession_shm::{Party, Wait};
 use procession_sys::Deadline;
 use procession_sys::futex::SharedPark;
@@ -145,29 +145,32 @@ impl<T, W> JobSender<T, W> {
 }
 
 impl<T, W: Wire<T>> JobSender<T, W> {
-    /// Takes the jobs that were given up, in no order. They are forgotten then. Does not block, but for some 50 µs for
-    /// each with handles, while others are in the middle: one whose handles are not to be had stays where it is.
+    /// Takes the jobs that were given up, in no order. They are forgotten then. Does not block; in a queue that has had
+    /// handles for some 50 µs, while others are in the middle: what is not to be had then stays where it is.
     ///
     /// # If a peer dies
     /// Who is killed in here has taken a letter, or leaves it to the next one.
     pub fn dead_letters(&self) -> Vec<DeadLetter<T>> {
         let memory = self.link.memory();
         let mut letters = Vec::new();
+        let Ok(me) = self.link.party().me() else { return letters };
         for (cell, job) in memory.jobs() {
             let now @ Stage::Buried(deliveries) = job.current() else { continue };
-            let given_up = GivenUp { deliveries, worker: memory.last_worker(cell) };
             let mut bytes = Vec::new();
+            let Some(luggage) = self.link.take_letter(cell, job, now, me, &mut bytes) else { continue };
+            let given_up = GivenUp { deliveries, worker: memory.last_worker(cell) };
             let read = memory.len_of(cell).is_some_and(|len| memory.read(cell, len, &mut bytes).is_ok());
-            let luggage = memory.luggage_of(cell);
-            let Ok(packet) = luggage.map(|number| self.link.luggage_of_the_dead(number)).transpose() else {
+            if !read {
+                job.change(Stage::Owned(me), now);
                 continue;
-            };
-            // Whoever else took it has it.
-            if read && job.finish(&SharedPark, now) {
-                memory.freed(cell);
-                luggage.into_iter().for_each(|number| self.link.retire(number));
-                letters.push(DeadLetter { given_up, value: parcel::decode_all::<T, W>(&mut bytes, packet) });
             }
+            job.finish(&SharedPark, Stage::Owned(me));
+            memory.freed(cell);
+            let packet = luggage.map(|(number, packet)| {
+                self.link.retire(number);
+                packet
+            });
+            letters.push(DeadLetter { given_up, value: parcel::decode_all::<T, W>(&mut bytes, packet) });
         }
         letters
     }

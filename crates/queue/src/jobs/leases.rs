@@ -130,6 +130,7 @@ impl Memory {
         let first = self.first();
         // Each is asked about once.
         let mut known: Vec<(u32, bool)> = Vec::new();
+        let mut came_back = false;
         for (cell, job) in self.jobs().filter(|(cell, _)| Some(*cell) != first) {
             let now @ Stage::Leased { seat, n } = job.current() else { continue };
             let found = known.iter().find(|(of, _)| *of == seat).map(|(_, is_dead)| *is_dead);
@@ -144,8 +145,12 @@ impl Memory {
             if self.layout().fails != 0 || self.is_last(n) {
                 self.give_up(cell, now, self.worker(seat));
             } else {
-                job.change(now, Stage::Left(n));
+                came_back |= job.change(now, Stage::Left(n));
             }
+        }
+        if came_back {
+            // There may be more of them than who looks takes.
+            self.bell().ring(&SharedPark);
         }
     }
 

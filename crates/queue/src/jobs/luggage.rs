@@ -9,12 +9,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use procession_codec::handles::Outgoing;
-use procession_raw::{Side, Stage};
+use procession_raw::{Id, Job, Side, Stage};
 use procession_shm::{Party, Wait};
 use procession_sys::Deadline;
 use procession_sys::futex::SharedPark;
 
-use super::cells::Owned;
+use super::cells::{self, Owned};
 use super::layout::{EXTRA, MAX_CAPACITY};
 use super::memory::Memory;
 use crate::error::{RecvError, SendFault};
@@ -62,21 +62,49 @@ impl Link<Memory> {
         }
     }
 
-    /// A copy of the luggage of a dead letter.
-    #[cold]
-    pub(super) fn luggage_of_the_dead(&self, number: u64) -> Result<Option<Packet>, RecvError> {
-        let (party, moment) = (self.party(), Deadline::after(MOMENT));
-        let ring = self.memory().ring();
-        let turn = ring.enter(Side::Consumers, &SharedPark, &party, &Wait(moment));
-        let _turn = turn.map_err(|_| RecvError::Contended { by: None })?;
-        self.memory().find_luggage(number)
+    /// Makes a dead letter this thread's and nobody else's, with room for it in `bytes`; and its luggage, if it has any.
+    /// `None` if it is not to be had: whoever else took it has it, or it stays where it is.
+    pub(super) fn take_letter(
+        &self,
+        cell: u32,
+        job: &Job,
+        now: Stage,
+        me: Id,
+        bytes: &mut Vec<u8>,
+    ) -> Option<Option<(u64, Option<Packet>)>> {
+        let (memory, party, moment) = (self.memory(), self.party(), Deadline::after(MOMENT));
+        // While it is ours its packet seems to be of no job. Who takes those away has the lock.
+        let enter = || memory.ring().enter(Side::Consumers, &SharedPark, &party, &Wait(moment));
+        let turn = if self.has_sent_luggage() { Some(enter().ok()?) } else { None };
+        let number = memory.luggage_of(cell);
+        let luggage = match (number, &turn) {
+            (None, _) => None,
+            (Some(_), None) => return None,
+            (Some(number), Some(_)) => Some((number, memory.find_luggage(number).ok()?)),
+        };
+        if !job.change(now, Stage::Owned(me)) {
+            return None;
+        }
+        // Another may lie there since it was looked at, and as often delivered.
+        let is_it = memory.luggage_of(cell) == number;
+        let has_room = memory.len_of(cell).is_some_and(|len| cells::reserve(len, bytes).is_ok());
+        if !is_it || !has_room {
+            job.change(Stage::Owned(me), now);
+            return None;
+        }
+        Some(luggage)
+    }
+
+    /// Whether there ever was a job with luggage.
+    fn has_sent_luggage(&self) -> bool {
+        self.memory().numbers().is_ok_and(|[sent, _]| sent.load(Relaxed) != 0)
     }
 
     /// Takes away what belongs to no job, if nobody is in the middle: for who finds nothing to receive.
     #[inline]
     pub(super) fn sweep_all(&self, party: &Party<'_>) {
         self.sweep(party);
-        if self.memory().numbers().is_ok_and(|[sent, _]| sent.load(Relaxed) != 0) {
+        if self.has_sent_luggage() {
             self.sweep_depot(party);
         }
     }

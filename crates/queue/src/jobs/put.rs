@@ -73,7 +73,10 @@ impl Link<Memory> {
                 },
             }
             if owned.is_none() {
-                owned = self.cell(&party, bytes, luggage.is_some(), deadline)?;
+                owned = match self.cell(&party, bytes, luggage.is_some(), deadline) {
+                    Ok(owned) => owned,
+                    Err(fault) => break fault,
+                };
             }
         };
         if slept_at.is_some() {

@@ -32,8 +32,10 @@ impl Link<Memory> {
             };
             self.sweep_all(&self.party());
             let is_closed = self.memory().ring().is_closed();
-            if is_closed && !self.drained(&self.party(), deadline)? {
-                continue;
+            match if is_closed { self.drained(&self.party(), deadline) } else { Ok(true) } {
+                Ok(true) => {}
+                Ok(false) => continue,
+                Err(barred) => break barred.into(),
             }
             is_alone = is_alone || self.seems_to_be_left(seen, deadline);
             if is_closed || is_alone {
@@ -98,12 +100,13 @@ impl Link<Memory> {
         if deadline.has_passed() { self.seems_alone_to_who_tries(seen) } else { self.seems_alone(seen) }
     }
 
-    /// A job that may come back.
+    /// A job that may come back. What is queued now is none: it was never committed, by a sender that is dead.
     fn leased_by_others(&self) -> Option<(&Job, Stage)> {
         let own = self.memory().own_seat();
         self.memory().find(|stage| match stage {
             Stage::Leased { seat, .. } => Some(seat) != own,
-            stage => stage.is_unfinished(),
+            Stage::Left(_) => true,
+            _ => false,
         })
     }
 }

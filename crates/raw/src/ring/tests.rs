@@ -69,6 +69,41 @@ fn a_turn_that_commits_nothing_leaves_no_trace() {
 }
 
 #[test]
+fn a_step_is_a_turn_with_one_slot() {
+    alone(|w| {
+        let (ring, me) = (&w.shared, w.me().unwrap());
+        let step = |side, commits| {
+            let step = ring.step_at_once(side, w, me, SLOTS)?;
+            assert_eq!(ring.step_at_once(side, w, me, SLOTS).map(|step| step.end(true)), None, "it is taken");
+            let at = step.at();
+            step.end(commits);
+            assert_eq!(ring.half(side).lock.holder(), None);
+            Some(at)
+        };
+        for at in 0..2 {
+            assert_eq!(step(Side::Consumers, true), None);
+            assert_eq!(step(Side::Producers, false), Some(at));
+            assert_eq!(ring.len(), 0);
+            assert_eq!(step(Side::Producers, true), Some(at));
+            assert_eq!(step(Side::Consumers, true), Some(at));
+        }
+        assert_eq!((step(Side::Producers, true), step(Side::Producers, true)), (Some(2), Some(3)));
+        assert_eq!(step(Side::Producers, true), None, "it is full");
+        // As many exchanges as a turn: none but those of the lock.
+        let count = |work: &dyn Fn()| {
+            let before = exchanges();
+            work();
+            exchanges() - before
+        };
+        assert_eq!(
+            count(&|| assert!(step(Side::Consumers, true).is_some())),
+            3,
+            "with that of who finds it taken"
+        );
+    });
+}
+
+#[test]
 fn ready_looks_across_only_if_it_must() {
     alone(|w| {
         let steps_of = |side, wanted| {

@@ -129,12 +129,20 @@ impl<'a, P: Park> Turn<'a, P> {
         if self.ready >= wanted {
             return Ok(self.ready);
         }
-        // By a look at the other side's counter, which it moves while we look.
+        // By a look at the other side's counter, which it moves while we look: on, and never back.
+        let (known, before) = (self.ready, self.other);
         self.other = self.ring.counter(self.side.other());
+        match self.distance(slots) {
+            Some(ready) if ready >= known => self.ready = ready,
+            // What was known is still so, for who has begun to use it.
+            _ => {
+                self.other = before;
+                return Err(Corrupt);
+            }
+        }
         // A copy for those who come after us. Only the holder of the lock touches it.
         self.ring.half(self.side).seen.store(self.other, Ordering::Relaxed);
-        self.ready = self.distance(slots).unwrap_or(0);
-        self.distance(slots).ok_or(Corrupt)
+        Ok(self.ready)
     }
 
     /// The slots between our counter and the other as we know it; there are never more filled ones than `slots`.

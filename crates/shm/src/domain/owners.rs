@@ -43,9 +43,12 @@ impl Owners for Domain {
 thread_local! {
     /// Whom the thread watched last, and since when.
     static WATCHED: Cell<Option<(DomainId, Id, Instant)>> = const { Cell::new(None) };
-    /// When the thread looked last for owners whom the kernel does not know.
-    static LOOKED: Cell<Option<Instant>> = const { Cell::new(None) };
+    /// The owners unknown to the kernel whom the thread asked about last, each since when, in turns.
+    static LOOKED: Cell<[Option<(DomainId, Id, Instant)>; N_LOOKED]> = const { Cell::new([None; N_LOOKED]) };
 }
+
+/// Who asks about more owners in turns asks for proof more often than at ticks.
+const N_LOOKED: usize = 8;
 
 /// Whether the calling thread has watched the owner for a tick, and should take a second look. A kernel that failed to
 /// mark a death is rare; a sleeper that never wakes would not be worth its speed.
@@ -66,15 +69,24 @@ fn slept_on(domain: DomainId, id: Id) -> bool {
 }
 
 impl Domain {
-    /// Whether an owner whom the kernel does not know is dead: proved at most once a tick by each thread, so that one
-    /// that polls does not live in system calls.
+    /// Whether an owner whom the kernel does not know is dead: proof is asked for at most once a tick by each thread, so
+    /// that one that polls does not live in system calls; of each owner, so that nobody's life hides another's death.
     #[cold]
     fn look_again(&self, id: Id) -> bool {
         let now = Instant::now();
         let due = LOOKED.try_with(|looked| {
-            let due = looked.get().is_none_or(|last| now.duration_since(last) >= options::tick());
+            let mut all = looked.get();
+            let is_recent = |entry: &Option<_>| {
+                entry.is_some_and(|(domain, owner, at)| {
+                    (domain, owner) == (self.id(), id) && now.duration_since(at) < options::tick()
+                })
+            };
+            let due = !all.iter().any(is_recent);
             if due {
-                looked.set(Some(now));
+                // The oldest makes room.
+                all.rotate_right(1);
+                all[0] = Some((self.id(), id, now));
+                looked.set(all);
             }
             due
         });

@@ -25,8 +25,8 @@ use crate::{Deadline, OsError};
 /// Whether this very thread has certainly executed its last instruction.
 ///
 /// Reads a file or two in `/proc`; does not wait. A process that has ended and was not waited for has ended: with
-/// [`Capability::Pidfd`] its pidfd says so, else the state of the thread's own entry. (Of a process's entry the state
-/// proves nothing: it is that of its first thread, which may end before the others.)
+/// [`Capability::Pidfd`] its pidfd says so, else the state of the thread's own entry. (Of a process's entry the state alone
+/// proves nothing: it is that of its first thread, which may end before the others. With the number of threads it does.)
 ///
 /// # Examples
 /// ```
@@ -48,12 +48,12 @@ pub fn has_ended(who: &ThreadIdentity) -> bool {
     match read(&format!("/proc/{}/task/{}/stat", who.process.pid, who.tid)) {
         Look::Gone => is_unused(who.tid),
         Look::Unknown => false,
-        Look::At { started, ended } => ended || started != who.started,
+        Look::At { started, ended, .. } => ended || started != who.started,
     }
 }
 
 /// Whether all threads of this very process have certainly executed their last instruction. As certain and as dear as
-/// [`has_ended`]; where there are no pidfds, a process that was not waited for has not ended.
+/// [`has_ended`], and as soon: also before anybody has waited for it.
 ///
 /// # Examples
 /// ```
@@ -75,7 +75,11 @@ fn look_at(who: &ProcessIdentity) -> Option<bool> {
         Look::Gone => Some(is_unused(who.pid)),
         Look::Unknown => None,
         Look::At { started, .. } if started != who.started => Some(true),
-        Look::At { .. } => Some(pidfd.is_some_and(|pidfd| is_readable(&pidfd))),
+        Look::At { ended, is_alone, .. } => match pidfd {
+            Some(pidfd) => Some(is_readable(&pidfd)),
+            // The first thread is the last one, and nobody has waited for it.
+            None => Some(ended && is_alone),
+        },
     }
 }
 
@@ -109,7 +113,7 @@ pub(super) fn start_time(path: &str) -> Option<u64> {
 }
 
 enum Look {
-    At { started: u64, ended: bool },
+    At { started: u64, ended: bool, is_alone: bool },
     Gone,
     Unknown,
 }
@@ -122,13 +126,14 @@ fn read(path: &str) -> Look {
     }
 }
 
-/// Fields 3 (state) and 22 (start time). The second, the name, may hold anything: count from its last parenthesis.
+/// Fields 3 (state), 20 (how many threads the kernel has not let go of) and 22 (start time). The second, the name, may hold anything: count from its last parenthesis.
 fn parse(stat: &str) -> Option<Look> {
     let (_, fields) = stat.rsplit_once(')')?;
     let mut fields = fields.split_ascii_whitespace();
     let ended = matches!(fields.next()?, "Z" | "X" | "x");
-    let started = fields.nth(18)?.parse().ok()?;
-    Some(Look::At { started, ended })
+    let n_threads: u32 = fields.nth(16)?.parse().ok()?;
+    let started = fields.nth(1)?.parse().ok()?;
+    Some(Look::At { started, ended, is_alone: n_threads <= 1 })
 }
 
 /// Our pid namespace, if `/proc` speaks of it: a `/proc` of another one lacks our entry or has somebody else's, and
@@ -182,11 +187,15 @@ mod tests {
 
     #[test]
     fn states_of_a_stat_line() {
-        let line =
-            |state| format!("7 (Z Z) Z) {state} 1 1 1 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 123456 1000 2");
+        let line = |state, n| {
+            format!("7 (Z Z) Z) {state} 1 1 1 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 {n} 0 123456 1000 2")
+        };
         for (state, dead) in [("R", false), ("T", false), ("t", false), ("Z", true), ("X", true)] {
-            let Some(Look::At { started, ended }) = parse(&line(state)) else { panic!("{state}") };
-            assert_eq!((started, ended), (123_456, dead), "{state}");
+            for (n, alone) in [(0, true), (1, true), (2, false)] {
+                let look = parse(&line(state, n));
+                let Some(Look::At { started, ended, is_alone }) = look else { panic!("{state}") };
+                assert_eq!((started, ended, is_alone), (123_456, dead, alone), "{state}");
+            }
         }
         assert!(parse("7 (a) R 1").is_none());
     }

@@ -42,6 +42,10 @@ impl Descriptor {
     /// Descriptors, memory or threads have run out.
     pub fn arm(&mut self, waker: &Waker) -> Result<()> {
         let reactor = reactor()?;
+        if self.epoch != epoch() {
+            // It was listed in the parent.
+            (self.is_listed, self.epoch) = (false, epoch());
+        }
         let mut table = reactor.table();
         if !self.is_listed {
             table.next_id += 1;

@@ -10,6 +10,7 @@ use std::task::Waker;
 use std::thread;
 use std::time::Duration;
 
+use crate::fork::{Epoch, epoch};
 use crate::futex;
 use crate::per_process::PerProcess;
 use crate::wait::{self, Waitable, Watch};
@@ -18,7 +19,13 @@ use crate::{Deadline, OsError, Result};
 /// A watch of something that can be waited for.
 ///
 /// What it holds is let go of a moment after it was dropped, by another thread.
-pub struct Thing(Option<(Arc<Watched>, &'static Watcher)>);
+pub struct Thing(Option<Armed>);
+
+struct Armed {
+    watched: Arc<Watched>,
+    watcher: &'static Watcher,
+    epoch: Epoch,
+}
 
 struct Watched {
     thing: Box<dyn Waitable + Send + Sync>,
@@ -42,14 +49,22 @@ impl Thing {
         waker: &Waker,
         thing: impl FnOnce() -> W,
     ) -> Result<()> {
-        if self.0.as_ref().is_some_and(|(watched, _)| watched.renew(waker)) {
+        self.forget_the_parents();
+        if self.0.as_ref().is_some_and(|armed| armed.watched.renew(waker)) {
             return Ok(());
         }
         let watched = Arc::new(Watched { thing: Box::new(thing()), waker: Mutex::new(Some(waker.clone())) });
         let watcher = watcher()?;
         watcher.add(Arc::clone(&watched));
-        self.0 = Some((watched, watcher));
+        self.0 = Some(Armed { watched, watcher, epoch: epoch() });
         Ok(())
+    }
+
+    /// In a forked child nobody serves what was armed in the parent, and its lock may be held for ever.
+    fn forget_the_parents(&mut self) {
+        if self.0.as_ref().is_some_and(|armed| armed.epoch != epoch()) {
+            mem::forget(self.0.take());
+        }
     }
 }
 
@@ -61,11 +76,12 @@ impl Default for Thing {
 
 impl Drop for Thing {
     fn drop(&mut self) {
-        let Some((watched, watcher)) = self.0.take() else { return };
-        let waker = watched.waker().take();
+        self.forget_the_parents();
+        let Some(armed) = self.0.take() else { return };
+        let waker = armed.watched.waker().take();
         if waker.is_some() {
-            // So that it lets go; in a forked child there is nobody who hears it.
-            watcher.look_again();
+            // So that it lets go.
+            armed.watcher.look_again();
         }
     }
 }

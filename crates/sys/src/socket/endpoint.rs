@@ -87,9 +87,11 @@ pub fn accept(listener: impl AsFd) -> Result<Option<OwnedFd>> {
             }
             Err(Errno::AGAIN) => return Ok(None),
             // Interrupted; or of a client that is gone again.
-            Err(Errno::INTR | Errno::CONNABORTED | Errno::PERM | Errno::PROTO) => {}
+            Err(Errno::INTR | Errno::CONNABORTED) => {}
             Err(
-                Errno::NETDOWN
+                Errno::PERM
+                | Errno::PROTO
+                | Errno::NETDOWN
                 | Errno::NOPROTOOPT
                 | Errno::HOSTDOWN
                 | Errno::NONET
@@ -196,13 +198,14 @@ fn internet(address: SocketAddr, flags: SocketFlags) -> Result<OwnedFd> {
         .map_err(|errno| OsError::new("creating a socket", errno))
 }
 
-/// Small messages go at once, and a machine that is gone is noticed after some two minutes. Not for local sockets, which
-/// refuse it.
+/// Small messages go at once, and a machine that is gone is noticed after some two minutes, by who sends, too. Not for local
+/// sockets, which refuse it.
 fn tune(socket: &OwnedFd) {
     if sockopt::set_tcp_nodelay(socket, true).is_ok() {
         let _ = sockopt::set_socket_keepalive(socket, true);
         let _ = sockopt::set_tcp_keepidle(socket, Duration::from_secs(60));
         let _ = sockopt::set_tcp_keepintvl(socket, Duration::from_secs(10));
         let _ = sockopt::set_tcp_keepcnt(socket, 6);
+        let _ = sockopt::set_tcp_user_timeout(socket, 120_000);
     }
 }

@@ -3,14 +3,15 @@
 //! A socket file outlives the socket that made it, and binding to one that exists is refused. So whoever finds one has to
 //! know whether it is dead. That can be known exactly: to connect a *datagram* socket to it answers `EPROTOTYPE` (or
 //! connects) as long as any socket is bound to the file, listening or not yet, and `ECONNREFUSED` when there is none; the
-//! owner notices nothing. A dead file stays dead, for no socket can be bound to a file that exists.
+//! owner notices nothing. A dead file stays dead, for no socket can be bound to a file that exists; but for the moment in
+//! which `bind` makes one, which is why that is done under the lock, too.
 //!
 //! To remove it by name is another matter: the name may meanwhile be that of a living one. So looking and removing are
 //! one section under a lock on the directory, which the kernel lets go of however the process ends. Nobody else makes a
 //! name free: an owner removes its own while it lives, and binding never replaces. Held by `tests/name.rs`.
 //!
 //! Out of reach: programs that remove the files of others without the lock, in the instant between our look and our
-//! removal.
+//! removal; directories that several machines share, whose sockets each knows alone.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -62,11 +63,17 @@ impl FileName {
     /// # Errors
     /// See [`BindFailed`].
     pub fn listen(path: &Path, mode: u32, backlog: u32) -> Result<Self, BindFailed> {
+        // Also for the first try: a file is there a moment before its socket can be found, and dead for who looks then.
+        let directory = match lock(path) {
+            Err(BindFailed::Locked) => return Err(BindFailed::Locked),
+            directory => directory,
+        };
         match Self::bind(path, mode, backlog) {
             Err(BindFailed::InUse) => {}
             bound => return bound,
         }
-        let _directory = lock(path)?;
+        // Without it nothing is removed.
+        let _directory = directory?;
         loop {
             match look(path)? {
                 State::Absent => {}
@@ -157,8 +164,18 @@ fn look(path: &Path) -> Result<State, BindFailed> {
     }
 }
 
-/// Locks the directory of `path` until the descriptor is dropped.
-fn lock(path: &Path) -> Result<OwnedFd, BindFailed> {
+/// The lock of a directory.
+struct Locked(OwnedFd);
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // Not by closing it: a child that was forked meanwhile has it open, too.
+        let _ = rustix::fs::flock(&self.0, FlockOperation::Unlock);
+    }
+}
+
+/// Locks the directory of `path`.
+fn lock(path: &Path) -> Result<Locked, BindFailed> {
     let directory = match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
@@ -169,7 +186,7 @@ fn lock(path: &Path) -> Result<OwnedFd, BindFailed> {
     let deadline = Deadline::after(PATIENCE);
     loop {
         match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(fd),
+            Ok(()) => return Ok(Locked(fd)),
             Err(Errno::WOULDBLOCK) if deadline.has_passed() => return Err(BindFailed::Locked),
             // The kernel has no wait with a limit for this lock.
             Err(Errno::WOULDBLOCK) => thread::sleep(Duration::from_millis(1)),

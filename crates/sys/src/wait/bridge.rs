@@ -78,8 +78,10 @@ pub(super) fn send(words: &[(&AtomicU32, u32)], event: &Arc<Event>) -> io::Resul
         stop: AtomicU32::new(0),
         is_done: AtomicBool::new(false),
     });
-    helpers().send(Arc::clone(&order))?;
-    Ok(Errand(order))
+    // If there is no thread, it is called off at once.
+    let errand = Errand(order);
+    helpers().send(&errand.0)?;
+    Ok(errand)
 }
 
 impl Drop for Errand {
@@ -105,17 +107,20 @@ impl Order {
 }
 
 impl Helpers {
-    fn send(&'static self, order: Arc<Order>) -> io::Result<()> {
+    fn send(&'static self, order: &Arc<Order>) -> io::Result<()> {
         let mut state = self.state();
-        state.orders.push_back(order);
+        state.orders.push_back(Arc::clone(order));
         if state.n_idle >= state.orders.len() {
             self.news.notify_one();
             return Ok(());
         }
         drop(state);
-        // Without a thread the order stays, called off, for the next helper.
         let thread = thread::Builder::new().name("procession-wait".into()).stack_size(STACK);
-        thread.spawn(|| self.help()).map(drop)
+        let failed = thread.spawn(|| self.help()).err();
+        if failed.is_some() {
+            self.state().orders.retain(|other| !Arc::ptr_eq(other, order));
+        }
+        failed.map_or(Ok(()), Err)
     }
 
     fn help(&self) {
