@@ -13,17 +13,19 @@
 //! the producers: so what is ahead of the packet of a queued message belongs to no message, and what is behind it is never
 //! touched. No code of handles runs in a turn. Held by `tests/handles.rs` and `tests/handles_steps.rs`.
 //!
-//! More descriptors than a packet carries are put into a socket of their own, the *trunk*, and the packet has that one.
+//! More descriptors than a packet carries are put into sockets of their own, the *trunks*, a packet in each, and the packet
+//! has those. Trunks are never emptied: what is taken out is a copy, as of every packet, so that a job has all of its handles
+//! each time it is delivered.
 
 use std::io::{ErrorKind, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::Duration;
 
 use procession_codec::DecodeError;
 use procession_codec::handles::{HandleError, Outgoing};
-use procession_raw::{Side, Turn};
+use procession_raw::{Limit, Park, Side, Turn, Waited};
 use procession_shm::{Party, ShmError, Wait};
 use procession_sys::futex::SharedPark;
 use procession_sys::socket::{self, MAX_DESCRIPTORS, RecvFailed, SendFailed};
@@ -39,6 +41,8 @@ use crate::traffic::{self, Missing, Parcel};
 
 /// What a packet says: its number, and how many descriptors the message has.
 const LABEL: usize = 12;
+/// The most descriptors of one message.
+const MAX_LUGGAGE: usize = MAX_DESCRIPTORS * MAX_DESCRIPTORS;
 /// So many packets at most are taken away in one turn; as a rule a socket has room for fewer.
 pub(crate) const PATIENCE: usize = 1024;
 /// How long a producer without room lets a consumer finish, unless that is stopped.
@@ -48,7 +52,7 @@ const MOMENT: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 pub(crate) struct Luggage<'a> {
     descriptors: Vec<BorrowedFd<'a>>,
-    trunk: Option<OwnedFd>,
+    trunks: Vec<OwnedFd>,
 }
 
 /// A message with descriptors that was taken, and those.
@@ -89,12 +93,35 @@ pub(crate) enum Unsent {
     Fault(SendFault),
 }
 
+/// The wait of a producer for room in the socket.
+#[derive(Debug, Default)]
+pub(crate) struct Crowded<'a> {
+    /// Where the consumers' counter was when they were let finish last.
+    settled_at: Option<u32>,
+    /// Whether they were though the time was over, which is done once.
+    has_settled_late: bool,
+    /// Where it was when this one lay down last.
+    slept_at: Option<u32>,
+    /// What it will sleep on, and where the counter was when it said so.
+    bed: Option<(u32, Bed<'a>)>,
+    ticks: u32,
+}
+
+/// The words of a ring to sleep on.
+type Bed<'a> = [(&'a AtomicU32, u32); 3];
+
 impl<'a> Luggage<'a> {
     /// Makes a packet of the handles of a message.
     pub(crate) fn pack(outgoing: &'a Outgoing) -> Result<Self, SendFault> {
         let descriptors: Vec<_> = outgoing.descriptors().collect();
-        let trunk = (descriptors.len() > MAX_DESCRIPTORS).then(|| fill_trunk(&descriptors)).transpose()?;
-        Ok(Self { descriptors, trunk })
+        if descriptors.len() > MAX_LUGGAGE {
+            return Err(too_many());
+        }
+        let trunks = match descriptors.len() {
+            ..=MAX_DESCRIPTORS => Vec::new(),
+            _ => descriptors.chunks(MAX_DESCRIPTORS).map(fill_trunk).collect::<Result<_, _>>()?,
+        };
+        Ok(Self { descriptors, trunks })
     }
 
     /// Sends the packet, and says its number: what `next` makes of the last one, which no other has, nor will, also if this
@@ -110,8 +137,8 @@ impl<'a> Luggage<'a> {
         last.store(number, Relaxed);
         let label = label(number, self.descriptors.len());
         let bytes = [IoSlice::new(&label)];
-        let trunk = self.trunk.as_ref().map(AsFd::as_fd);
-        let descriptors = trunk.as_ref().map_or(&*self.descriptors, std::slice::from_ref);
+        let trunks: Vec<_> = self.trunks.iter().map(AsFd::as_fd).collect();
+        let descriptors = if trunks.is_empty() { &self.descriptors } else { &trunks };
         match socket::send_packet(end, &bytes, descriptors, Deadline::now()) {
             Ok(_) => Ok(number),
             Err(SendFailed::TimedOut) => Err(Unsent::Crowded),
@@ -122,17 +149,19 @@ impl<'a> Luggage<'a> {
     }
 }
 
-fn fill_trunk(descriptors: &[BorrowedFd<'_>]) -> Result<OwnedFd, SendFault> {
+/// As many as a packet carries, in a socket.
+fn fill_trunk(some: &[BorrowedFd<'_>]) -> Result<OwnedFd, SendFault> {
     let (ours, theirs) = socket::pair().map_err(SendFault::Handles)?;
-    for some in descriptors.chunks(MAX_DESCRIPTORS) {
-        socket::send_packet(&ours, &[IoSlice::new(b"+")], some, Deadline::now()).map_err(|failed| {
-            SendFault::Handles(match failed {
-                SendFailed::Os(error) => error,
-                _ => OsError::new("sending so many handles in one message", ErrorKind::ArgumentListTooLong),
-            })
-        })?;
+    match socket::send_packet(&ours, &[IoSlice::new(b"+")], some, Deadline::now()) {
+        Ok(_) => Ok(theirs),
+        Err(SendFailed::Os(error)) => Err(SendFault::Handles(error)),
+        Err(_) => Err(too_many()),
     }
-    Ok(theirs)
+}
+
+fn too_many() -> SendFault {
+    let what = "sending so many handles in one message";
+    SendFault::Handles(OsError::new(what, ErrorKind::ArgumentListTooLong))
 }
 
 impl<T, W> Sender<T, W> {
@@ -169,7 +198,7 @@ impl<T, W> Sender<T, W> {
         deadline: Deadline,
     ) -> Result<(), SendFault> {
         let link = self.link();
-        let (mut ticks, mut settled, mut has_slept, mut has_settled_late) = (0, None, false, false);
+        let mut wait = Crowded::default();
         let fault = loop {
             let mut unsent = None;
             self.send_as(deadline, |load| {
@@ -186,20 +215,13 @@ impl<T, W> Sender<T, W> {
             if link.memory().layout().never_waits != 0 {
                 break SendFault::Full;
             }
-            // Who moved the counter to here may not have taken its packet away yet.
-            if settled.replace(seen) != Some(seen) && !has_settled_late {
-                has_settled_late = deadline.has_passed();
-                link.let_consumers_finish(deadline);
-                continue;
-            }
-            has_slept = true;
-            match link.wait(seen, deadline, &mut ticks) {
+            match link.wait_for_space(&mut wait, seen, deadline) {
                 News::Maybe => {}
                 News::TimedOut => break SendFault::TimedOut,
                 News::Disconnected => break SendFault::Disconnected,
             }
         };
-        if has_slept {
+        if wait.slept_at.is_some() {
             link.pass_on();
         }
         Err(fault)
@@ -207,8 +229,45 @@ impl<T, W> Sender<T, W> {
 }
 
 impl<M: Numbered> Link<M> {
+    /// One step of the wait for room in the socket, of who found none when the consumers' counter was `seen`. It tries again
+    /// after each.
+    ///
+    /// A counter has moved before there is room in the socket, and does not move when there is. So who sleeps says so first,
+    /// tries again, and then sleeps only if nobody has seen that it said so.
+    pub(crate) fn wait_for_space<'a>(&'a self, wait: &mut Crowded<'a>, seen: u32, deadline: Deadline) -> News {
+        let bed = wait.bed.take();
+        // Who moved the counter to here may not have taken its packet away yet.
+        if wait.settled_at.replace(seen) != Some(seen) && !wait.has_settled_late {
+            wait.has_settled_late = deadline.has_passed();
+            self.let_consumers_finish(deadline);
+            return News::Maybe;
+        }
+        if deadline.has_passed() {
+            return self.wait(seen, deadline, &mut wait.ticks);
+        }
+        let Some((_, bed)) = bed.filter(|(at, _)| *at == seen) else {
+            if wait.slept_at.replace(seen).is_some_and(|before| before != seen) {
+                // Woken for room that this one does not need, and another one may.
+                self.pass_on();
+            }
+            wait.bed = self.memory().ring().lie_down(Side::Producers, seen).map(|bed| (seen, bed));
+            return News::Maybe;
+        };
+        let watched = self.watch();
+        if self.is_alone() {
+            return News::Disconnected;
+        }
+        let limit = Wait(deadline);
+        let tick = limit.tick(wait.ticks);
+        let nap = limit.left().map_or(tick, |left| left.min(tick));
+        let words: Vec<_> = bed.into_iter().chain(watched).collect();
+        let waited = SharedPark.wait_any(&words, Some(nap));
+        wait.ticks = if waited == Waited::TimedOut { wait.ticks + 1 } else { 0 };
+        News::Maybe
+    }
+
     /// Waits until whoever is receiving right now is done with it; not for long.
-    pub(crate) fn let_consumers_finish(&self, deadline: Deadline) {
+    fn let_consumers_finish(&self, deadline: Deadline) {
         let (party, moment) = (self.party(), Deadline::after(MOMENT));
         let wait = Wait(if deadline.has_passed() { deadline } else { moment });
         if let Ok(turn) = self.memory().ring().enter(Side::Consumers, &SharedPark, &party, &wait)
@@ -332,20 +391,21 @@ impl Packet {
 
     /// All descriptors; or how many there were, if there are not as many as there should be.
     fn unpack(self) -> Result<Vec<OwnedFd>, usize> {
-        let all = if self.n > MAX_DESCRIPTORS { self.empty_trunk()? } else { self.descriptors };
+        let all = if self.n > MAX_DESCRIPTORS { self.copy_trunks()? } else { self.descriptors };
         if all.len() == self.n { Ok(all) } else { Err(all.len()) }
     }
 
-    fn empty_trunk(&self) -> Result<Vec<OwnedFd>, usize> {
-        let [trunk] = &*self.descriptors else { return Err(0) };
-        socket::check(trunk).map_err(|_| 0_usize)?;
+    fn copy_trunks(&self) -> Result<Vec<OwnedFd>, usize> {
+        if self.descriptors.len() != self.n.div_ceil(MAX_DESCRIPTORS) {
+            return Err(0);
+        }
         let mut all = Vec::new();
-        while all.len() < self.n {
+        for trunk in &self.descriptors {
             let before = all.len();
             let mut mark = [0];
-            let into = &mut [IoSliceMut::new(&mut mark)];
-            let received = socket::recv_packet(trunk, into, &mut all, Deadline::now());
-            if received.is_err() || all.len() == before {
+            let is_one = socket::check(trunk).is_ok()
+                && socket::peek_packet(trunk, &mut [IoSliceMut::new(&mut mark)], &mut all).is_ok();
+            if !is_one || all.len() != self.n.min(before + MAX_DESCRIPTORS) {
                 return Err(before);
             }
         }

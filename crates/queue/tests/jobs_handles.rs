@@ -5,6 +5,7 @@ mod parcel;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
 use std::thread;
 use std::time::Duration;
 
@@ -116,6 +117,33 @@ fn what_was_with_a_killed_worker_comes_back_with_its_handles() {
         assert!(found.iter().filter(|job| job.is_redelivered()).count() >= 5);
         drop(found);
         tx.try_join().unwrap();
+    });
+}
+
+/// More handles than a packet carries are all there again, for the next worker and in the dead letter.
+#[test]
+fn many_handles_come_back() {
+    if let Some(role) = role() {
+        let rx: JobReceiver<Vec<Descriptor>> = received();
+        let job = rx.recv().unwrap();
+        assert!(job.len().to_string() == role && (0..).zip(job.iter()).all(|(n, file)| which(file) == n));
+        std::process::abort();
+    }
+    counted(|| {
+        for n in [254, 506, 507, 1000] {
+            let (tx, rx) = JobOptions::new(2).max_deliveries(4).create::<Vec<Descriptor>>().unwrap();
+            let are_right = |files: &[Descriptor]| (0..n).eq(files.iter().map(which));
+            tx.send((0..n).map(file).collect()).unwrap();
+            let ended = hand(Role::new(&n.to_string()), &rx).spawn().wait_with_output(LIMIT);
+            assert_eq!(ended.status.signal(), Some(libc::SIGABRT), "{}", ended.stderr);
+            for n in 2..=4 {
+                let job = rx.recv().unwrap();
+                assert!(are_right(&job) && job.deliveries() == n);
+                job.put_back();
+            }
+            let [letter] = <[_; 1]>::try_from(tx.dead_letters()).unwrap();
+            assert!(are_right(&letter.into_value().unwrap()));
+        }
     });
 }
 

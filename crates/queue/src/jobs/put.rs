@@ -13,7 +13,7 @@ use super::memory::{Memory, Senseless, Slot};
 use super::wait;
 use crate::error::SendFault;
 use crate::link::{Link, News, Place};
-use crate::luggage::{Luggage, Unsent};
+use crate::luggage::{Crowded, Luggage, Unsent};
 
 /// Where a turn has left a job that is to be sent.
 enum Put {
@@ -44,18 +44,20 @@ impl Link<Memory> {
         }
         let party = self.party();
         let mut owned = self.cell(&party, bytes, luggage.is_some(), deadline)?;
-        let (mut ticks, mut slept_at, mut settled) = (0, None, None);
+        let (mut ticks, mut slept_at, mut crowded) = (0, None, Crowded::default());
         let fault = loop {
             let watched = self.watch();
             let seen = match self.put(&party, deadline, owned.as_ref(), luggage) {
                 Ok(Put::Sent) => return Ok(()),
                 Ok(Put::Full(seen)) => seen,
-                // Who moved the counter to here may not have taken its packet away yet.
-                Ok(Put::Crowded(seen)) if settled.replace(seen) != Some(seen) => {
-                    self.let_consumers_finish(deadline);
-                    continue;
+                Ok(Put::Crowded(seen)) => {
+                    slept_at = Some(seen);
+                    match self.wait_for_space(&mut crowded, seen, deadline) {
+                        News::Maybe => continue,
+                        News::TimedOut => break SendFault::TimedOut,
+                        News::Disconnected => break SendFault::Disconnected,
+                    }
                 }
-                Ok(Put::Crowded(seen)) => seen,
                 Err(fault) => break fault,
             };
             if slept_at.replace(seen).is_some_and(|before| before != seen) {
