@@ -234,7 +234,12 @@ impl<M: Numbered> Link<M> {
     ///
     /// A counter has moved before there is room in the socket, and does not move when there is. So who sleeps says so first,
     /// tries again, and then sleeps only if nobody has seen that it said so.
-    pub(crate) fn wait_for_space<'a>(&'a self, wait: &mut Crowded<'a>, seen: u32, deadline: Deadline) -> News {
+    pub(crate) fn wait_for_space<'a>(
+        &'a self,
+        wait: &mut Crowded<'a>,
+        seen: u32,
+        deadline: Deadline,
+    ) -> News {
         let bed = wait.bed.take();
         // Who moved the counter to here may not have taken its packet away yet.
         if wait.settled_at.replace(seen) != Some(seen) && !wait.has_settled_late {

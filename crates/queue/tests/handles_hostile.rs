@@ -135,7 +135,8 @@ fn packets_that_lie() {
             place.is_as_new();
         }
         // Trunks with too little in them, with bytes alone, with more than was said, and too few of them.
-        for in_trunks in [vec![0, 0], vec![253, 0], vec![253, 46], vec![253, 48], vec![252, 48], vec![253; 3], vec![253]]
+        for in_trunks in
+            [vec![0, 0], vec![253, 0], vec![253, 46], vec![253, 48], vec![252, 48], vec![253; 3], vec![253]]
         {
             let trunks: Vec<_> = in_trunks.iter().map(|n| trunk_of(&vec![one.as_fd(); *n])).collect();
             let trunks: Vec<_> = trunks.iter().map(AsFd::as_fd).collect();

@@ -56,13 +56,15 @@ impl Depot {
         &self,
         number: u64,
         packet: &Packet,
-        is_live: impl Fn(u64) -> bool,
+        is_live: impl Fn(u64) -> bool + Copy,
     ) -> Result<(), OsError> {
-        self.walk(1, |_| Fate::Stays)?;
-        if packet.send_copy(number, self.end_before(0))? {
+        let stays = |found| stays_if(is_live(found));
+        // It fails if a row is full, which a peer can do that keeps to nothing; then so will what follows, or there is room.
+        if self.walk(1, stays).is_ok() && packet.send_copy(number, self.end_before(0))? {
             return Ok(());
         }
-        self.sweep(is_live)?;
+        let _ = self.sweep(is_live);
+        self.walk(1, stays)?;
         if packet.send_copy(number, self.end_before(0))? {
             return Ok(());
         }
@@ -96,9 +98,8 @@ impl Depot {
 
     /// Takes away all that belong to no job.
     pub(super) fn sweep(&self, is_live: impl Fn(u64) -> bool) -> Result<(), OsError> {
-        self.walk(0, |found| stays_if(is_live(found)))?;
-        self.walk(1, |found| stays_if(is_live(found)))?;
-        Ok(())
+        let swept = [0, 1].map(|row| self.walk(row, |found| stays_if(is_live(found))).map(drop));
+        swept.into_iter().collect()
     }
 
     /// Goes through a row up to the packet that is wanted, which is the first of it then; those that stay move to the other
