@@ -148,33 +148,32 @@ fn garbage() {
     });
 }
 
-/// Packets of no job, however near their numbers are to that of one, go when somebody finds nothing to receive; that of the
-/// job stays.
+/// Packets of no job, however near their numbers are to that of one, are not taken for its own, and go when somebody finds
+/// nothing to receive; its own stays.
 #[test]
 fn numbers_of_no_job() {
+    const NEAR: [u64; 9] =
+        [0, 1, FIRST - 1, FIRST + 1, FIRST * 2, FIRST + 0xf_ffff, 1 << 63 | FIRST, u64::MAX, u64::MAX << 20];
     counted(|| {
         for end in [0, 1] {
-            let place = Place::new();
-            let job = place.send_and_hold(7);
-            let another = file(8);
-            for number in [
-                0,
-                1,
-                FIRST - 1,
-                FIRST + 1,
-                FIRST * 2,
-                FIRST + 0xf_ffff,
-                1 << 63 | FIRST,
-                u64::MAX,
-                u64::MAX << 20,
-            ] {
-                assert!(place.labelled(end, number, 1, &[another.as_fd()]));
-                assert!(place.labelled(end, number, u32::MAX, &[another.as_fd()]));
-            }
+            let (place, another) = (Place::new(), file(8));
+            let send_all = || {
+                for number in NEAR {
+                    assert!(place.labelled(end, number, 1, &[another.as_fd()]));
+                    assert!(place.labelled(end, number, u32::MAX, &[another.as_fd()]));
+                }
+            };
+            // Ahead of its own.
+            send_all();
+            place.send_and_hold(7).put_back();
+            let job = place.rx.recv().unwrap();
+            assert!(is_right(&job), "another's");
+            // Behind it.
+            send_all();
             assert!(matches!(place.rx.try_recv(), Err(RecvError::Empty)));
             job.put_back();
             let job = place.rx.recv().unwrap();
-            assert!(is_right(&job), "its own");
+            assert!(is_right(&job), "another's");
             assert_eq!(place.rob(), 1, "its own and no other");
             drop(job);
             place.is_as_new();
