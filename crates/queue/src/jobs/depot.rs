@@ -12,7 +12,8 @@
 //!
 //! Invariants: all of it is done under the consumers' lock. A packet is there before its job is leased, and while it moves it
 //! is there once or twice; so who is killed here loses nothing, and leaves a second copy at most. New packets go to the first
-//! row, while the second is empty: all packets fit into one row, so that there is always room to move them.
+//! row, while the second is empty: all packets fit into one row, so that there is always room to move them. Unless the user
+//! has as many descriptors on their way as the system allows: then nothing moves, and a packet behind another stays with it.
 
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
