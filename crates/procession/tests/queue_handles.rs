@@ -318,12 +318,12 @@ fn jobs_keep_their_reply_channels() {
         }
         procession::spawn(die_with_one, rx.clone()).unwrap().join().unwrap_err();
         let workers = [(); 2].map(|()| procession::spawn(work_on_jobs, rx.clone()).unwrap());
-        assert_eq!(answers.recv().unwrap(), 5 << 32 | 49);
+        assert_eq!(answers.recv().unwrap(), (5 << 32) + 49);
         assert!(matches!(answers.recv(), Err(RecvError::Disconnected)));
         for n in 0..50 {
             let (answer, answers) = bounded(1).unwrap();
             tx.send(Request { n, answer }).unwrap();
-            assert_eq!(answers.recv().unwrap(), 1 << 32 | n * n);
+            assert_eq!(answers.recv().unwrap(), (1 << 32) + n * n);
             assert!(matches!(answers.recv(), Err(RecvError::Disconnected)));
         }
         tx.join().unwrap();

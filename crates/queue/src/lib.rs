@@ -23,8 +23,9 @@
 //! files. They arrive with their message and are closed with it; who has sent them may be gone by then. Such a message costs
 //! some system calls, others cost nothing for it. How much of that can be queued is the system's matter: some hundreds of
 //! messages with handles (else [`send`](Sender::send) waits, [`SendFault::Full`]), and as many descriptors on their way as
-//! the user may have open files ([`SendFault::Handles`]). Jobs with handles that are received and not done, or dead letters,
-//! can be some hundreds more: who receives one too many gets [`RecvError::Memory`], and the job stays.
+//! the user may have open files ([`SendFault::Handles`]); in one message at most 64,009. Jobs with handles that are received
+//! and not done, or dead letters, can be some hundreds more, and their descriptors count as on their way until then: who
+//! receives one too many gets [`RecvError::Memory`], and the job stays.
 //!
 //! ```
 //! use procession_queue::{Sender, bounded};
@@ -91,6 +92,7 @@ mod luggage;
 mod make;
 mod many;
 mod memory;
+mod packet;
 mod patience;
 mod queue;
 mod receiver;

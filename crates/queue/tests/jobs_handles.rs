@@ -217,6 +217,21 @@ fn what_ends_lets_its_handles_go() {
     });
 }
 
+/// More handles than a job can have: it is refused at once, and the sender has it again.
+#[test]
+fn too_many_handles_in_one_job() {
+    counted(|| {
+        let (tx, rx) = jobs::<Vec<Descriptor>>(1).unwrap();
+        let error = tx.send(vec![file(1); 253 * 253 + 1]).unwrap_err();
+        let SendFault::Handles(why) = error.fault() else { panic!("{error}") };
+        assert_eq!(why.kind(), std::io::ErrorKind::ArgumentListTooLong);
+        let mut files = error.into_value();
+        files.truncate(3);
+        tx.send(files).unwrap();
+        assert_eq!(rx.recv().unwrap().len(), 3);
+    });
+}
+
 /// More jobs than there is room for, with workers that do not end them: receiving says so, and nothing is lost.
 #[test]
 fn room_runs_out() {

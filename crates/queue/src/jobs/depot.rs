@@ -24,7 +24,7 @@ use procession_shm::ShmError;
 use procession_sys::{OsError, socket};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
-use crate::luggage::{First, PATIENCE, Packet};
+use crate::packet::{First, PATIENCE, Packet};
 
 /// Both ends.
 #[derive(Clone, Debug)]

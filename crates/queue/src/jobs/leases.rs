@@ -16,7 +16,7 @@ use super::memory::{Memory, Senseless};
 use super::seats::{NoSeat, Worker};
 use crate::error::RecvError;
 use crate::link::Place;
-use crate::luggage::Packet;
+use crate::packet::Packet;
 
 /// A job that this process has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

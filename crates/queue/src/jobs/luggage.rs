@@ -19,7 +19,8 @@ use super::layout::{EXTRA, MAX_CAPACITY};
 use super::memory::Memory;
 use crate::error::{RecvError, SendFault};
 use crate::link::{Link, Place};
-use crate::luggage::{self, Luggage, Numbered, Packet, Unsent};
+use crate::luggage::{Luggage, Numbered, Unsent};
+use crate::packet::{self, Packet};
 
 /// So many bits of a number say the cell.
 const CELL_BITS: u32 = 20;
@@ -135,7 +136,7 @@ impl Memory {
     #[cold]
     pub(super) fn claim(&self, end: BorrowedFd<'_>, number: u64) -> Result<Option<Packet>, RecvError> {
         let failed = |error| RecvError::Memory(procession_shm::ShmError::from(error));
-        let packet = luggage::find(end, number).map_err(failed)?;
+        let packet = packet::find(end, number).map_err(failed)?;
         if let Some(packet) = &packet {
             self.depot.add(number, packet, |number| self.has_luggage(number)).map_err(failed)?;
         }

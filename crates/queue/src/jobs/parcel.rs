@@ -4,7 +4,7 @@ use procession_codec::DecodeError;
 use procession_codec::handles::Outgoing;
 
 use crate::error::SendFault;
-use crate::luggage::{self, Packet};
+use crate::packet::{self, Packet};
 use crate::wire::Wire;
 
 /// The bytes of a value, at the end of `bytes`, and its handles.
@@ -24,6 +24,6 @@ pub(super) fn decode_all<T, W: Wire<T>>(
 ) -> Result<T, DecodeError> {
     match luggage {
         None => decode::<T, W>(bytes),
-        Some(packet) => luggage::unpack(packet).and_then(|descriptors| W::get_with(bytes, descriptors)),
+        Some(packet) => packet::unpack(packet).and_then(|descriptors| W::get_with(bytes, descriptors)),
     }
 }
