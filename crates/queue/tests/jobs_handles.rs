@@ -6,6 +6,8 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::SeqCst;
 use std::thread;
 use std::time::Duration;
 
@@ -15,6 +17,7 @@ use procession_queue::{
     Job, JobOptions, JobReceiver, JobSender, JobsError, OnWorkerDeath, RecvError, SendFault, Sender, bounded,
     jobs,
 };
+use procession_shm::domain::TICK;
 use procession_shm::{Array, Part};
 use procession_testkit::roles::{self, Role};
 use procession_testkit::{counted, role};
@@ -266,6 +269,41 @@ fn room_runs_out() {
         drop(held);
         tx.try_join().unwrap();
     });
+}
+
+/// Woken by what is received, and not by a tick or by what is received later: also who finds no room while some is made.
+#[test]
+fn who_waits_for_room_is_woken() {
+    const N_JOBS: u64 = 3000;
+    let one_for_one = || {
+        let (tx, rx) = jobs::<Item>(1000).unwrap();
+        let fits = (0..).find(|n| tx.try_send((*n, Some(file(*n)))).is_err()).unwrap();
+        let n_sent = AtomicU64::new(fits);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for n in fits..N_JOBS {
+                    tx.send((n, Some(file(n)))).unwrap();
+                    n_sent.store(n + 1, SeqCst);
+                }
+            });
+            for n in 0..N_JOBS {
+                let job = rx.recv().unwrap();
+                assert_eq!(job.0, n);
+                check(&job);
+                // One more has room now, and nobody receives anything until it is sent.
+                while n_sent.load(SeqCst) < N_JOBS.min(n + 1 + fits) {
+                    thread::yield_now();
+                }
+            }
+        });
+    };
+    match role() {
+        Some(_) => counted(one_for_one),
+        None => counted(|| {
+            let role = Role::new("never ticks").env(TICK, "600000").spawn();
+            role.wait_with_output(LIMIT).expect_success();
+        }),
+    }
 }
 
 fn check_value((n, file): &Item, expected: u64) {

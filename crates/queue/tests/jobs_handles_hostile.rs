@@ -293,7 +293,7 @@ fn garbage_at_any_moment() {
         thread::scope(|scope| {
             scope.spawn(|| {
                 for n in (0..).take_while(|_| !is_over.load(SeqCst)) {
-                    let (end, number) = (n as usize % 2, (n / 2 % 64 + 1) << 20 | n % 3);
+                    let (end, number) = (n as usize % 2, ((n / 2 % 64 + 1) << 20) + n % 3);
                     place.labelled(end, number, n as u32 % 3, &[one.as_fd()]);
                     if n % 1000 == 0 {
                         let _ = socket::discard_packet(&place.ends[end]);
