@@ -6,9 +6,8 @@
 //!
 //! | a packet | what is true | who moves it, to what |
 //! |---|---|---|
-//! | of a job that is queued | somebody was about to lease it, and died | who leases it, which sends another; stays until the job ends |
 //! | of a job that is leased, left, or buried | its cell has the number | the end of the job, to "of no job" |
-//! | of no job | no cell will ever have its number again | whoever meets it takes it away: who ends a job with handles, looks for others, or finds nothing to receive |
+//! | of no job | no cell will ever have its number again, or that job is queued: somebody was about to lease it, and died | whoever meets it takes it away: who ends a job with handles, looks for others, or finds nothing to receive |
 //!
 //! Invariants: all of it is done under the consumers' lock. A packet is there before its job is leased, and while it moves it
 //! is there once or twice; so who is killed here loses nothing, and leaves a second copy at most. New packets go to the first

@@ -120,11 +120,13 @@ impl Link<Memory> {
 }
 
 impl Memory {
-    /// Whether a packet belongs to a job.
+    /// Whether a packet in the depot belongs to a job: not to one that is queued, as whoever leases that adds another.
     fn has_luggage(&self, number: u64) -> bool {
         let cell = (number & ((1 << CELL_BITS) - 1)) as u32;
         cell < self.top()
-            && self.job(cell).is_ok_and(|job| !matches!(job.current(), Stage::Free | Stage::Owned(_)))
+            && self.job(cell).is_ok_and(|job| {
+                matches!(job.current(), Stage::Leased { .. } | Stage::Left(_) | Stage::Buried(_))
+            })
             && self.luggage_of(cell) == Some(number)
     }
 
