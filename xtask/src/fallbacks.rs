@@ -17,7 +17,17 @@ const SUITES: &[(&str, &[&str])] = &[
     ("procession-sync", &["contract"]),
     (
         "procession-queue",
-        &["contract", "handles", "handles_room", "jobs_contract", "loan", "many", "values", "wait"],
+        &[
+            "contract",
+            "handles",
+            "handles_room",
+            "jobs_contract",
+            "jobs_handles",
+            "loan",
+            "many",
+            "values",
+            "wait",
+        ],
     ),
     ("procession", &["async_contract", "jobs_contract", "queue_contract", "queue_handles", "wait_contract"]),
     ("procession-process", &["sync_contract"]),

@@ -34,9 +34,7 @@ const FIRST: u64 = 1 << 20;
 
 /// A file that says which one it is, as often as it is asked.
 fn file(n: u64) -> OwnedFd {
-    let path = std::env::temp_dir().join(format!("hostile-{}-{n}", std::process::id()));
-    let mut file = File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
-    std::fs::remove_file(&path).unwrap();
+    let mut file = File::from(rustix::fs::memfd_create("", rustix::fs::MemfdFlags::CLOEXEC).unwrap());
     file.write_all(&n.to_le_bytes()).unwrap();
     file.into()
 }
