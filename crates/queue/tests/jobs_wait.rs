@@ -117,7 +117,7 @@ fn what_is_put_back_wakes() {
 fn who_was_woken_and_goes_away_wakes_another() {
     without_ticks(|| {
         let event = Event::new().unwrap();
-        for _ in 0..200 {
+        for _ in 0..60 {
             let (tx, rx) = jobs::<u64>(4).unwrap();
             thread::scope(|s| {
                 s.spawn(|| any(&[&rx, &event]));
