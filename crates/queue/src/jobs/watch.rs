@@ -22,6 +22,9 @@ use super::receiver::JobReceiver;
 use super::sender::JobSender;
 use crate::link::{Link, Place};
 
+/// So many cells are looked at before each sleep, more only for a reason: a sleep costs as much.
+const FEW: u32 = 1024;
+
 /// What a receiver waits for.
 enum Hope<'a> {
     /// Nothing: there is a job, or there will be none.
@@ -38,7 +41,7 @@ impl Link<Memory> {
         let ring = self.memory().ring();
         loop {
             let watched = self.watch();
-            match self.hope(watch.lies_down()) {
+            match self.hope(watch) {
                 Hope::Over => return true,
                 _ if !watch.lies_down() => {}
                 Hope::Sent(seen) => {
@@ -59,21 +62,22 @@ impl Link<Memory> {
         }
     }
 
-    /// What there is to wait for; looks for the dead only if there is a reason, or before a sleep.
-    fn hope(&self, lies_down: bool) -> Hope<'_> {
-        let (ring, news) = (self.memory().ring(), self.news());
+    /// What there is to wait for. The dead are looked for if there is a reason: news, a tick, or that it was long ago.
+    fn hope(&self, watch: &Watch<'_>) -> Hope<'_> {
+        let (ring, memory, news) = (self.memory().ring(), self.memory(), self.news());
         let seen = ring.counter(Side::Producers);
-        let asks = lies_down || self.asks_without_a_reason();
-        let looks = asks || news != self.memory().looked.load(Relaxed);
+        let asks = self.asks_without_a_reason() || watch.n_naps() > 0;
+        let lies_down = watch.lies_down();
+        let looks = asks || lies_down && memory.top() <= FEW || news != memory.looked.load(Relaxed);
         if !ring.is_empty() || looks && self.is_left_by_the_dead(false) {
             return Hope::Over;
         }
-        let is_alone = || (asks || self.seems_alone(seen)) && self.is_alone_as_others_hear();
+        let is_alone = || (asks || lies_down || self.seems_alone(seen)) && self.is_alone_as_others_hear();
         if !ring.is_closed() && !is_alone() {
             return Hope::Sent(seen);
         }
         // What was sent before that was known; and what the dead had, also if it is given up then.
-        if !ring.is_empty() || looks && self.is_left_by_the_dead(true) {
+        if !ring.is_empty() || self.is_left_by_the_dead(true) {
             return Hope::Over;
         }
         match self.leased_by_others() {
@@ -85,7 +89,7 @@ impl Link<Memory> {
     /// Whether a job came back, or would if somebody looked; `also` if it would be given up. If so, the next who tries
     /// looks.
     fn is_left_by_the_dead(&self, also: bool) -> bool {
-        let (memory, party) = (self.memory(), self.party());
+        let (memory, party, news) = (self.memory(), self.party(), self.news());
         let mut living: Vec<u32> = Vec::new();
         let is_left = memory.jobs().any(|(_, job)| match job.current() {
             Stage::Left(_) => true,
@@ -99,9 +103,7 @@ impl Link<Memory> {
             }
             _ => false,
         });
-        if is_left {
-            memory.looked.store(!self.news(), Relaxed);
-        }
+        memory.looked.store(if is_left { !news } else { news }, Relaxed);
         is_left
     }
 
