@@ -48,6 +48,7 @@ macro_rules! suite {
                             a_worker_was_killed
                             a_worker_gives_its_job_back
                             what_is_given_up_is_nothing_to_receive
+                            what_is_given_up_keeps_nobody_waiting
                             what_workers_have_is_waited_for
                             every_job_is_done_though_workers_are_killed
                         }

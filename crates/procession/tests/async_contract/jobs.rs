@@ -9,10 +9,18 @@ use procession_queue::{
 };
 use procession_sync::Event;
 
-use crate::executors::{Boxed, Executor, all, first, once};
+use crate::executors::{Executor, first, once};
 
 /// A time for what is expected not to happen.
 const SOON: Duration = Duration::from_millis(5);
+
+/// Does something when who waits most likely sleeps: nothing else wakes the task.
+fn soon(body: impl FnOnce() + Send + 'static) -> thread::JoinHandle<()> {
+    thread::spawn(move || {
+        (0..200).for_each(|_| thread::yield_now());
+        body();
+    })
+}
 
 type Ends = (JobSender<u64>, JobReceiver<u64>);
 
@@ -61,14 +69,9 @@ pub(crate) fn all_cells_in_use<E: Executor>() {
             held.push(rx.recv_async().await.unwrap());
         }
         assert!(first(tx.send_async(1), E::pause(SOON)).await.is_err());
-        let ends = async {
-            (0..300).for_each(|_| thread::yield_now());
-            once().await;
-            held.clear();
-        };
-        let sends = async { tx.send_async(2).await.unwrap() };
-        let both: Vec<Boxed<'_, ()>> = vec![Box::pin(sends), Box::pin(ends)];
-        all(both).await;
+        let ender = soon(move || held.clear());
+        tx.send_async(2).await.unwrap();
+        ender.join().unwrap();
         assert_eq!(rx.recv_async().await.unwrap().into_inner(), 2);
         tx.join_async().await.unwrap();
     });
@@ -97,9 +100,10 @@ pub(crate) fn join_awaits_all<E: Executor>() {
             // Dropped, and awaited again.
             assert!(first(tx.join_async(), E::pause(SOON)).await.is_err());
         }
-        go.set();
-        let joins: Vec<Boxed<'_, _>> = vec![Box::pin(tx.join_async()), Box::pin(tx.join_async())];
-        all(joins).await.into_iter().for_each(|joined| joined.unwrap());
+        let teller = soon(move || go.set());
+        tx.join_async().await.unwrap();
+        teller.join().unwrap();
+        tx.join_async().await.unwrap();
         assert_eq!(tx.unfinished(), 0);
         tx.close();
     });
@@ -125,8 +129,7 @@ fn keeper(rx: &JobReceiver<u64>) -> (Process, Event) {
 }
 
 fn kill_soon(process: Process) -> thread::JoinHandle<()> {
-    thread::spawn(move || {
-        (0..200).for_each(|_| thread::yield_now());
+    soon(move || {
         process.kill().unwrap();
         assert!(matches!(process.join(), Err(JoinError::Killed { .. })));
     })
@@ -149,23 +152,23 @@ pub(crate) fn join_names_dead_letters<E: Executor>() {
 }
 
 pub(crate) fn the_last_worker_is_killed<E: Executor>() {
-    let (tx, rx) = jobs::<u64>(1).unwrap();
-    tx.send(1).unwrap();
-    let (process, _go) = keeper(&rx);
-    drop(rx);
-    tx.send(2).unwrap();
-    let killer = kill_soon(process);
-    E::run(async move {
-        let sends = async { assert_eq!(tx.send_async(3).await.unwrap_err().into_value(), 3) };
-        let joins = async {
-            let joined = tx.join_async().await;
-            assert!(matches!(joined, Err(JobsError::Disconnected { unfinished: 2, .. })), "{joined:?}");
-        };
-        let both: Vec<Boxed<'_, ()>> = vec![Box::pin(sends), Box::pin(joins)];
-        all(both).await;
-        assert!(matches!(tx.send_async(4).await.unwrap_err().fault(), SendFault::Disconnected));
-    });
-    killer.join().unwrap();
+    for joins in [false, true] {
+        let (tx, rx) = jobs::<u64>(1).unwrap();
+        tx.send(1).unwrap();
+        let (process, _go) = keeper(&rx);
+        drop(rx);
+        tx.send(2).unwrap();
+        let killer = kill_soon(process);
+        E::run(async move {
+            if joins {
+                let joined = tx.join_async().await;
+                assert!(matches!(joined, Err(JobsError::Disconnected { unfinished: 2, .. })), "{joined:?}");
+            }
+            let error = tx.send_async(3).await.unwrap_err();
+            assert!(matches!(error.fault(), SendFault::Disconnected) && error.into_value() == 3);
+        });
+        killer.join().unwrap();
+    }
 }
 
 pub(crate) fn what_a_killed_worker_had<E: Executor>() {
@@ -174,14 +177,19 @@ pub(crate) fn what_a_killed_worker_had<E: Executor>() {
     let (process, _go) = keeper(&rx);
     let killer = kill_soon(process);
     E::run(async move {
-        let receives = async {
-            let job = rx.recv_async().await.unwrap();
-            assert_eq!((*job, job.deliveries()), (7, 2));
-        };
-        // It goes on until that one is done.
-        let joins = async { tx.join_async().await.unwrap() };
-        let both: Vec<Boxed<'_, ()>> = vec![Box::pin(joins), Box::pin(receives)];
-        all(both).await;
+        let job = rx.recv_async().await.unwrap();
+        assert_eq!((*job, job.deliveries()), (7, 2));
+        let ender = soon(move || job.done());
+        tx.join_async().await.unwrap();
+        ender.join().unwrap();
+        // Nobody receives it in vain, and who joins waits for whoever does.
+        tx.send(8).unwrap();
+        let (process, _go) = keeper(&rx);
+        let killer = kill_soon(process);
+        let worker = thread::spawn(move || rx.recv().unwrap().into_inner());
+        tx.join_async().await.unwrap();
+        assert_eq!(worker.join().unwrap(), 8);
+        killer.join().unwrap();
     });
     killer.join().unwrap();
 }

@@ -13,28 +13,40 @@ use crate::cases::{SOON, until_others_most_likely_sleep};
 
 const FAR: Duration = Duration::from_secs(50);
 
-type Worker = (JobReceiver<u64>, Event, Event, bool);
+type Worker = (JobReceiver<u64>, [Event; 3], bool);
 
-/// Takes a job; when it is told, it is done, or given back.
-fn take_and_wait((rx, has_it, go, puts_back): Worker) {
+/// Takes a job; when it is told, it is done, or given back. Stays until it is told again.
+fn take_and_wait((rx, [has_it, go, leave], puts_back): Worker) {
     let job = rx.recv().unwrap();
     has_it.set();
     go.wait();
     until_others_most_likely_sleep();
     if puts_back {
         job.put_back();
+    } else {
+        job.done();
     }
+    leave.wait();
 }
 
-/// A queue without a job that somebody could have; a worker that has the only one; and what tells it to end that.
-fn at_work(options: JobOptions, puts_back: bool) -> (JobSender<u64>, JobReceiver<u64>, Process, Event) {
+/// A worker that has the only job of a queue; what tells it to end that, and to go.
+struct AtWork {
+    tx: JobSender<u64>,
+    rx: JobReceiver<u64>,
+    worker: Process,
+    go: Event,
+    leave: Event,
+}
+
+fn at_work(options: JobOptions, puts_back: bool) -> AtWork {
     let (tx, rx) = options.create::<u64>().unwrap();
     tx.send(7).unwrap();
-    let (has_it, go) = (Event::new().unwrap(), Event::new().unwrap());
-    let worker = spawn(take_and_wait, (rx.clone(), has_it.clone(), go.clone(), puts_back)).unwrap();
+    let events = [Event::new(), Event::new(), Event::new()].map(Result::unwrap);
+    let worker = spawn(take_and_wait, (rx.clone(), events.clone(), puts_back)).unwrap();
+    let [has_it, go, leave] = events;
     has_it.wait();
     assert!(try_wait(&[&rx]).unwrap().is_empty());
-    (tx, rx, worker, go)
+    AtWork { tx, rx, worker, go, leave }
 }
 
 fn kill(worker: Process) {
@@ -55,7 +67,7 @@ fn with<'a>(thing: &'a dyn Waitable, others: &[&'a dyn Waitable]) -> Vec<&'a dyn
 
 pub(crate) fn a_worker_is_killed() {
     both_ways(|others| {
-        let (_tx, rx, worker, _go) = at_work(JobOptions::new(4), false);
+        let AtWork { tx: _tx, rx, worker, .. } = at_work(JobOptions::new(4), false);
         thread::scope(|scope| {
             scope.spawn(|| {
                 until_others_most_likely_sleep();
@@ -71,7 +83,7 @@ pub(crate) fn a_worker_is_killed() {
 /// It is ready as long as nobody takes it, whoever looks.
 pub(crate) fn a_worker_was_killed() {
     both_ways(|others| {
-        let (_tx, rx, worker, _go) = at_work(JobOptions::new(4), false);
+        let AtWork { tx: _tx, rx, worker, .. } = at_work(JobOptions::new(4), false);
         kill(worker);
         let other = rx.clone();
         for rx in [&rx, &other, &rx] {
@@ -85,10 +97,11 @@ pub(crate) fn a_worker_was_killed() {
 
 pub(crate) fn a_worker_gives_its_job_back() {
     both_ways(|others| {
-        let (_tx, rx, worker, go) = at_work(JobOptions::new(4), true);
+        let AtWork { tx: _tx, rx, worker, go, leave } = at_work(JobOptions::new(4), true);
         go.set();
         assert_eq!(wait(&with(&rx, others), FAR).unwrap(), [others.len()]);
         assert_eq!(rx.try_recv().unwrap().deliveries(), 2);
+        leave.set();
         worker.join().unwrap();
     });
 }
@@ -97,16 +110,32 @@ pub(crate) fn what_is_given_up_is_nothing_to_receive() {
     both_ways(|others| {
         let fails = JobOptions::new(4).on_worker_death(OnWorkerDeath::Fail);
         for options in [fails, JobOptions::new(4).max_deliveries(1)] {
-            let (tx, rx, worker, _go) = at_work(options, false);
+            let AtWork { tx, rx, worker, .. } = at_work(options, false);
             kill(worker);
             assert!(wait_timeout(&with(&rx, others), 4 * SOON).unwrap().is_empty());
             tx.send(8).unwrap();
             assert_eq!(wait(&with(&rx, others), FAR).unwrap(), [others.len()]);
             assert_eq!(rx.try_recv().unwrap().into_inner(), 8);
-            // Also if it is the last thing there was to wait for.
-            drop(tx);
+        }
+    });
+}
+
+/// And then nothing is left to wait for, whoever looks first.
+pub(crate) fn what_is_given_up_keeps_nobody_waiting() {
+    both_ways(|others| {
+        for closes in [false, true] {
+            let fails = JobOptions::new(4).on_worker_death(OnWorkerDeath::Fail);
+            let AtWork { tx, rx, worker, .. } = at_work(fails, false);
+            kill(worker);
+            assert!(wait_timeout(&with(&rx, others), SOON).unwrap().is_empty());
+            if closes {
+                tx.close();
+            } else {
+                drop(tx);
+            }
             assert_eq!(wait(&with(&rx, others), FAR).unwrap(), [others.len()]);
-            assert!(matches!(rx.try_recv(), Err(RecvError::Disconnected)));
+            let ended = rx.try_recv();
+            assert!(matches!(ended, Err(RecvError::Disconnected | RecvError::Closed)), "{ended:?}");
         }
     });
 }
@@ -115,7 +144,7 @@ pub(crate) fn what_is_given_up_is_nothing_to_receive() {
 pub(crate) fn what_workers_have_is_waited_for() {
     both_ways(|others| {
         for (closes, dies) in [(false, false), (false, true), (true, false), (true, true)] {
-            let (tx, rx, worker, go) = at_work(JobOptions::new(4), false);
+            let AtWork { tx, rx, worker, go, leave } = at_work(JobOptions::new(4), false);
             if closes {
                 tx.close();
             } else {
@@ -128,6 +157,8 @@ pub(crate) fn what_workers_have_is_waited_for() {
                     until_others_most_likely_sleep();
                     if dies {
                         worker.kill().unwrap();
+                        // Who is told of the death says so.
+                        let _ = worker.wait();
                     } else {
                         go.set();
                     }
@@ -146,6 +177,7 @@ pub(crate) fn what_workers_have_is_waited_for() {
                 ),
                 "{ended:?}"
             );
+            leave.set();
             assert_eq!(worker.join().is_err(), dies);
         }
     });
@@ -176,7 +208,13 @@ pub(crate) fn every_job_is_done_though_workers_are_killed() {
     let (stop, sum, n_kills) = (Event::new().unwrap(), Atomic::new(0).unwrap(), Atomic::new(0).unwrap());
     let crew = || (rx.clone(), stop.clone(), sum.clone(), n_kills.clone());
     let start = || spawn(work_between_waits, crew()).unwrap();
-    let workers: Vec<_> = (0..7).map(|_| start()).collect();
+    // Who waits for them is told when they die, and tells.
+    let workers: Vec<_> = (0..7)
+        .map(|_| {
+            let worker = start();
+            thread::spawn(move || worker.join())
+        })
+        .collect();
     for n in 0..N {
         // Who sends waits for room as well.
         assert_eq!(wait(&[&stop, &tx], FAR).unwrap(), [1]);
@@ -184,6 +222,6 @@ pub(crate) fn every_job_is_done_though_workers_are_killed() {
     }
     tx.join().unwrap();
     stop.set();
-    let n_dead = workers.into_iter().map(Process::join).filter(Result::is_err).count();
+    let n_dead = workers.into_iter().filter_map(|joiner| joiner.join().unwrap().err()).count();
     assert_eq!((n_dead as u64, n_kills.load(), sum.load()), (5, 5, N * (N - 1) / 2));
 }
