@@ -188,6 +188,19 @@ impl<T, W> Waitable for JobReceiver<T, W> {
 /// # If a peer dies
 /// The last receiver: it is ready, at once if the death is told, else at a tick. What dead workers had makes no room before
 /// it is done.
+///
+/// # Examples
+/// ```
+/// use procession_sys::Deadline;
+/// use procession_sys::wait;
+///
+/// let (tx, rx) = procession_queue::jobs::<u32>(1)?;
+/// tx.send(1)?;
+/// assert!(wait::any(&[&tx], Deadline::now())?.is_empty());
+/// let _job = rx.recv()?;
+/// assert_eq!(wait::any(&[&tx, &rx], Deadline::NEVER)?, [0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 impl<T, W> Waitable for JobSender<T, W> {
     fn look<'a>(&'a self, watch: &mut Watch<'a>) -> bool {
         self.link.look_for_room(watch)
