@@ -23,6 +23,8 @@ const SUITES: &[(&str, &[&str])] = &[
             "handles_room",
             "jobs_contract",
             "jobs_handles",
+            "jobs_many",
+            "jobs_wait",
             "loan",
             "many",
             "values",

@@ -9,11 +9,14 @@
 
 mod cells;
 mod depot;
+#[cfg(feature = "async")]
+mod future;
 mod job;
 mod join;
 mod layout;
 mod leases;
 mod luggage;
+mod many;
 mod memory;
 mod parcel;
 mod put;
@@ -22,6 +25,7 @@ mod seats;
 mod sender;
 mod take;
 mod wait;
+mod watch;
 
 use procession_codec::{Message, Postcard};
 use procession_raw::Stage;

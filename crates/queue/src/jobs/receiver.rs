@@ -41,7 +41,7 @@ use crate::wire::Wire;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct JobReceiver<T, W = Postcard> {
-    link: Arc<Link<Memory>>,
+    pub(super) link: Arc<Link<Memory>>,
     types: PhantomData<fn(W) -> T>,
 }
 
@@ -141,7 +141,7 @@ impl<T, W: Wire<T>> JobReceiver<T, W> {
         JobIter { receiver: self }
     }
 
-    fn recv_by(&self, deadline: Deadline) -> Result<Job<T>, RecvError> {
+    pub(super) fn recv_by(&self, deadline: Deadline) -> Result<Job<T>, RecvError> {
         scratch::with(|bytes| {
             let memory = self.link.memory();
             let Delivery { lease, packet, .. } = self.link.recv_job(bytes, deadline)?;
