@@ -29,7 +29,7 @@ pub(crate) fn run(context: &Context) -> Result<Outcome, String> {
         if context.long {
             run = run.env("PROCESSION_LONG", "1");
         }
-        let one = libtest::counted(run);
+        let one = libtest::counted(&run);
         all.passed += one.passed;
         all.failed += one.failed;
         all.complaints.extend(one.complaints);

@@ -4,10 +4,15 @@ use crate::ci::Outcome;
 use crate::run::Run;
 
 /// Shows what the tests say, and counts them.
-pub(crate) fn counted(run: Run) -> Outcome {
+pub(crate) fn counted(run: &Run) -> Outcome {
+    counted_by(run, |line| println!("{line}"))
+}
+
+/// Hands every line to `say`, and counts the tests.
+pub(crate) fn counted_by(run: &Run, mut say: impl FnMut(&str)) -> Outcome {
     let mut outcome = Outcome::default();
     let result = run.lines(|line| {
-        println!("{line}");
+        say(line);
         if let Some((passed, failed)) = summary(line) {
             outcome.passed += passed;
             outcome.failed += failed;

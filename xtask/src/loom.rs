@@ -15,7 +15,7 @@ pub(crate) fn run(context: &Context) -> Result<Outcome, String> {
         .args([context.workspace.target.join("loom")])
         .env("RUSTFLAGS", "--cfg loom")
         .env("RUST_BACKTRACE", "0");
-    let outcome = libtest::counted(run);
+    let outcome = libtest::counted(&run);
     if outcome.passed + outcome.failed == 0 {
         return Err("not one model ran".into());
     }
