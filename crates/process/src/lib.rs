@@ -19,6 +19,8 @@
 //! Whatever ends the child is a value: see [`JoinError`]. A dropped [`Process`] ends its child; [`Process::detach`]
 //! lets it run on; [`scope`] joins all of its children. Children end when their parent does, however that dies.
 //!
+//! Each process knows its place in the tree: [`current`], [`parent`], [`active_children`].
+//!
 //! All processes of a tree are in one domain (`procession_shm::domain`), so that shared objects of one are known to all:
 //! a child has it before its argument is decoded. Whoever learns of a child's death, by joining, dropping or in the
 //! background, tells it there before reporting it, and wakes who waits for something that the child held.
@@ -44,6 +46,7 @@ mod panics;
 mod process;
 mod reaper;
 mod scope;
+mod tree;
 mod wait;
 mod wire;
 
@@ -57,3 +60,4 @@ pub use procession_sys::hook::init;
 pub use procession_sys::signal::Signal;
 pub use procession_sys::status::Exit;
 pub use scope::{Scope, ScopedProcess, scope};
+pub use tree::{ActiveChild, Current, Parent, active_children, current, parent};

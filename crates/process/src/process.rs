@@ -19,6 +19,7 @@ use crate::error::{JoinError, Who};
 use crate::failure::TaskError;
 use crate::outcome::{Handshake, Reports, Value};
 use crate::reaper;
+use crate::tree::Place;
 
 /// How long a dropped handle waits between asking its child to end (`SIGTERM`) and killing it.
 const GRACE: Duration = Duration::from_secs(1);
@@ -51,6 +52,8 @@ pub struct Process<R = ()> {
 #[derive(Debug)]
 pub(crate) struct Shared {
     who: Who,
+    path: Vec<u32>,
+    daemon: bool,
     started: Started,
     obituary: Obituary,
     /// Where the kernel has no pidfds: the read end of a pipe whose write end only the child holds.
@@ -76,6 +79,7 @@ enum Outcome {
 impl Shared {
     pub(crate) fn new(
         who: Who,
+        place: Place,
         started: Started,
         sentinel: Option<OwnedFd>,
         start_timeout: Duration,
@@ -85,6 +89,8 @@ impl Shared {
         let state = State { reports: Reports::new(), outcome: Outcome::Pending };
         Self {
             who,
+            path: place.path,
+            daemon: place.daemon,
             started,
             obituary: Obituary::default(),
             sentinel,
@@ -99,13 +105,26 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Its name and number.
+    pub(crate) fn who(&self) -> &Who {
+        &self.who
+    }
+
+    pub(crate) fn path(&self) -> &[u32] {
+        &self.path
+    }
+
+    pub(crate) fn is_daemon(&self) -> bool {
+        self.daemon
+    }
+
     /// For its number, its descriptor, and signals. Its end is asked for here, so that it is told.
     pub(crate) fn child(&self) -> &Child {
         &self.started.child
     }
 
     /// How it ended, if it has. Never blocks.
-    fn try_wait(&self) -> Result<Option<Exit>, OsError> {
+    pub(crate) fn try_wait(&self) -> Result<Option<Exit>, OsError> {
         self.tell(self.child().try_wait())
     }
 
@@ -245,6 +264,16 @@ impl<R> Process<R> {
     #[doc(alias = "ident")]
     pub fn pid(&self) -> u32 {
         self.shared.who.pid
+    }
+
+    /// Where in the tree it is: the [path](crate::Current::path) of this process, and the number of the child.
+    pub fn path(&self) -> &[u32] {
+        self.shared.path()
+    }
+
+    /// Whether it was started as a [daemon](Builder::daemon).
+    pub fn is_daemon(&self) -> bool {
+        self.shared.is_daemon()
     }
 
     /// Whether it has not ended yet. Never blocks.

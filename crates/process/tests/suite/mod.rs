@@ -17,6 +17,7 @@ pub(crate) mod panics;
 pub(crate) mod refusals;
 pub(crate) mod scopes;
 pub(crate) mod surroundings;
+pub(crate) mod tree;
 pub(crate) mod values;
 pub(crate) mod waiting;
 
@@ -81,13 +82,15 @@ macro_rules! contract {
                 a_result_that_does_not_encode a_result_that_does_not_decode garbage_on_the_channel
                 garbage_that_looks_like_a_report;
             waiting: joining_in_every_form waiting_leaves_the_value errors_are_taken_once_too
-                one_of_many_gets_the_value alive_until_it_ends the_descriptor_is_readable_at_death names;
+                one_of_many_gets_the_value any_number_may_ask_at_once alive_until_it_ends the_descriptor_is_readable_at_death names;
             endings: dropping_ends dropping_ends_one_that_ignores_sigterm dropping_after_the_end
                 detached_it_runs_on detached_after_the_end;
             scopes: a_scope_joins_all a_scope_gives_the_first_failure a_failure_that_was_joined_is_told_once
                 a_panicking_block_ends_its_children;
             domains: the_domain_is_the_tree_s the_domain_comes_beside_everything_else
                 the_domain_is_known_before_the_argument;
+            tree: a_child_knows_its_place a_child_knows_its_parent active_children_are_those_that_run
+                a_daemon_is_one_by_its_flag_alone daemons_of_a_scope_serve_it_to_its_end;
             surroundings: the_caller_s_surroundings_of_that_moment no_descriptor_but_its_own
                 nothing_of_the_handshake_stays;
         }
