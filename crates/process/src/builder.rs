@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use procession_codec::{Codec, Message, Postcard, handles};
-use procession_sys::hook::{self, Started};
+use procession_sys::hook::Started;
 use procession_sys::message::{Outgoing, SendError};
 use procession_sys::signal::Signal;
 use procession_sys::{Deadline, OsError, limits, socket};
 
 use crate::error::{SpawnError, Who};
 use crate::process::{Process, Shared};
+use crate::settings::Settings;
 use crate::wire::{self, Body, Start};
 use crate::{child, domain, tree};
 
@@ -60,6 +61,7 @@ pub struct Builder {
     outlive_parent: bool,
     ignore_interrupt: bool,
     start_timeout: Duration,
+    pub(crate) settings: Settings,
 }
 
 impl Builder {
@@ -70,6 +72,7 @@ impl Builder {
             outlive_parent: false,
             ignore_interrupt: false,
             start_timeout: START_TIMEOUT,
+            settings: Settings::default(),
         }
     }
 
@@ -133,8 +136,9 @@ impl Builder {
             .map_err(SpawnError::Argument)?;
         let (body, memory) = Body::pack(bytes)?;
         let domain = domain::to_give()?;
-        let started = hook::start(child::enter)?;
-        let (sentinel, theirs) = match sentinel(&started) {
+        let (started, pipes) = self.settings.start(child::enter)?;
+        let prepared = self.settings.adjust(&started.child);
+        let (sentinel, theirs) = match prepared.and_then(|()| Ok(sentinel(&started)?)) {
             Ok(ends) => ends.unzip(),
             Err(e) => return Err(abandon(&started, e)),
         };
@@ -152,7 +156,7 @@ impl Builder {
         let shared = Arc::new(Shared::new(who, place, started, sentinel, self.start_timeout));
         tree::note(&shared);
         // From here on an early return drops the handle, which ends the child.
-        let process = Process::new(Arc::clone(&shared));
+        let process = Process::new(Arc::clone(&shared), pipes);
         let descriptors: Vec<_> = handles
             .descriptors()
             .chain(domain.as_ref().map(AsFd::as_fd))
@@ -184,11 +188,11 @@ fn sentinel(started: &Started) -> Result<Option<(OwnedFd, OwnedFd)>, OsError> {
 
 /// Ends a child that no handle has been made for yet. It has no task, so nobody misses it.
 #[cold]
-fn abandon(started: &Started, error: OsError) -> SpawnError {
+fn abandon(started: &Started, error: SpawnError) -> SpawnError {
     // A child that cannot be ended or waited for now sees the end of its channel and ends by itself.
     let killed = started.child.signal(Signal::KILL);
     let _ = killed.and_then(|_| started.child.wait(Deadline::after(START_TIMEOUT)));
-    SpawnError::Os(error)
+    error
 }
 
 #[cfg(test)]

@@ -16,9 +16,9 @@ use procession_sys::{Deadline, OsError};
 use crate::builder::Builder;
 use crate::domain::Obituary;
 use crate::error::{JoinError, Who};
-use crate::failure::TaskError;
 use crate::outcome::{Handshake, Reports, Value};
 use crate::reaper;
+use crate::stdio::Pipes;
 use crate::tree::Place;
 
 /// How long a dropped handle waits between asking its child to end (`SIGTERM`) and killing it.
@@ -45,6 +45,7 @@ const LAST_WAIT: Duration = Duration::from_secs(5);
 pub struct Process<R = ()> {
     shared: Arc<Shared>,
     ends_child: bool,
+    pub(crate) pipes: Mutex<Pipes>,
     value: PhantomData<fn() -> R>,
 }
 
@@ -242,8 +243,8 @@ impl Process {
 }
 
 impl<R> Process<R> {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, ends_child: true, value: PhantomData }
+    pub(crate) fn new(shared: Arc<Shared>, pipes: Pipes) -> Self {
+        Self { shared, ends_child: true, pipes: Mutex::new(pipes), value: PhantomData }
     }
 
     /// From now on dropping the handle does nothing to the child.
@@ -333,11 +334,15 @@ impl<R: Message> Process<R> {
     /// Errors: one variant of [`JoinError`] for each way to end without a value, and for a value that was already
     /// taken through [`try_join`](Self::try_join) or [`join_timeout`](Self::join_timeout). Blocks as long as the task
     /// runs; a child that dies, of whatever, ends the wait.
+    ///
+    /// [Pipes](crate::Stdio::piped) of the child that nobody has taken are read meanwhile, and thrown away, so that it does
+    /// not wait for a reader: see [`join_with_output`](Self::join_with_output).
     pub fn join(self) -> Result<R, JoinError> {
         self.join_to_end()
     }
 
     pub(crate) fn join_to_end(&self) -> Result<R, JoinError> {
+        self.listen_in_vain()?;
         let taken = self.shared.take(Deadline::NEVER)?;
         let Some(value) = taken else { return Err(JoinError::StatusLost { who: self.shared.who.clone() }) };
         value.decode(&self.shared.who)
@@ -360,17 +365,6 @@ impl<R: Message> Process<R> {
 
     fn join_by(&self, deadline: Deadline) -> Result<Option<R>, JoinError> {
         self.shared.take(deadline)?.map(|value| value.decode(&self.shared.who)).transpose()
-    }
-}
-
-impl<T, E> Process<Result<T, E>>
-where
-    Result<T, E>: Message,
-    E: Into<TaskError>,
-{
-    /// [`join`](Process::join) for a task that returns a `Result`: its error becomes [`JoinError::Failed`].
-    pub fn join_flat(self) -> Result<T, JoinError> {
-        self.join()?.map_err(|error| JoinError::Failed(error.into().into()))
     }
 }
 

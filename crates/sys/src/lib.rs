@@ -15,6 +15,7 @@
 //! When *not* to use it: in a program. The crates above have types, codecs and outcomes; here are descriptors and bytes.
 #![deny(unsafe_code)]
 
+mod adjust;
 pub mod caps;
 mod cgroup;
 pub mod child;

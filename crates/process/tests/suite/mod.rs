@@ -16,6 +16,7 @@ pub(crate) mod handles;
 pub(crate) mod panics;
 pub(crate) mod refusals;
 pub(crate) mod scopes;
+pub(crate) mod settings;
 pub(crate) mod surroundings;
 pub(crate) mod tree;
 pub(crate) mod values;
@@ -91,6 +92,9 @@ macro_rules! contract {
                 the_domain_is_known_before_the_argument;
             tree: a_child_knows_its_place a_child_knows_its_parent active_children_are_those_that_run
                 a_daemon_is_one_by_its_flag_alone daemons_of_a_scope_serve_it_to_its_end;
+            settings: environment variables_that_cannot_be directory stdio_of_every_kind
+                stdio_of_a_program_that_has_none a_noisy_child_is_joined niceness affinity resource_limits
+                process_groups;
             surroundings: the_caller_s_surroundings_of_that_moment no_descriptor_but_its_own
                 nothing_of_the_handshake_stays;
         }
