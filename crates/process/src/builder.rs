@@ -142,13 +142,12 @@ impl Builder {
             Ok(ends) => ends.unzip(),
             Err(e) => return Err(abandon(&started, e)),
         };
-        let place = tree::next_place(self.name, self.daemon);
+        let place = tree::next_place(self.name, self.daemon, !self.outlive_parent);
         let who = Who { name: place.name.clone(), pid: started.child.pid() };
         let start = Start {
             place: place.clone(),
             function: child::token(task),
             ignore_interrupt: self.ignore_interrupt,
-            outlive_parent: self.outlive_parent,
             domain: domain.is_some(),
             sentinel: sentinel.is_some(),
             argument: body,

@@ -114,12 +114,13 @@ fn run(link: &Arc<Link>, message: Message) -> Result<i32, Box<dyn Error>> {
         signal::set(Signal::INT, Disposition::Ignore)?;
     }
     let thread = thread::Builder::new().name(start.place.name.clone()).stack_size(stack_size());
+    let parent = start.place.ends_with_parent.then_some(link);
     tree::enter(start.place, Arc::clone(link));
     let done = Arc::new(Event::new()?);
     let task = Task { channel: Arc::clone(&link.channel), done: Arc::clone(&done), function };
     let exchange = Exchange { argument, descriptors, outcome: None };
     let thread = thread.spawn(move || task.run(exchange))?;
-    watch((!start.outlive_parent).then_some(link), &done, &thread);
+    watch(parent, &done, &thread);
     Ok(thread.join().unwrap_or(PANICKED))
 }
 

@@ -37,6 +37,7 @@ mod builder;
 mod child;
 mod domain;
 mod error;
+mod exit;
 mod failure;
 #[cfg(feature = "async")]
 mod future;
@@ -54,6 +55,7 @@ mod wire;
 
 pub use builder::{Builder, spawn};
 pub use error::{Hint, JoinError, Panic, Setting, SpawnError, Who};
+pub use exit::{ExitHook, at_exit, exit_limit};
 pub use failure::{TaskError, TaskFailure};
 pub use panics::catch_panic;
 pub use process::Process;

@@ -26,6 +26,7 @@ pub(crate) struct Place {
     pub(crate) name: String,
     pub(crate) path: Vec<u32>,
     pub(crate) daemon: bool,
+    pub(crate) ends_with_parent: bool,
     pub(crate) parent_name: String,
     pub(crate) parent_pid: u32,
 }
@@ -42,6 +43,11 @@ struct Known {
 pub(crate) struct Link {
     pub(crate) parent: Option<OwnedFd>,
     pub(crate) channel: Arc<Channel>,
+}
+
+/// Whether this process is a child that must end because its parent has.
+pub(crate) fn is_orphaned() -> bool {
+    KNOWN.get().is_some_and(|known| known.place.ends_with_parent && !Parent { known }.is_alive())
 }
 
 impl Link {
@@ -64,7 +70,7 @@ pub(crate) fn enter(place: Place, link: Arc<Link>) {
 }
 
 /// The place of the next child.
-pub(crate) fn next_place(name: Option<String>, daemon: bool) -> Place {
+pub(crate) fn next_place(name: Option<String>, daemon: bool, ends_with_parent: bool) -> Place {
     static STARTED: AtomicU32 = AtomicU32::new(0);
     let me = current();
     let number = STARTED.fetch_add(1, Ordering::Relaxed) + 1;
@@ -73,7 +79,7 @@ pub(crate) fn next_place(name: Option<String>, daemon: bool) -> Place {
         let numbers: Vec<String> = path.iter().map(ToString::to_string).collect();
         format!("Process-{}", numbers.join(":"))
     });
-    Place { name, path, daemon, parent_name: me.name().into(), parent_pid: me.pid() }
+    Place { name, path, daemon, ends_with_parent, parent_name: me.name().into(), parent_pid: me.pid() }
 }
 
 /// This process: its name, its number, its place in the tree.

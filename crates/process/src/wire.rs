@@ -29,7 +29,6 @@ pub(crate) struct Start {
     /// A function token.
     pub(crate) function: Bytes,
     pub(crate) ignore_interrupt: bool,
-    pub(crate) outlive_parent: bool,
     /// Whether the [domain](crate::domain) of the tree comes along.
     pub(crate) domain: bool,
     /// Whether there is a sentinel: a descriptor held open as long as the child lives.

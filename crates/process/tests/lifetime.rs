@@ -187,6 +187,32 @@ fn a_child_that_may_outlives_its_parent() {
     });
 }
 
+/// A child whose exit hooks take long still ends with its parent.
+#[test]
+fn a_child_that_is_leaving_ends_when_its_parent_is_killed() {
+    fn leave_slowly(up: Duplex<u32, ()>) {
+        procession_process::exit_limit(Duration::from_secs(3600));
+        procession_process::at_exit(0, move || stay(up));
+    }
+    if role().is_some() {
+        let (child, _) = held(leave_slowly);
+        roles::say(&child.pid().to_string());
+        drop(roles::hear());
+        return;
+    }
+    counted(|| {
+        for without in MECHANISMS {
+            let mut parent = parent("starts", without).spawn();
+            let pid = parent.hear(PATIENCE).expect("a number").parse().expect("a number");
+            let child = Identity::of(pid).unwrap();
+            parent.kill();
+            assert!(child.wait_ended(PATIENCE), "it outlived its parent");
+            drop(parent);
+            expect_nobody_left();
+        }
+    });
+}
+
 /// A child belongs to the process and not to the thread that started it.
 #[test]
 fn children_outlive_the_thread_that_started_them() {
