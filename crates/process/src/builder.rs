@@ -15,7 +15,7 @@ use crate::error::{SpawnError, Who};
 use crate::process::{Process, Shared};
 use crate::settings::Settings;
 use crate::wire::{self, Body, Start};
-use crate::{child, domain, tree};
+use crate::{child, domain, exit, tree};
 
 /// How long a child may take until it reports, unless set otherwise.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
@@ -154,6 +154,7 @@ impl Builder {
         };
         let shared = Arc::new(Shared::new(who, place, started, sentinel, self.start_timeout));
         tree::note(&shared);
+        exit::arm();
         // From here on an early return drops the handle, which ends the child.
         let process = Process::new(Arc::clone(&shared), pipes);
         let descriptors: Vec<_> = handles

@@ -1,8 +1,9 @@
-//! What a process does before it ends: hooks with priorities, within a time.
+//! What a process does before it ends: hooks with priorities, within a time, and an end of its children.
 //!
 //! Hooks run when the process leaves by itself: a task returned or panicked, `main` returned or panicked, somebody called
 //! `std::process::exit`. Not when a signal ends it, when it aborts, or where panics abort. They run on a thread of their own, so
-//! that one that does not come to an end costs the limit and no more.
+//! that one that does not come to an end costs the limit and no more. Children that are left when the hooks of priority 0
+//! and above have run are ended, as the drop of a handle does it; then come the other hooks.
 //!
 //! | what a hook does | what happens |
 //! |---|---|
@@ -20,7 +21,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use procession_sys::child::end_now;
 use procession_sys::fork::{Epoch, epoch};
@@ -51,7 +52,7 @@ static HOOKS: Mutex<Hooks> = Mutex::new(Hooks { epoch: None, list: Vec::new(), n
 /// How long all hooks together may take, in nanoseconds.
 static LIMIT: AtomicU64 = AtomicU64::new(5_000_000_000);
 
-/// The number of the process that has hooks. A forked copy does not even look at them: a thread that it has not may hold
+/// The number of the process that has hooks or children. A forked copy does not even look at them: a thread that it has not may hold
 /// their lock there.
 static OWNER: AtomicU32 = AtomicU32::new(0);
 
@@ -67,7 +68,7 @@ fn hooks() -> MutexGuard<'static, Hooks> {
 }
 
 /// Has this process call `hook` before it ends: first those of the highest priority, and of one priority the last that
-/// was given first.
+/// was given first. Children that this process still has are ended before the hooks of priorities below 0.
 ///
 /// It runs when the process leaves by itself: its task returns or panics, `main` does, or `std::process::exit` is called; on
 /// a thread of its own, while other threads still run. It does not run when a signal ends the process or when it aborts.
@@ -90,17 +91,30 @@ fn hooks() -> MutexGuard<'static, Hooks> {
 #[doc(alias = "Finalize")]
 pub fn at_exit(priority: i32, hook: impl FnOnce() + Send + 'static) -> ExitHook {
     let mut hooks = hooks();
-    if !hooks.known {
-        // Without memory for this there is none for what follows either.
-        hooks.known = exit::at_exit(leave).is_ok();
-    }
-    OWNER.store(std::process::id(), Ordering::Relaxed);
+    hooks.arm();
     hooks.n_given += 1;
     let id = hooks.n_given;
     // In the order in which they are taken, from the end.
     let place = hooks.list.partition_point(|other| other.priority <= priority);
     hooks.list.insert(place, Hook { priority, id, run: Box::new(hook) });
     ExitHook { id, epoch: epoch() }
+}
+
+impl Hooks {
+    fn arm(&mut self) {
+        if !self.known {
+            // Without memory for this there is little for anything else.
+            self.known = exit::at_exit(leave).is_ok();
+        }
+        OWNER.store(std::process::id(), Ordering::Relaxed);
+    }
+}
+
+/// Has this process end its children before it ends.
+pub(crate) fn arm() {
+    if OWNER.load(Ordering::Relaxed) != std::process::id() {
+        hooks().arm();
+    }
 }
 
 /// Sets how long all [exit hooks](at_exit) of this process may take together (default 5 s). Counts for an exit that
@@ -150,18 +164,33 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Called by libc when the process leaves by itself.
 fn leave() {
-    let deadline = Deadline::after(Duration::from_nanos(LIMIT.load(Ordering::Relaxed)));
-    if OWNER.load(Ordering::Relaxed) != std::process::id() || hooks().list.is_empty() {
+    if OWNER.load(Ordering::Relaxed) != std::process::id() {
+        return;
+    }
+    let mut left = Duration::from_nanos(LIMIT.load(Ordering::Relaxed));
+    for lowest in [0, i32::MIN] {
+        let started = Instant::now();
+        run_within(lowest, Deadline::after(left));
+        left = left.saturating_sub(started.elapsed());
+        if lowest == 0 {
+            tree::end_children();
+        }
+    }
+}
+
+/// Runs the hooks whose priority is at least `lowest`; returns when they have run, or at the deadline.
+fn run_within(lowest: i32, deadline: Deadline) {
+    if !hooks().list.iter().any(|hook| hook.priority >= lowest) {
         return;
     }
     let (done, is_done) = channel::<()>();
     let run = move || {
-        run_all(deadline);
+        run_all(lowest, deadline);
         drop(done);
     };
     if thread::Builder::new().name("procession-exit".into()).spawn(run).is_err() {
         // Without a thread, those that come to an end.
-        return run_all(deadline);
+        return run_all(lowest, deadline);
     }
     while !deadline.has_passed() {
         let pause = deadline.remaining().map_or(LOOK_AGAIN, |left| left.min(LOOK_AGAIN));
@@ -174,9 +203,9 @@ fn leave() {
     }
 }
 
-fn run_all(deadline: Deadline) {
+fn run_all(lowest: i32, deadline: Deadline) {
     while !deadline.has_passed() {
-        let Some(hook) = hooks().list.pop() else { return };
+        let Some(hook) = hooks().list.pop_if(|hook| hook.priority >= lowest) else { return };
         // The panic hook has told of it.
         let _ = catch_panic(hook.run);
     }

@@ -30,7 +30,8 @@ const LAST_WAIT: Duration = Duration::from_secs(5);
 ///
 /// Dropping it ends the child: `SIGTERM`, a second of grace, `SIGKILL`, and its entry in the process table is
 /// gone. To wait for the value instead, [`join`](Process::join); to let the child run on, [`detach`](Process::detach).
-/// In any case the child ends when this process does.
+/// In any case the child ends when this process does: one that leaves by itself (`main` returns or panics, its task does,
+/// `exit` is called) ends its children first, as a drop of their handles would; of any other end they learn at once, and end.
 ///
 /// Send and Sync: any number of threads may wait and ask at once; the value goes to the first that takes it.
 ///
@@ -53,8 +54,7 @@ pub struct Process<R = ()> {
 #[derive(Debug)]
 pub(crate) struct Shared {
     who: Who,
-    path: Vec<u32>,
-    daemon: bool,
+    place: Place,
     started: Started,
     obituary: Obituary,
     /// Where the kernel has no pidfds: the read end of a pipe whose write end only the child holds.
@@ -90,8 +90,7 @@ impl Shared {
         let state = State { reports: Reports::new(), outcome: Outcome::Pending };
         Self {
             who,
-            path: place.path,
-            daemon: place.daemon,
+            place,
             started,
             obituary: Obituary::default(),
             sentinel,
@@ -112,11 +111,15 @@ impl Shared {
     }
 
     pub(crate) fn path(&self) -> &[u32] {
-        &self.path
+        &self.place.path
     }
 
     pub(crate) fn is_daemon(&self) -> bool {
-        self.daemon
+        self.place.daemon
+    }
+
+    pub(crate) fn ends_with_parent(&self) -> bool {
+        self.place.ends_with_parent
     }
 
     /// For its number, its descriptor, and signals. Its end is asked for here, so that it is told.
@@ -130,7 +133,7 @@ impl Shared {
     }
 
     /// How it ended, unless it is still running at `deadline`, however late its start is.
-    fn wait_for_end(&self, deadline: Deadline) -> Result<Option<Exit>, OsError> {
+    pub(crate) fn wait_for_end(&self, deadline: Deadline) -> Result<Option<Exit>, OsError> {
         self.tell(self.child().wait(deadline))
     }
 

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use procession_sys::fork::{Epoch, epoch};
 use procession_sys::poll::{self, Interest};
 use procession_sys::signal::Signal;
 use procession_sys::status::Exit;
@@ -219,18 +220,30 @@ impl fmt::Debug for Parent {
 }
 
 /// The children that this process has, in the order of their start.
-static CHILDREN: Mutex<Vec<Weak<Shared>>> = Mutex::new(Vec::new());
+static CHILDREN: Mutex<Children> = Mutex::new(Children { epoch: None, list: Vec::new() });
 
-fn children() -> MutexGuard<'static, Vec<Weak<Shared>>> {
+struct Children {
+    /// The process whose children these are.
+    epoch: Option<Epoch>,
+    list: Vec<Weak<Shared>>,
+}
+
+fn children() -> MutexGuard<'static, Children> {
     // A list of weak pointers is whole between any two operations on it.
-    CHILDREN.lock().unwrap_or_else(PoisonError::into_inner)
+    let mut children = CHILDREN.lock().unwrap_or_else(PoisonError::into_inner);
+    let now = epoch();
+    if children.epoch.replace(now) != Some(now) {
+        // A forked copy has no children yet.
+        children.list.clear();
+    }
+    children
 }
 
 /// Takes a child that has just been started into the list.
 pub(crate) fn note(child: &Arc<Shared>) {
-    let mut children = children();
-    children.retain(|child| child.strong_count() > 0);
-    children.push(Arc::downgrade(child));
+    let list = &mut children().list;
+    list.retain(|child| child.strong_count() > 0);
+    list.push(Arc::downgrade(child));
 }
 
 /// The children of this process that have not ended, in the order of their start, also those that were
@@ -251,8 +264,27 @@ pub(crate) fn note(child: &Arc<Shared>) {
 /// # Ok(()) }
 /// ```
 pub fn active_children() -> Vec<ActiveChild> {
-    let all: Vec<_> = children().iter().filter_map(Weak::upgrade).collect();
+    let all: Vec<_> = children().list.iter().filter_map(Weak::upgrade).collect();
     all.into_iter().map(ActiveChild).filter(ActiveChild::is_alive).collect()
+}
+
+/// How long all children together have between being asked to end and being killed, when this process leaves.
+const GRACE: Duration = Duration::from_secs(1);
+/// How long the kernel then has.
+const LAST_WAIT: Duration = Duration::from_secs(5);
+
+/// Ends all children but those that may outlive this process, within a bound: asks, waits, kills, waits.
+pub(crate) fn end_children() {
+    let mut left = active_children();
+    left.retain(|child| child.0.ends_with_parent());
+    // What cannot be ended now ends by itself when this process has.
+    for (ask, time) in [(Signal::TERM, GRACE), (Signal::KILL, LAST_WAIT)] {
+        for child in &left {
+            let _ = child.0.child().signal(ask);
+        }
+        let deadline = Deadline::after(time);
+        left.retain(|child| !matches!(child.0.wait_for_end(deadline), Ok(Some(_))));
+    }
 }
 
 /// A child without its value, as [`active_children`] gives it. Dropping it does nothing to the child.

@@ -89,6 +89,10 @@ fn held(task: fn(Duplex<u32, ()>)) -> (Process, u32) {
 
 /// What a parent does: starts descendants, tells their numbers, and goes on as its role says.
 fn play(role: &str) {
+    for asks in [Signal::TERM, Signal::INT] {
+        // Who runs the tests may have us ignore it (`nohup`).
+        signal::set(asks, Disposition::Default).expect("these can be set");
+    }
     let children = [held(stay), held(toil), held(beget)];
     for (child, first) in &children {
         roles::say(&format!("{} {first}", child.pid()));
@@ -119,14 +123,16 @@ fn children_and_theirs_end_when_the_parent_is_killed() {
     }
     counted(|| {
         for without in MECHANISMS {
-            let mut parent = parent("waits", without).spawn();
-            let all = descendants(&mut parent);
-            assert_eq!(all.iter().filter(|one| one.is_alive()).count(), 4);
-            parent.kill();
-            assert!(parent.identity().wait_ended(PATIENCE));
-            assert!(all.iter().all(|one| one.wait_ended(PATIENCE)), "somebody outlived the parent");
-            drop(parent);
-            expect_nobody_left();
+            for signal in [processes::Signal::KILL, processes::Signal::TERM, processes::Signal::INT] {
+                let mut parent = parent("waits", without).spawn();
+                let all = descendants(&mut parent);
+                assert_eq!(all.iter().filter(|one| one.is_alive()).count(), 4);
+                parent.signal(signal);
+                assert!(parent.identity().wait_ended(PATIENCE));
+                assert!(all.iter().all(|one| one.wait_ended(PATIENCE)), "somebody outlived the parent");
+                drop(parent);
+                expect_nobody_left();
+            }
         }
     });
 }

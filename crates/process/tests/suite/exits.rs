@@ -9,10 +9,11 @@ use std::thread;
 use std::time::Duration;
 
 use procession_pipe::{Duplex, pipe};
-use procession_process::{Exit, JoinError, Message, Process, Signal, at_exit, exit_limit, spawn};
-use procession_testkit::{Role, role, roles};
+use procession_process::{Builder, Exit, JoinError, Message, Process, Signal, at_exit, exit_limit, spawn};
+use procession_sys::signal::{self, Disposition};
+use procession_testkit::{Identity, Role, processes, role, roles};
 
-use super::{PATIENCE, Start, expected};
+use super::{PATIENCE, Start, await_start, expected, gate, hold};
 
 /// Where hooks say that they run.
 type Up = Duplex<u8, ()>;
@@ -186,4 +187,45 @@ pub(crate) fn hooks_of_a_tree(start: Start) {
     });
     child.join().unwrap();
     assert_eq!(said, b"g0");
+}
+
+/// Children that are left are ended between the hooks: those of priority 0 still have them, those below have not.
+pub(crate) fn children_are_ended_before_the_last_hooks(start: Start) {
+    fn stubborn(gate: Duplex<u8, u8>) -> u8 {
+        signal::set(Signal::TERM, Disposition::Ignore).unwrap();
+        hold(gate)
+    }
+    /// Starts a child that runs on, and says who it is.
+    fn left_behind(builder: Builder, task: fn(Duplex<u8, u8>) -> u8) -> Identity {
+        let (ours, theirs) = gate();
+        let child = builder.spawn(task, theirs).unwrap();
+        await_start(&ours);
+        std::mem::forget(ours);
+        let identity = Identity::of(child.pid()).unwrap();
+        child.detach();
+        identity
+    }
+    fn says_states(up: &Arc<Up>, priority: i32, all: &[Identity; 3]) {
+        let (up, all) = (Arc::clone(up), *all);
+        at_exit(priority, move || {
+            all.iter().for_each(|one| up.send(&if one.is_alive() { b'+' } else { b'-' }).unwrap());
+            let (gone, outliving) = (all[0].state().is_none(), all[2].is_alive());
+            if gone && outliving {
+                processes::kill(all[2].pid(), processes::Signal::KILL).unwrap();
+            }
+        });
+    }
+    let (child, said) = heard(start, |up| {
+        let up = Arc::new(up);
+        let outliving = Process::builder().outlive_parent(true);
+        let all = [
+            left_behind(Process::builder(), hold),
+            left_behind(Process::builder(), stubborn),
+            left_behind(outliving, hold),
+        ];
+        says_states(&up, -1, &all);
+        says_states(&up, 0, &all);
+    });
+    child.join().unwrap();
+    assert_eq!(String::from_utf8(said).unwrap(), "+++--+");
 }
