@@ -53,6 +53,8 @@ impl Error for SpawnError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Setting {
+    /// The file it is started from: [`program`](crate::Builder::program).
+    Program,
     /// A variable of its environment: [`env`](crate::Builder::env), [`env_remove`](crate::Builder::env_remove).
     Environment,
     /// The directory it works in: [`current_dir`](crate::Builder::current_dir).

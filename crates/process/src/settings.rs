@@ -6,7 +6,7 @@
 //! contract suite, `tests/suite/settings.rs`.
 
 use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::io::{Error, ErrorKind};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
@@ -25,6 +25,7 @@ use crate::stdio::{Pipes, Stdio, Stream};
 /// What a child has otherwise than its parent.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Settings {
+    program: Option<PathBuf>,
     /// Whether it starts from no variables at all.
     env_clear: bool,
     /// Variables set, and those taken away.
@@ -38,6 +39,28 @@ pub(crate) struct Settings {
 }
 
 impl Builder {
+    /// Sets the file that the child is started from (default: `/proc/self/exe`, the program that runs, also when its file was
+    /// replaced or removed).
+    ///
+    /// It must be the same program: this very file under any of its names, because functions travel as addresses. Of any
+    /// other, a copy or another build of it, [`join`](crate::Process::join) says so:
+    /// [`NotSameImage`](crate::JoinError::NotSameImage); of a program that is not ours at all:
+    /// [`NeverStarted`](crate::JoinError::NeverStarted), or [`NoHandshake`](crate::JoinError::NoHandshake) where that one
+    /// does not end.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use procession_process::{JoinError, Process};
+    ///
+    /// let child = Process::builder().program("/bin/true").spawn(|()| (), ())?;
+    /// assert!(matches!(child.join(), Err(JoinError::NeverStarted { .. })));
+    /// # Ok(()) }
+    /// ```
+    pub fn program(mut self, path: impl AsRef<Path>) -> Self {
+        self.settings.program = Some(path.as_ref().into());
+        self
+    }
+
     /// Sets a variable of the child's environment. Of several calls for one name the last counts.
     ///
     /// ```
@@ -156,7 +179,10 @@ impl Settings {
             let ends = self.stdio[stream as usize].open(stream).map_err(refused(Setting::Stdio))?;
             (theirs[stream as usize], ours[stream as usize]) = ends;
         }
+        let program = self.program.as_deref().map(name_of_program).transpose();
+        let program = program.map_err(refused(Setting::Program))?;
         let differences = Differences {
+            program: program.as_deref(),
             directory: directory.as_ref().map(AsFd::as_fd),
             standard: theirs.each_ref().map(|one| one.as_ref().map(|one| one.as_fd())),
             group: self.group,
@@ -164,6 +190,7 @@ impl Settings {
         match hook::start_with(entry, environment, &differences) {
             Ok(started) => Ok((started, ours.into())),
             Err(error) if self.is_of_the_group(&error) => Err(refused(Setting::ProcessGroup)(error)),
+            Err(error) if self.is_of_the_program(&error) => Err(refused(Setting::Program)(error)),
             Err(error) => Err(error.into()),
         }
     }
@@ -200,13 +227,30 @@ impl Settings {
     /// Whether it was the group that was refused. `posix_spawn` does not say at what it failed, but these are the errors
     /// of `setpgid`, and starting our own program gives none of them.
     fn is_of_the_group(&self, error: &OsError) -> bool {
-        let kind = [ErrorKind::PermissionDenied, ErrorKind::InvalidInput];
-        self.group.is_some() && (kind.contains(&error.kind()) || error.errno() == Some(NO_SUCH_PROCESS))
+        const OF_SETPGID: [i32; 3] = [EPERM, ESRCH, EINVAL];
+        self.group.is_some() && error.errno().is_some_and(|errno| OF_SETPGID.contains(&errno))
+    }
+
+    /// Whether it was the program: these are errors of `exec`.
+    fn is_of_the_program(&self, error: &OsError) -> bool {
+        const OF_EXEC: [i32; 4] = [ENOENT, ENOEXEC, EACCES, ENOTDIR];
+        self.program.is_some() && error.errno().is_some_and(|errno| OF_EXEC.contains(&errno))
     }
 }
 
-/// `ESRCH`, which has no kind of its own.
-const NO_SUCH_PROCESS: i32 = 3;
+// Numbers that are the same on every Linux; some have no `ErrorKind`, and others share one.
+const EPERM: i32 = 1;
+const ENOENT: i32 = 2;
+const ESRCH: i32 = 3;
+const ENOEXEC: i32 = 8;
+const EACCES: i32 = 13;
+const ENOTDIR: i32 = 20;
+const EINVAL: i32 = 22;
+
+fn name_of_program(path: &Path) -> Result<CString, OsError> {
+    let doing = || format!("starting {}", path.display());
+    CString::new(path.as_os_str().as_bytes()).map_err(|e| OsError::new(doing(), e))
+}
 
 fn refused(setting: Setting) -> impl Fn(OsError) -> SpawnError {
     move |error| SpawnError::Setting { setting, error }

@@ -27,6 +27,8 @@ pub const CHILD_FD: RawFd = 3;
 /// What a child has otherwise than its parent; by default nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Differences<'a> {
+    /// The file that is started, where it is not the one asked for.
+    pub program: Option<&'a CStr>,
     /// The directory it works in.
     pub directory: Option<BorrowedFd<'a>>,
     /// Its standard input, output and error.
@@ -60,6 +62,7 @@ pub fn spawn(
     descriptor: BorrowedFd<'_>,
     differences: &Differences<'_>,
 ) -> Result<Child> {
+    let program = differences.program.unwrap_or(program);
     let doing = || format!("starting {}", program.to_string_lossy());
     let mut actions = FileActions::new()?;
     // First of all: a descriptor placed below may take the number of this one.

@@ -93,7 +93,7 @@ macro_rules! contract {
                 the_domain_is_known_before_the_argument;
             tree: a_child_knows_its_place a_child_knows_its_parent active_children_are_those_that_run
                 a_daemon_is_one_by_its_flag_alone daemons_of_a_scope_serve_it_to_its_end;
-            settings: environment variables_that_cannot_be directory stdio_of_every_kind
+            settings: the_program_under_another_name programs_that_are_not_ours environment variables_that_cannot_be directory stdio_of_every_kind
                 stdio_of_a_program_that_has_none a_noisy_child_is_joined niceness affinity resource_limits
                 process_groups;
             exits: hooks_run_whichever_way_it_leaves a_hook_runs_once_or_not_at_all hooks_may_fail_and_add_hooks

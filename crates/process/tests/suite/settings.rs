@@ -33,6 +33,56 @@ fn refused(builder: Builder, setting: Setting, words: &[&str]) -> ErrorKind {
     error.kind()
 }
 
+/// A directory for one test, removed with all that is in it.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("procession-{name}-{}", std::process::id()));
+        std::fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+pub(crate) fn the_program_under_another_name(start: Start) {
+    let directory = Directory::new("link");
+    let link = directory.0.join("another name");
+    std::os::unix::fs::symlink(std::env::current_exe().unwrap(), &link).unwrap();
+    assert_eq!(start().program(link).spawn(|n: u8| n + 1, 1).unwrap().join().unwrap(), 2);
+}
+
+pub(crate) fn programs_that_are_not_ours(start: Start) {
+    let directory = Directory::new("programs");
+    let copy = directory.0.join("copy");
+    // By another process: were it open for writing here, a child started meanwhile by another test would keep it so for
+    // an instant, in which it is busy.
+    let ours = std::env::current_exe().unwrap();
+    assert!(std::process::Command::new("cp").args([&ours, &copy]).status().unwrap().success());
+    let error = start().program(&copy).spawn(|n: u8| n + 1, 1).unwrap().join().unwrap_err();
+    expected!(error, JoinError::NotSameImage { .. });
+    let error = start().program("/bin/true").spawn(|n: u8| n + 1, 1).unwrap().join().unwrap_err();
+    let exit = expected!(error, JoinError::NeverStarted { exit, .. } => exit);
+    assert_eq!(exit.code(), Some(0));
+
+    let text = directory.0.join("text");
+    std::fs::write(&text, "no program").unwrap();
+    for (path, kind) in [
+        (directory.0.join("none"), ErrorKind::NotFound),
+        (copy.join("inside"), ErrorKind::NotADirectory),
+        (text, ErrorKind::PermissionDenied),
+        ("a\0b".into(), ErrorKind::InvalidInput),
+    ] {
+        let words = [&*format!("starting {}", path.display())];
+        assert_eq!(refused(start().program(&path), Setting::Program, &words), kind);
+    }
+}
+
 type Variables = BTreeMap<Vec<u8>, Vec<u8>>;
 
 fn variables(_: ()) -> Variables {
