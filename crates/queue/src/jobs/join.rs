@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use procession_codec::DecodeError;
 use procession_raw::{Owners, Side, Stage};
-use procession_shm::{Party, Wait};
+use procession_shm::{Party, ShmError, Wait};
 use procession_sys::Deadline;
 use procession_sys::futex::SharedPark;
 
@@ -45,6 +45,8 @@ pub enum JobsError {
         /// Those that were given up.
         given_up: Vec<GivenUp>,
     },
+    /// Of [`join_async`](JobSender::join_async) only: memory or threads have run out.
+    Memory(ShmError),
 }
 
 /// What became of a job that was given up.
@@ -145,7 +147,8 @@ impl<T, W> JobSender<T, W> {
 }
 
 impl<T, W: Wire<T>> JobSender<T, W> {
-    /// Takes the jobs that were given up, in no order. They are forgotten then. Does not block.
+    /// Takes the jobs that were given up, in no order. They are forgotten then. Does not block; in a queue that has had
+    /// handles for some 50 µs, while others are in the middle: what is not to be had then stays where it is.
     ///
     /// # If a peer dies
     /// Who is killed in here has taken a letter, or leaves it to the next one.
@@ -155,12 +158,9 @@ impl<T, W: Wire<T>> JobSender<T, W> {
         let Ok(me) = self.link.party().me() else { return letters };
         for (cell, job) in memory.jobs() {
             let now @ Stage::Buried(deliveries) = job.current() else { continue };
-            // First it is ours, and nobody else's; whoever else took it has it.
-            if !job.change(now, Stage::Owned(me)) {
-                continue;
-            }
-            let given_up = GivenUp { deliveries, worker: memory.last_worker(cell) };
             let mut bytes = Vec::new();
+            let Some(luggage) = self.link.take_letter(cell, job, now, me, &mut bytes) else { continue };
+            let given_up = GivenUp { deliveries, worker: memory.last_worker(cell) };
             let read = memory.len_of(cell).is_some_and(|len| memory.read(cell, len, &mut bytes).is_ok());
             if !read {
                 job.change(Stage::Owned(me), now);
@@ -168,7 +168,11 @@ impl<T, W: Wire<T>> JobSender<T, W> {
             }
             job.finish(&SharedPark, Stage::Owned(me));
             memory.freed(cell);
-            letters.push(DeadLetter { given_up, value: parcel::decode::<T, W>(&mut bytes) });
+            let packet = luggage.map(|(number, packet)| {
+                self.link.retire(number);
+                packet
+            });
+            letters.push(DeadLetter { given_up, value: parcel::decode_all::<T, W>(&mut bytes, packet) });
         }
         letters
     }
@@ -223,7 +227,7 @@ impl Link<Memory> {
 
 impl Memory {
     /// The job that was sent last, if it is queued; else any that is unfinished.
-    fn last_unfinished(&self) -> Option<(&procession_raw::Job, Stage)> {
+    pub(super) fn last_unfinished(&self) -> Option<(&procession_raw::Job, Stage)> {
         let position = self.ring().counter(Side::Producers).wrapping_sub(1);
         let last = self.slot(position).ok().and_then(|slot| self.job(slot.cell).ok());
         let queued = last.map(|job| (job, job.current())).filter(|(_, now)| *now == Stage::queued(position));
@@ -250,11 +254,19 @@ impl fmt::Display for JobsError {
                 write!(f, "no receiver is left, and {unfinished} are not done")?;
                 if given_up.is_empty() { Ok(()) } else { f.write_str("; ").and_then(|()| name(f, given_up)) }
             }
+            Self::Memory(error) => error.fmt(f),
         }
     }
 }
 
-impl Error for JobsError {}
+impl Error for JobsError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Memory(error) => Some(error),
+            _ => None,
+        }
+    }
+}
 
 /// Names the first few.
 fn name(f: &mut fmt::Formatter<'_>, given_up: &[GivenUp]) -> fmt::Result {
