@@ -3,19 +3,19 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use procession_codec::{Codec, Message, Postcard, handles};
-use procession_sys::hook::{self, Started};
+use procession_sys::hook::Started;
 use procession_sys::message::{Outgoing, SendError};
 use procession_sys::signal::Signal;
 use procession_sys::{Deadline, OsError, limits, socket};
 
 use crate::error::{SpawnError, Who};
 use crate::process::{Process, Shared};
+use crate::settings::Settings;
 use crate::wire::{self, Body, Start};
-use crate::{child, domain};
+use crate::{child, domain, exit, tree};
 
 /// How long a child may take until it reports, unless set otherwise.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
@@ -57,19 +57,54 @@ pub fn spawn<A: Message, R: Message>(task: fn(A) -> R, argument: A) -> Result<Pr
 #[must_use = "settings start nothing by themselves"]
 pub struct Builder {
     name: Option<String>,
+    daemon: bool,
+    outlive_parent: bool,
     ignore_interrupt: bool,
     start_timeout: Duration,
+    pub(crate) settings: Settings,
 }
 
 impl Builder {
     pub(crate) fn new() -> Self {
-        Self { name: None, ignore_interrupt: false, start_timeout: START_TIMEOUT }
+        Self {
+            name: None,
+            daemon: false,
+            outlive_parent: false,
+            ignore_interrupt: false,
+            start_timeout: START_TIMEOUT,
+            settings: Settings::default(),
+        }
     }
 
     /// The process's name: in errors, and as the name of the thread that runs the task, so also in its panics
-    /// (default `Process-N`). NUL characters are replaced.
+    /// (default `Process-N` for the N-th child of the first process, `Process-N:M` for the M-th child of that). NUL
+    /// characters are replaced.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into().replace('\0', "\u{fffd}"));
+        self
+    }
+
+    /// Whether the child is a daemon (default no): one that serves others, and is not waited for. A [scope](crate::scope)
+    /// that has joined its other children ends its daemons. In all else it is a child like others, and may have children
+    /// of its own, which are no daemons unless started so.
+    pub fn daemon(mut self, yes: bool) -> Self {
+        self.daemon = yes;
+        self
+    }
+
+    /// Whether the child goes on when this process has ended (default no). Until it has its task it ends with this
+    /// process all the same. Dropping the handle ends it still: [detach](Process::detach) it for that.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use procession_process::{Process, parent};
+    ///
+    /// let child = Process::builder().outlive_parent(true).spawn(|()| parent().unwrap().is_alive(), ())?;
+    /// assert!(child.join()?);
+    /// # Ok(()) }
+    /// ```
+    pub fn outlive_parent(mut self, yes: bool) -> Self {
+        self.outlive_parent = yes;
         self
     }
 
@@ -101,24 +136,27 @@ impl Builder {
             .map_err(SpawnError::Argument)?;
         let (body, memory) = Body::pack(bytes)?;
         let domain = domain::to_give()?;
-        let started = hook::start(child::enter)?;
-        let (sentinel, theirs) = match sentinel(&started) {
+        let (started, pipes) = self.settings.start(child::enter)?;
+        let prepared = self.settings.adjust(&started.child);
+        let (sentinel, theirs) = match prepared.and_then(|()| Ok(sentinel(&started)?)) {
             Ok(ends) => ends.unzip(),
             Err(e) => return Err(abandon(&started, e)),
         };
-        let name = self.name.unwrap_or_else(next_name);
+        let place = tree::next_place(self.name, self.daemon, !self.outlive_parent);
+        let who = Who { name: place.name.clone(), pid: started.child.pid() };
         let start = Start {
-            name: name.clone(),
+            place: place.clone(),
             function: child::token(task),
             ignore_interrupt: self.ignore_interrupt,
             domain: domain.is_some(),
             sentinel: sentinel.is_some(),
             argument: body,
         };
-        let who = Who { name, pid: started.child.pid() };
-        let shared = Arc::new(Shared::new(who, started, sentinel, self.start_timeout));
+        let shared = Arc::new(Shared::new(who, place, started, sentinel, self.start_timeout));
+        tree::note(&shared);
+        exit::arm();
         // From here on an early return drops the handle, which ends the child.
-        let process = Process::new(Arc::clone(&shared));
+        let process = Process::new(Arc::clone(&shared), pipes);
         let descriptors: Vec<_> = handles
             .descriptors()
             .chain(domain.as_ref().map(AsFd::as_fd))
@@ -150,16 +188,11 @@ fn sentinel(started: &Started) -> Result<Option<(OwnedFd, OwnedFd)>, OsError> {
 
 /// Ends a child that no handle has been made for yet. It has no task, so nobody misses it.
 #[cold]
-fn abandon(started: &Started, error: OsError) -> SpawnError {
+fn abandon(started: &Started, error: SpawnError) -> SpawnError {
     // A child that cannot be ended or waited for now sees the end of its channel and ends by itself.
     let killed = started.child.signal(Signal::KILL);
     let _ = killed.and_then(|_| started.child.wait(Deadline::after(START_TIMEOUT)));
-    SpawnError::Os(error)
-}
-
-fn next_name() -> String {
-    static STARTED: AtomicU64 = AtomicU64::new(0);
-    format!("Process-{}", STARTED.fetch_add(1, Ordering::Relaxed) + 1)
+    error
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ use procession_sys::message::{Incoming, Message, RecvError};
 use procession_sys::poll::{self, Interest};
 use procession_sys::signal::{self, Disposition, Signal};
 
+use crate::tree::{self, Link};
 use crate::wire::{self, Body, Channel, Report, Start};
 use crate::{domain, panics};
 
@@ -68,8 +69,9 @@ const FAILED: i32 = 1;
 pub(crate) fn enter(bootstrap: Bootstrap) -> i32 {
     let Bootstrap { socket, parent } = bootstrap;
     let channel = Arc::new(Channel::new(socket));
-    let Some(message) = receive(&channel, parent.as_ref()) else { return FAILED };
-    run(&channel, parent.as_ref(), message).unwrap_or_else(|error| {
+    let link = Arc::new(Link { parent, channel: Arc::clone(&channel) });
+    let Some(message) = receive(&link) else { return FAILED };
+    run(&link, message).unwrap_or_else(|error| {
         // If not even that can be said, the exit code must do.
         let _ = channel.send(&Report::NotRun(error.to_string()), &[], Deadline::now());
         FAILED
@@ -77,7 +79,8 @@ pub(crate) fn enter(bootstrap: Bootstrap) -> i32 {
 }
 
 /// Waits for the task; `None` if the parent died before it gave one.
-fn receive(channel: &Channel, parent: Option<&OwnedFd>) -> Option<Message> {
+fn receive(link: &Link) -> Option<Message> {
+    let (channel, parent) = (&*link.channel, link.parent.as_ref());
     let mut incoming = Incoming::new(wire::LIMIT);
     loop {
         let mut waits = vec![(channel.as_fd(), Interest::Readable)];
@@ -95,7 +98,7 @@ fn receive(channel: &Channel, parent: Option<&OwnedFd>) -> Option<Message> {
 }
 
 /// Runs the task that came in `message`; answers the exit code, or why it could not be run.
-fn run(channel: &Arc<Channel>, parent: Option<&OwnedFd>, message: Message) -> Result<i32, Box<dyn Error>> {
+fn run(link: &Arc<Link>, message: Message) -> Result<i32, Box<dyn Error>> {
     let mut descriptors = message.descriptors;
     let start: Start = wire::decode(&message.bytes)?;
     let argument = start.argument.unpack(&mut descriptors)?;
@@ -110,12 +113,14 @@ fn run(channel: &Arc<Channel>, parent: Option<&OwnedFd>, message: Message) -> Re
     if start.ignore_interrupt {
         signal::set(Signal::INT, Disposition::Ignore)?;
     }
+    let thread = thread::Builder::new().name(start.place.name.clone()).stack_size(stack_size());
+    let parent = start.place.ends_with_parent.then_some(link);
+    tree::enter(start.place, Arc::clone(link));
     let done = Arc::new(Event::new()?);
-    let task = Task { channel: Arc::clone(channel), done: Arc::clone(&done), function };
+    let task = Task { channel: Arc::clone(&link.channel), done: Arc::clone(&done), function };
     let exchange = Exchange { argument, descriptors, outcome: None };
-    let thread = thread::Builder::new().name(start.name).stack_size(stack_size());
     let thread = thread.spawn(move || task.run(exchange))?;
-    watch(parent, channel, &done, &thread);
+    watch(parent, &done, &thread);
     Ok(thread.join().unwrap_or(PANICKED))
 }
 
@@ -130,12 +135,10 @@ fn stack_size() -> usize {
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// Returns when the task's thread is at its end; ends the process when the parent is dead.
-fn watch(parent: Option<&OwnedFd>, channel: &Channel, done: &Event, thread: &JoinHandle<i32>) {
-    let parent = match parent {
-        Some(parent) => (parent.as_fd(), Interest::Readable),
-        None => (channel.as_fd(), Interest::HangUp),
-    };
-    match poll::ready(&[(done.as_fd(), Interest::Readable), parent], Deadline::NEVER) {
+fn watch(parent: Option<&Arc<Link>>, done: &Event, thread: &JoinHandle<i32>) {
+    let parent: Vec<_> = parent.map(|link| link.watch()).into_iter().collect();
+    let waits: Vec<_> = [(done.as_fd(), Interest::Readable)].into_iter().chain(parent.clone()).collect();
+    match poll::ready(&waits, Deadline::NEVER) {
         Ok(ready) if !ready[0] => end_now(FAILED),
         _ => {}
     }
@@ -145,7 +148,7 @@ fn watch(parent: Option<&OwnedFd>, channel: &Channel, done: &Event, thread: &Joi
         looks += 1;
         if looks < 100 {
             thread::yield_now();
-        } else if poll::ready(&[parent], Deadline::after(LOOK_AGAIN)).is_ok_and(|ready| ready[0]) {
+        } else if poll::ready(&parent, Deadline::after(LOOK_AGAIN)).is_ok_and(|ready| ready.contains(&true)) {
             end_now(FAILED);
         }
     }

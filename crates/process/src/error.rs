@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use procession_codec::{DecodeError, EncodeError};
 use procession_sys::OsError;
+use procession_sys::limits::Resource;
 use procession_sys::signal::Signal;
 use procession_sys::status::Exit;
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,13 @@ use crate::failure::TaskFailure;
 pub enum SpawnError {
     /// The argument does not encode.
     Argument(EncodeError),
+    /// A setting of the [`Builder`](crate::Builder) was refused.
+    Setting {
+        /// Which.
+        setting: Setting,
+        /// What was to be set to what, and why it was refused.
+        error: OsError,
+    },
     /// The system refused: processes, memory or descriptors have run out, or this program cannot be started again.
     Os(OsError),
 }
@@ -27,7 +35,7 @@ impl fmt::Display for SpawnError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Argument(e) => write!(f, "encoding the argument of a child: {e}"),
-            Self::Os(e) => e.fmt(f),
+            Self::Setting { error: e, .. } | Self::Os(e) => e.fmt(f),
         }
     }
 }
@@ -36,9 +44,31 @@ impl Error for SpawnError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Argument(e) => Some(e),
-            Self::Os(e) => Some(e.os_error()),
+            Self::Setting { error: e, .. } | Self::Os(e) => Some(e.os_error()),
         }
     }
+}
+
+/// A setting of a process that is still to be started, in [`SpawnError::Setting`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Setting {
+    /// The file it is started from: [`program`](crate::Builder::program).
+    Program,
+    /// A variable of its environment: [`env`](crate::Builder::env), [`env_remove`](crate::Builder::env_remove).
+    Environment,
+    /// The directory it works in: [`current_dir`](crate::Builder::current_dir).
+    Directory,
+    /// Its standard input, output or error: [`stdin`](crate::Builder::stdin) and the others.
+    Stdio,
+    /// The processors it may run on: [`affinity`](crate::Builder::affinity).
+    Affinity,
+    /// Its [`niceness`](crate::Builder::niceness).
+    Niceness,
+    /// A [`limit`](crate::Builder::limit).
+    Limit(Resource),
+    /// The group it is in: [`process_group`](crate::Builder::process_group).
+    ProcessGroup,
 }
 
 impl From<OsError> for SpawnError {

@@ -3,7 +3,11 @@
 use std::error::Error;
 use std::{any, fmt};
 
+use procession_codec::Message;
 use serde::{Deserialize, Serialize};
+
+use crate::error::JoinError;
+use crate::process::Process;
 
 /// The error of a task, as data: `?` makes one from any [`std::error::Error`].
 ///
@@ -156,6 +160,17 @@ impl fmt::Display for TaskFailure {
 impl Error for TaskFailure {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.source.as_deref().map(|source| source as _)
+    }
+}
+
+impl<T, E> Process<Result<T, E>>
+where
+    Result<T, E>: Message,
+    E: Into<TaskError>,
+{
+    /// [`join`](Process::join) for a task that returns a `Result`: its error becomes [`JoinError::Failed`].
+    pub fn join_flat(self) -> Result<T, JoinError> {
+        self.join()?.map_err(|error| JoinError::Failed(error.into().into()))
     }
 }
 

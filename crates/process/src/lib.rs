@@ -19,6 +19,8 @@
 //! Whatever ends the child is a value: see [`JoinError`]. A dropped [`Process`] ends its child; [`Process::detach`]
 //! lets it run on; [`scope`] joins all of its children. Children end when their parent does, however that dies.
 //!
+//! Each process knows its place in the tree: [`current`], [`parent`], [`active_children`].
+//!
 //! All processes of a tree are in one domain (`procession_shm::domain`), so that shared objects of one are known to all:
 //! a child has it before its argument is decoded. Whoever learns of a child's death, by joining, dropping or in the
 //! background, tells it there before reporting it, and wakes who waits for something that the child held.
@@ -35,6 +37,7 @@ mod builder;
 mod child;
 mod domain;
 mod error;
+mod exit;
 mod failure;
 #[cfg(feature = "async")]
 mod future;
@@ -44,16 +47,23 @@ mod panics;
 mod process;
 mod reaper;
 mod scope;
+mod settings;
+mod stdio;
+mod tree;
 mod wait;
 mod wire;
 
 pub use builder::{Builder, spawn};
-pub use error::{Hint, JoinError, Panic, SpawnError, Who};
+pub use error::{Hint, JoinError, Panic, Setting, SpawnError, Who};
+pub use exit::{ExitHook, at_exit, exit_limit};
 pub use failure::{TaskError, TaskFailure};
 pub use panics::catch_panic;
 pub use process::Process;
 pub use procession_codec::Message;
 pub use procession_sys::hook::init;
+pub use procession_sys::limits::{Limit, Resource};
 pub use procession_sys::signal::Signal;
 pub use procession_sys::status::Exit;
 pub use scope::{Scope, ScopedProcess, scope};
+pub use stdio::{Output, Stdio};
+pub use tree::{ActiveChild, Current, Parent, active_children, current, parent};

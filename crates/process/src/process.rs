@@ -16,9 +16,10 @@ use procession_sys::{Deadline, OsError};
 use crate::builder::Builder;
 use crate::domain::Obituary;
 use crate::error::{JoinError, Who};
-use crate::failure::TaskError;
 use crate::outcome::{Handshake, Reports, Value};
 use crate::reaper;
+use crate::stdio::Pipes;
+use crate::tree::Place;
 
 /// How long a dropped handle waits between asking its child to end (`SIGTERM`) and killing it.
 const GRACE: Duration = Duration::from_secs(1);
@@ -29,7 +30,8 @@ const LAST_WAIT: Duration = Duration::from_secs(5);
 ///
 /// Dropping it ends the child: `SIGTERM`, a second of grace, `SIGKILL`, and its entry in the process table is
 /// gone. To wait for the value instead, [`join`](Process::join); to let the child run on, [`detach`](Process::detach).
-/// In any case the child ends when this process does.
+/// In any case the child ends when this process does: one that leaves by itself (`main` returns or panics, its task does,
+/// `exit` is called) ends its children first, as a drop of their handles would; of any other end they learn at once, and end.
 ///
 /// Send and Sync: any number of threads may wait and ask at once; the value goes to the first that takes it.
 ///
@@ -44,6 +46,7 @@ const LAST_WAIT: Duration = Duration::from_secs(5);
 pub struct Process<R = ()> {
     shared: Arc<Shared>,
     ends_child: bool,
+    pub(crate) pipes: Mutex<Pipes>,
     value: PhantomData<fn() -> R>,
 }
 
@@ -51,6 +54,7 @@ pub struct Process<R = ()> {
 #[derive(Debug)]
 pub(crate) struct Shared {
     who: Who,
+    place: Place,
     started: Started,
     obituary: Obituary,
     /// Where the kernel has no pidfds: the read end of a pipe whose write end only the child holds.
@@ -76,6 +80,7 @@ enum Outcome {
 impl Shared {
     pub(crate) fn new(
         who: Who,
+        place: Place,
         started: Started,
         sentinel: Option<OwnedFd>,
         start_timeout: Duration,
@@ -85,6 +90,7 @@ impl Shared {
         let state = State { reports: Reports::new(), outcome: Outcome::Pending };
         Self {
             who,
+            place,
             started,
             obituary: Obituary::default(),
             sentinel,
@@ -99,18 +105,35 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Its name and number.
+    pub(crate) fn who(&self) -> &Who {
+        &self.who
+    }
+
+    pub(crate) fn path(&self) -> &[u32] {
+        &self.place.path
+    }
+
+    pub(crate) fn is_daemon(&self) -> bool {
+        self.place.daemon
+    }
+
+    pub(crate) fn ends_with_parent(&self) -> bool {
+        self.place.ends_with_parent
+    }
+
     /// For its number, its descriptor, and signals. Its end is asked for here, so that it is told.
     pub(crate) fn child(&self) -> &Child {
         &self.started.child
     }
 
     /// How it ended, if it has. Never blocks.
-    fn try_wait(&self) -> Result<Option<Exit>, OsError> {
+    pub(crate) fn try_wait(&self) -> Result<Option<Exit>, OsError> {
         self.tell(self.child().try_wait())
     }
 
     /// How it ended, unless it is still running at `deadline`, however late its start is.
-    fn wait_for_end(&self, deadline: Deadline) -> Result<Option<Exit>, OsError> {
+    pub(crate) fn wait_for_end(&self, deadline: Deadline) -> Result<Option<Exit>, OsError> {
         self.tell(self.child().wait(deadline))
     }
 
@@ -223,8 +246,8 @@ impl Process {
 }
 
 impl<R> Process<R> {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, ends_child: true, value: PhantomData }
+    pub(crate) fn new(shared: Arc<Shared>, pipes: Pipes) -> Self {
+        Self { shared, ends_child: true, pipes: Mutex::new(pipes), value: PhantomData }
     }
 
     /// From now on dropping the handle does nothing to the child.
@@ -245,6 +268,16 @@ impl<R> Process<R> {
     #[doc(alias = "ident")]
     pub fn pid(&self) -> u32 {
         self.shared.who.pid
+    }
+
+    /// Where in the tree it is: the [path](crate::Current::path) of this process, and the number of the child.
+    pub fn path(&self) -> &[u32] {
+        self.shared.path()
+    }
+
+    /// Whether it was started as a [daemon](Builder::daemon).
+    pub fn is_daemon(&self) -> bool {
+        self.shared.is_daemon()
     }
 
     /// Whether it has not ended yet. Never blocks.
@@ -304,11 +337,15 @@ impl<R: Message> Process<R> {
     /// Errors: one variant of [`JoinError`] for each way to end without a value, and for a value that was already
     /// taken through [`try_join`](Self::try_join) or [`join_timeout`](Self::join_timeout). Blocks as long as the task
     /// runs; a child that dies, of whatever, ends the wait.
+    ///
+    /// [Pipes](crate::Stdio::piped) of the child that nobody has taken are read meanwhile, and thrown away, so that it does
+    /// not wait for a reader: see [`join_with_output`](Self::join_with_output).
     pub fn join(self) -> Result<R, JoinError> {
         self.join_to_end()
     }
 
     pub(crate) fn join_to_end(&self) -> Result<R, JoinError> {
+        self.listen_in_vain()?;
         let taken = self.shared.take(Deadline::NEVER)?;
         let Some(value) = taken else { return Err(JoinError::StatusLost { who: self.shared.who.clone() }) };
         value.decode(&self.shared.who)
@@ -331,17 +368,6 @@ impl<R: Message> Process<R> {
 
     fn join_by(&self, deadline: Deadline) -> Result<Option<R>, JoinError> {
         self.shared.take(deadline)?.map(|value| value.decode(&self.shared.who)).transpose()
-    }
-}
-
-impl<T, E> Process<Result<T, E>>
-where
-    Result<T, E>: Message,
-    E: Into<TaskError>,
-{
-    /// [`join`](Process::join) for a task that returns a `Result`: its error becomes [`JoinError::Failed`].
-    pub fn join_flat(self) -> Result<T, JoinError> {
-        self.join()?.map_err(|error| JoinError::Failed(error.into().into()))
     }
 }
 

@@ -15,7 +15,8 @@ use crate::process::{Process, Shared};
 /// Runs `block`, which may spawn children on its [`Scope`], and joins all of them before it returns.
 ///
 /// Answers the block's value, or the failure of the first child, in the order of their start, that gave no value and
-/// that nobody joined in the block. All children are joined in any case. If the block panics, its children are ended
+/// that nobody joined in the block. All children are joined in any case, and then those that
+/// are [daemons](Builder::daemon) and still run are ended. If the block panics, its children are ended
 /// and the panic goes on.
 ///
 /// ```
@@ -39,8 +40,12 @@ where
     let children = std::mem::take(&mut *scope.children.lock().unwrap_or_else(PoisonError::into_inner));
     match value {
         Ok(value) => {
-            let errors: Vec<JoinError> = children.iter().filter_map(|child| child.take_error()).collect();
-            errors.into_iter().next().map_or(Ok(value), Err)
+            // Daemons serve the others, so they end last.
+            let (daemons, others): (Vec<_>, Vec<_>) =
+                children.iter().enumerate().partition(|(_, child)| child.is_daemon());
+            let mut errors: Vec<_> = others.into_iter().filter_map(failure).collect();
+            errors.extend(daemons.into_iter().filter_map(failure_of_a_daemon));
+            errors.into_iter().min_by_key(|(n, _)| *n).map_or(Ok(value), |(_, error)| Err(error))
         }
         Err(panic) => {
             for child in &children {
@@ -49,6 +54,20 @@ where
             resume_unwind(panic)
         }
     }
+}
+
+/// The error of a child, with its number in the order of their start.
+fn failure((n, child): (usize, &Arc<Shared>)) -> Option<(usize, JoinError)> {
+    child.take_error().map(|error| (n, error))
+}
+
+/// One that runs is ended, which is no failure of it.
+fn failure_of_a_daemon((n, child): (usize, &Arc<Shared>)) -> Option<(usize, JoinError)> {
+    if matches!(child.try_wait(), Ok(Some(_))) {
+        return failure((n, child));
+    }
+    child.end();
+    None
 }
 
 /// Where children of a [`scope`] are started.

@@ -15,6 +15,7 @@ use procession_sys::{Deadline, OsError};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Panic;
+use crate::tree::Place;
 
 /// Longest body that travels inside its message, in bytes.
 pub(crate) const INLINE: usize = 16 << 10;
@@ -24,7 +25,7 @@ pub(crate) const LIMIT: u64 = 128 << 10;
 /// What the child shall do. Descriptors: those of the argument, then the domain, the sentinel, and the body's.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Start {
-    pub(crate) name: String,
+    pub(crate) place: Place,
     /// A function token.
     pub(crate) function: Bytes,
     pub(crate) ignore_interrupt: bool,

@@ -7,11 +7,13 @@
 //! `prctl` and `waitpid` get numbers, and a null pointer for the status nobody wants.
 #![allow(unsafe_code, reason = "becomes the parent of orphans and reaps them")]
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::sync::Once;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use procession_codec::Bytes;
+use procession_codec::{Bytes, Descriptor};
 use procession_pipe::{Duplex, pipe};
 use procession_process::{JoinError, Process, Signal, spawn};
 use procession_sys::signal::{self, Disposition};
@@ -87,6 +89,10 @@ fn held(task: fn(Duplex<u32, ()>)) -> (Process, u32) {
 
 /// What a parent does: starts descendants, tells their numbers, and goes on as its role says.
 fn play(role: &str) {
+    for asks in [Signal::TERM, Signal::INT] {
+        // Who runs the tests may have us ignore it (`nohup`).
+        signal::set(asks, Disposition::Default).expect("these can be set");
+    }
     let children = [held(stay), held(toil), held(beget)];
     for (child, first) in &children {
         roles::say(&format!("{} {first}", child.pid()));
@@ -117,14 +123,16 @@ fn children_and_theirs_end_when_the_parent_is_killed() {
     }
     counted(|| {
         for without in MECHANISMS {
-            let mut parent = parent("waits", without).spawn();
-            let all = descendants(&mut parent);
-            assert_eq!(all.iter().filter(|one| one.is_alive()).count(), 4);
-            parent.kill();
-            assert!(parent.identity().wait_ended(PATIENCE));
-            assert!(all.iter().all(|one| one.wait_ended(PATIENCE)), "somebody outlived the parent");
-            drop(parent);
-            expect_nobody_left();
+            for signal in [processes::Signal::KILL, processes::Signal::TERM, processes::Signal::INT] {
+                let mut parent = parent("waits", without).spawn();
+                let all = descendants(&mut parent);
+                assert_eq!(all.iter().filter(|one| one.is_alive()).count(), 4);
+                parent.signal(signal);
+                assert!(parent.identity().wait_ended(PATIENCE));
+                assert!(all.iter().all(|one| one.wait_ended(PATIENCE)), "somebody outlived the parent");
+                drop(parent);
+                expect_nobody_left();
+            }
         }
     });
 }
@@ -143,6 +151,70 @@ fn children_end_when_the_parent_ends_by_itself() {
                 assert!(all.iter().all(|one| one.wait_ended(PATIENCE)), "somebody outlived the parent");
                 expect_nobody_left();
             }
+        }
+    });
+}
+
+/// A child that outlives its parent sees the parent's end, and goes on; what it started itself ends with it.
+#[test]
+fn a_child_that_may_outlives_its_parent() {
+    fn outlive(up: Descriptor) {
+        let mut up = UnixStream::from(up.into_owned().expect("a descriptor"));
+        let (child, _) = held(stay);
+        let parent = procession_process::parent().expect("a child has one");
+        assert!(parent.is_alive() && !parent.join_timeout(Duration::ZERO).expect("a look"));
+        roles::say(&format!("{} {} {}", std::process::id(), child.pid(), parent.pid()));
+        parent.join().expect("waiting for the parent");
+        assert!(!parent.is_alive() && parent.join_timeout(PATIENCE).expect("a look"));
+        up.write_all(b"went on").expect("a grandparent that listens");
+    }
+    if role().is_some() {
+        let up = Descriptor::from(roles::handed("up"));
+        Process::builder().outlive_parent(true).spawn(outlive, up).unwrap().detach();
+        drop(roles::hear());
+        return;
+    }
+    counted(|| {
+        for without in MECHANISMS {
+            let (mut ours, theirs) = UnixStream::pair().unwrap();
+            let mut parent = parent("starts", without).hand("up", theirs).spawn();
+            let line = parent.hear(PATIENCE).expect("the numbers of three processes");
+            let numbers: Vec<u32> = line.split(' ').map(|n| n.parse().unwrap()).collect();
+            assert_eq!(numbers[2], parent.identity().pid());
+            let below = [numbers[0], numbers[1]].map(|pid| Identity::of(pid).unwrap());
+            parent.kill();
+            let mut said = String::new();
+            ours.read_to_string(&mut said).unwrap();
+            assert_eq!(said, "went on");
+            assert!(below.iter().all(|one| one.wait_ended(PATIENCE)), "somebody outlived the task");
+            drop(parent);
+            expect_nobody_left();
+        }
+    });
+}
+
+/// A child whose exit hooks take long still ends with its parent.
+#[test]
+fn a_child_that_is_leaving_ends_when_its_parent_is_killed() {
+    fn leave_slowly(up: Duplex<u32, ()>) {
+        procession_process::exit_limit(Duration::from_secs(3600));
+        procession_process::at_exit(0, move || stay(up));
+    }
+    if role().is_some() {
+        let (child, _) = held(leave_slowly);
+        roles::say(&child.pid().to_string());
+        drop(roles::hear());
+        return;
+    }
+    counted(|| {
+        for without in MECHANISMS {
+            let mut parent = parent("starts", without).spawn();
+            let pid = parent.hear(PATIENCE).expect("a number").parse().expect("a number");
+            let child = Identity::of(pid).unwrap();
+            parent.kill();
+            assert!(child.wait_ended(PATIENCE), "it outlived its parent");
+            drop(parent);
+            expect_nobody_left();
         }
     });
 }

@@ -30,7 +30,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(2);
 /// Send and Sync; not Clone. Dropping it neither ends nor waits for the child: that is for the layer above.
 #[derive(Debug)]
 pub struct Child {
-    pid: Pid,
+    pub(crate) pid: Pid,
     pidfd: Option<OwnedFd>,
     exit: Mutex<Option<Exit>>,
 }
@@ -108,7 +108,7 @@ impl Child {
         }
     }
 
-    fn exit(&self) -> MutexGuard<'_, Option<Exit>> {
+    pub(crate) fn exit(&self) -> MutexGuard<'_, Option<Exit>> {
         // The value is a plain copy written in one assignment: a panic elsewhere cannot leave it half made.
         self.exit.lock().unwrap_or_else(PoisonError::into_inner)
     }

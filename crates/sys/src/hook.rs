@@ -21,7 +21,7 @@
 //! (setuid, capabilities) reads no variable, so nobody can make it run a function of their choice.
 #![allow(unsafe_code, reason = "the pre-main hook is a linker section, and reads the C environment")]
 
-use std::ffi::{CStr, CString, c_char, c_int};
+use std::ffi::{CStr, CString, OsString, c_char, c_int};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -32,7 +32,7 @@ use rustix::io::FdFlags;
 use crate::child::{Child, own_pidfd};
 use crate::image::{self, FunctionToken, ImageId};
 use crate::signal::{self, Disposition, Signal};
-use crate::spawn::CHILD_FD;
+use crate::spawn::{CHILD_FD, Differences};
 use crate::{Deadline, OsError, Result, socket, spawn};
 
 /// The environment variable that makes a program a child; removed before any task runs.
@@ -84,11 +84,25 @@ pub enum Hello {
 /// Does not wait for the child to run. Errors: our code is not the program `/proc/self/exe` (a plugin in a foreign
 /// host); this process is itself a child whose hook did not run; descriptors, memory or processes have run out.
 pub fn start(entry: fn(Bootstrap) -> i32) -> Result<Started> {
-    start_as(ImageId::current()?, entry)
+    start_with(entry, None, &Differences::default())
 }
 
-/// [`start`], where the child is told that `image` is ours.
-fn start_as(image: ImageId, entry: fn(Bootstrap) -> i32) -> Result<Started> {
+/// [`start`], where the child has `environment` instead of the caller's, if there is one, and the `differences`.
+pub fn start_with(
+    entry: fn(Bootstrap) -> i32,
+    environment: Option<Vec<(OsString, OsString)>>,
+    differences: &Differences<'_>,
+) -> Result<Started> {
+    start_as(ImageId::current()?, entry, environment, differences)
+}
+
+/// [`start_with`], where the child is told that `image` is ours.
+fn start_as(
+    image: ImageId,
+    entry: fn(Bootstrap) -> i32,
+    variables: Option<Vec<(OsString, OsString)>>,
+    differences: &Differences<'_>,
+) -> Result<Started> {
     if let Some(why) = missed() {
         return Err(why);
     }
@@ -101,7 +115,8 @@ fn start_as(image: ImageId, entry: fn(Bootstrap) -> i32) -> Result<Started> {
     send_boot(&socket, nonce, image, entry)?;
     let arguments =
         std::env::args_os().map(|argument| text(argument.into_vec())).collect::<Result<Vec<_>>>()?;
-    let child = spawn::spawn(c"/proc/self/exe", &arguments, &environment(nonce)?, theirs.as_fd())?;
+    let environment = environment(variables.unwrap_or_else(|| std::env::vars_os().collect()), nonce)?;
+    let child = spawn::spawn(c"/proc/self/exe", &arguments, &environment, theirs.as_fd(), differences)?;
     Ok(Started { child, socket, nonce })
 }
 
@@ -182,10 +197,11 @@ fn text(bytes: Vec<u8>) -> Result<CString> {
     CString::new(bytes).map_err(|e| OsError::new("preparing the child's arguments", io::Error::from(e)))
 }
 
-/// The caller's environment of this moment, and our variable.
-fn environment(nonce: [u64; 2]) -> Result<Vec<CString>> {
+/// These variables, and ours.
+fn environment(variables: Vec<(OsString, OsString)>, nonce: [u64; 2]) -> Result<Vec<CString>> {
     let ours = format!("{}={CHILD_FD}:{:016x}{:016x}", VARIABLE.to_string_lossy(), nonce[1], nonce[0]);
-    std::env::vars_os()
+    variables
+        .into_iter()
         .map(|(name, value)| text([name.as_bytes(), value.as_bytes()].join(&b'=')))
         .chain([text(ours.into_bytes())])
         .collect()

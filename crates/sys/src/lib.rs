@@ -3,7 +3,7 @@
 //! | what | where |
 //! |---|---|
 //! | what this kernel can do, and tests of doing without | [`caps`] |
-//! | a program started again as a child, functions that travel | [`hook`], [`image`], [`spawn`], [`child`], [`status`], [`signal`] |
+//! | a program started again as a child, functions that travel | [`hook`], [`image`], [`spawn`], [`child`], [`status`], [`signal`], [`exit`] |
 //! | packets and messages with descriptors | [`socket`], [`message`] |
 //! | shared memory and sleeping on its words | [`memory`], [`named`], [`futex`] |
 //! | who is alive | [`identity`], [`life`], [`fork`], [`claim`] |
@@ -15,6 +15,7 @@
 //! When *not* to use it: in a program. The crates above have types, codecs and outcomes; here are descriptors and bytes.
 #![deny(unsafe_code)]
 
+mod adjust;
 pub mod caps;
 mod cgroup;
 pub mod child;
@@ -23,6 +24,7 @@ pub mod clock;
 pub mod cpu;
 mod error;
 pub mod event;
+pub mod exit;
 pub mod fork;
 pub mod futex;
 pub mod hook;

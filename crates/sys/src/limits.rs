@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 use std::{fmt, fs};
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{self, Rlimit, getrlimit, setrlimit};
 
 use crate::{OsError, Result};
 
@@ -14,6 +14,67 @@ pub struct Limit {
     pub soft: Option<u64>,
     /// The most that `soft` can be set to without privilege.
     pub hard: Option<u64>,
+}
+
+impl Limit {
+    /// No limit at all.
+    pub const UNLIMITED: Self = Self { soft: None, hard: None };
+
+    pub(crate) fn to_raw(self) -> Rlimit {
+        Rlimit { current: self.soft, maximum: self.hard }
+    }
+}
+
+/// As what binds and as its own maximum: it cannot be raised again without privilege.
+impl From<u64> for Limit {
+    fn from(limit: u64) -> Self {
+        Self { soft: Some(limit), hard: Some(limit) }
+    }
+}
+
+macro_rules! resources {
+    ($($name:ident $raw:ident $full:literal $text:literal;)*) => {
+        /// What a process may have only so much of.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum Resource {
+            $(#[doc = concat!($text, " (`", $full, "`).")]
+            $name,)*
+        }
+
+        impl Resource {
+            pub(crate) fn to_raw(self) -> process::Resource {
+                match self {
+                    $(Self::$name => process::Resource::$raw,)*
+                }
+            }
+
+            /// The name that the system gives to the limit: `RLIMIT_NOFILE`.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => $full,)*
+                }
+            }
+        }
+    };
+}
+
+resources! {
+    AddressSpace As "RLIMIT_AS" "Bytes of address space";
+    CoreDump Core "RLIMIT_CORE" "Bytes of a core dump";
+    Data Data "RLIMIT_DATA" "Bytes of memory that can be written and is not shared";
+    Descriptors Nofile "RLIMIT_NOFILE" "One more than the highest descriptor number";
+    FileSize Fsize "RLIMIT_FSIZE" "Bytes of a file, shared memory included";
+    LockedMemory Memlock "RLIMIT_MEMLOCK" "Bytes locked in memory";
+    Processes Nproc "RLIMIT_NPROC" "Processes and threads of the user";
+    ProcessorTime Cpu "RLIMIT_CPU" "Seconds of processor time; then `SIGXCPU`, and at the hard limit `SIGKILL`";
+    Stack Stack "RLIMIT_STACK" "Bytes of the main thread's stack, and of the thread that runs a task";
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 /// The limits that matter to processes which share memory and descriptors.
@@ -36,13 +97,13 @@ pub struct Limits {
 
 /// The limits of this process now.
 pub fn get() -> Limits {
-    let limit = |resource| Limit::from(getrlimit(resource));
+    let limit = |resource: Resource| Limit::from(getrlimit(resource.to_raw()));
     Limits {
-        descriptors: limit(Resource::Nofile),
-        address_space: limit(Resource::As),
-        file_size: limit(Resource::Fsize),
-        processes: limit(Resource::Nproc),
-        core_dump: limit(Resource::Core),
+        descriptors: limit(Resource::Descriptors),
+        address_space: limit(Resource::AddressSpace),
+        file_size: limit(Resource::FileSize),
+        processes: limit(Resource::Processes),
+        core_dump: limit(Resource::CoreDump),
         stack: limit(Resource::Stack),
     }
 }
@@ -79,13 +140,13 @@ pub fn open_descriptors() -> Result<usize> {
 }
 
 fn raise() -> std::result::Result<Limit, i32> {
-    let now = getrlimit(Resource::Nofile);
+    let now = getrlimit(process::Resource::Nofile);
     if now.current == now.maximum {
         return Ok(now.into());
     }
     let wanted = Rlimit { current: now.maximum, maximum: now.maximum };
-    setrlimit(Resource::Nofile, wanted).map_err(rustix::io::Errno::raw_os_error)?;
-    Ok(getrlimit(Resource::Nofile).into())
+    setrlimit(process::Resource::Nofile, wanted).map_err(rustix::io::Errno::raw_os_error)?;
+    Ok(getrlimit(process::Resource::Nofile).into())
 }
 
 impl From<Rlimit> for Limit {

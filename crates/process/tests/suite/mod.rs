@@ -11,12 +11,15 @@ use procession_process::{Builder, JoinError};
 pub(crate) mod deaths;
 pub(crate) mod domains;
 pub(crate) mod endings;
+pub(crate) mod exits;
 pub(crate) mod failures;
 pub(crate) mod handles;
 pub(crate) mod panics;
 pub(crate) mod refusals;
 pub(crate) mod scopes;
+pub(crate) mod settings;
 pub(crate) mod surroundings;
+pub(crate) mod tree;
 pub(crate) mod values;
 pub(crate) mod waiting;
 
@@ -81,13 +84,21 @@ macro_rules! contract {
                 a_result_that_does_not_encode a_result_that_does_not_decode garbage_on_the_channel
                 garbage_that_looks_like_a_report;
             waiting: joining_in_every_form waiting_leaves_the_value errors_are_taken_once_too
-                one_of_many_gets_the_value alive_until_it_ends the_descriptor_is_readable_at_death names;
+                one_of_many_gets_the_value any_number_may_ask_at_once alive_until_it_ends the_descriptor_is_readable_at_death names;
             endings: dropping_ends dropping_ends_one_that_ignores_sigterm dropping_after_the_end
                 detached_it_runs_on detached_after_the_end;
             scopes: a_scope_joins_all a_scope_gives_the_first_failure a_failure_that_was_joined_is_told_once
                 a_panicking_block_ends_its_children;
             domains: the_domain_is_the_tree_s the_domain_comes_beside_everything_else
                 the_domain_is_known_before_the_argument;
+            tree: a_child_knows_its_place a_child_knows_its_parent active_children_are_those_that_run
+                a_daemon_is_one_by_its_flag_alone daemons_of_a_scope_serve_it_to_its_end;
+            settings: the_program_under_another_name programs_that_are_not_ours environment variables_that_cannot_be directory stdio_of_every_kind
+                stdio_of_a_program_that_has_none a_noisy_child_is_joined niceness affinity resource_limits
+                process_groups;
+            exits: hooks_run_whichever_way_it_leaves a_hook_runs_once_or_not_at_all hooks_may_fail_and_add_hooks
+                a_hook_without_end_costs_the_limit hooks_of_the_first_process hooks_of_a_tree
+                children_are_ended_before_the_last_hooks;
             surroundings: the_caller_s_surroundings_of_that_moment no_descriptor_but_its_own
                 nothing_of_the_handshake_stays;
         }

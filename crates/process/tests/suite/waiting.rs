@@ -3,9 +3,10 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use procession_process::{Exit, JoinError, Process};
+use procession_process::{Exit, JoinError, Process, Signal};
 use procession_sys::Deadline;
 use procession_sys::poll::{self, Interest};
+use procession_sys::wait::any as wait;
 
 use super::{PATIENCE, Start, await_start, expected, gate, hold, is_taken};
 
@@ -75,6 +76,61 @@ pub(crate) fn one_of_many_gets_the_value(start: Start) {
     });
 }
 
+/// Waiting, polling, asking and joining at once, from many threads: all are told the same end, and one gets the outcome.
+pub(crate) fn any_number_may_ask_at_once(start: Start) {
+    type Ask = fn(&Process<u8>) -> Exit;
+    const ASKS: [Ask; 6] = [
+        |child| child.wait().unwrap(),
+        |child| child.wait_timeout(PATIENCE).unwrap().unwrap(),
+        |child| loop {
+            if let Some(exit) = child.try_wait().unwrap() {
+                return exit;
+            }
+            thread::yield_now();
+        },
+        |child| {
+            while child.is_alive() {
+                thread::yield_now();
+            }
+            child.try_wait().unwrap().unwrap()
+        },
+        |child| {
+            assert!(poll::one(child, Interest::Readable, Deadline::after(PATIENCE)).unwrap());
+            child.wait().unwrap()
+        },
+        |child| {
+            assert_eq!(wait(&[child], Deadline::after(PATIENCE)).unwrap(), [0]);
+            child.wait().unwrap()
+        },
+    ];
+    for killed in [true, false] {
+        let (ours, theirs) = gate();
+        let child = start().spawn(hold, theirs).unwrap();
+        await_start(&ours);
+        let child = &child;
+        thread::scope(|s| {
+            let asking: Vec<_> =
+                ASKS.into_iter().cycle().take(18).map(|ask| s.spawn(move || ask(child))).collect();
+            let joining: Vec<_> = (0..6).map(|_| s.spawn(|| child.join_timeout(PATIENCE))).collect();
+            if killed {
+                child.kill().unwrap();
+            } else {
+                ours.send(&9).unwrap();
+            }
+            let ends: Vec<_> = asking.into_iter().map(|thread| thread.join().unwrap()).collect();
+            let told = if killed { Some(-9) } else { Some(0) };
+            assert!(ends.iter().all(|exit| exit.code() == told), "{ends:?}");
+            let answers: Vec<_> = joining.into_iter().map(|thread| thread.join().unwrap()).collect();
+            assert_eq!(answers.iter().filter(|answer| is_taken(answer)).count(), 5, "{answers:?}");
+            match answers.into_iter().find(|answer| !is_taken(answer)) {
+                Some(Ok(value)) => assert!(!killed && value == Some(9)),
+                Some(Err(error)) => assert_eq!(error.signal(), killed.then_some(Signal::KILL), "{error}"),
+                None => unreachable!("one of six was not refused"),
+            }
+        });
+    }
+}
+
 pub(crate) fn alive_until_it_ends(start: Start) {
     let (ours, theirs) = gate();
     let child = start().spawn(hold, theirs).unwrap();
@@ -115,6 +171,7 @@ pub(crate) fn names(start: Start) {
     assert_eq!(child.join().unwrap().as_deref(), Some("nul\u{fffd}inside"));
     let (one, two) = (start().spawn(thread, ()).unwrap(), start().spawn(thread, ()).unwrap());
     assert!(one.name().starts_with("Process-") && one.name() != two.name());
+    assert_eq!(one.name(), format!("Process-{}", one.path()[0]));
     let name = one.name().to_owned();
     assert_eq!(one.join().unwrap(), Some(name));
     two.join().unwrap();

@@ -34,11 +34,11 @@ fn another_image_is_refused_before_any_jump() {
     for word in 0..4 {
         let mut words = ours.to_words();
         words[word] ^= 1;
-        let started = start_as(ImageId::from_words(words), speak).unwrap();
+        let started = start_as(ImageId::from_words(words), speak, None, &Differences::default()).unwrap();
         assert_eq!(started.hello(patience()).unwrap(), Some(Hello::OtherImage(ours)), "word {word}");
         assert_eq!(rest(&started), (false, Some(Exit::Code(NOT_OURS))), "word {word}");
     }
-    let started = start_as(ours, speak).unwrap();
+    let started = start_as(ours, speak, None, &Differences::default()).unwrap();
     assert_eq!(started.hello(patience()).unwrap(), Some(Hello::Ready));
     assert_eq!(rest(&started), (true, Some(Exit::Code(0))));
 }
@@ -48,8 +48,10 @@ fn started_with(packet: &[u8], nonce: [u64; 2]) -> Started {
     let (socket, theirs) = socket::pair().unwrap();
     socket::send_packet(socket.as_fd(), &[IoSlice::new(packet)], &[], patience()).unwrap();
     let name = CString::new("child").unwrap();
-    let environment = environment(nonce).unwrap();
-    let child = spawn::spawn(c"/proc/self/exe", &[name], &environment, theirs.as_fd()).unwrap();
+    let environment = environment(std::env::vars_os().collect(), nonce).unwrap();
+    let child =
+        spawn::spawn(c"/proc/self/exe", &[name], &environment, theirs.as_fd(), &Differences::default())
+            .unwrap();
     Started { child, socket, nonce }
 }
 
@@ -79,7 +81,7 @@ fn a_hello_that_is_none_is_an_error() {
     fn lie(bootstrap: Bootstrap) -> i32 {
         i32::from(bootstrap.parent.is_none())
     }
-    let mut started = start_as(ImageId::current().unwrap(), lie).unwrap();
+    let mut started = start_as(ImageId::current().unwrap(), lie, None, &Differences::default()).unwrap();
     // As if it answered somebody else.
     started.nonce[0] ^= 1;
     assert_eq!(started.hello(patience()).unwrap_err().kind(), io::ErrorKind::InvalidData);
