@@ -10,29 +10,29 @@
 //! | between two items | outcomes so far count; the rest goes back to the head of the line |
 //! | in an item | as above, but that item gets `WorkerDied` |
 //! | after the last item | all outcomes count |
+//! | of our hand, since its task was cancelled | that task gets `Cancelled` |
 //! | and answers it gave did not reach us, or its journal is damaged | all items it may have begun get `WorkerDied` |
 //!
 //! Invariants: an order is in `waiting`, in one worker's `running`, or settled; so each task has exactly one outcome.
 //! Held by `tests/contract.rs`.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use procession_codec::Descriptor;
-use procession_pipe::{Duplex, SendError, pipe};
-use procession_process::{Exit, Hint, JoinError, Panic, Process, Signal, Who};
-use procession_sys::memory::Memfd;
-use procession_sys::{Deadline, OsError};
+use procession_pipe::SendError;
+use procession_process::{Exit, Hint, Signal};
+use procession_sys::Deadline;
 
 use crate::error::{BuildError, TaskFailed, TaskId};
-use crate::job::Order;
-use crate::journal::{self, Journal};
+use crate::job::{Order, Verdict};
 use crate::replies;
 use crate::sink::Sink;
-use crate::wire::{Job, Reply};
-use crate::worker::{self, Desk};
 
+pub(crate) use worker::Worker;
+
+/// A death of our own making.
+const NOTHING: u32 = 0;
 /// A death that proves nothing about what was tried: somebody may have killed the worker.
 const KILLED: u32 = 1;
 /// The death of a worker that ended by itself, or that we had to kill.
@@ -40,48 +40,6 @@ const BY_ITSELF: u32 = 8;
 /// With so much against it in a row, starting workers, or giving out an order, is tried no more. New work starts
 /// workers again.
 const ENOUGH: u32 = 64;
-
-/// A worker process, as the pool holds it.
-#[derive(Debug)]
-pub(crate) struct Worker {
-    pub(crate) process: Process<Result<(), String>>,
-    pub(crate) jobs: Duplex<Job, Reply>,
-    pub(crate) journal: Journal,
-    start_deadline: Instant,
-    /// The last panic it told of: not the reason of its death.
-    last_panic: Mutex<Option<Panic>>,
-}
-
-impl Worker {
-    fn start(name: String, start_timeout: Duration) -> Result<Self, BuildError> {
-        let memory = Memfd::sealed("procession-journal", journal::SIZE)?;
-        let journal = Journal::open(&memory)?;
-        let (jobs, theirs) =
-            pipe().map_err(|e| OsError::new("making a worker's pipe", std::io::Error::other(e)))?;
-        let desk = Desk { jobs: theirs, journal: Descriptor::from(memory.into_fd()) };
-        let now = Instant::now();
-        let start_deadline = now.checked_add(start_timeout).unwrap_or(now + Duration::from_secs(86_400));
-        let settings = Process::builder().name(name).ignore_interrupt(true).start_timeout(start_timeout);
-        let process = settings.spawn(worker::work, desk).map_err(BuildError::Worker)?;
-        Ok(Self { process, jobs, journal, start_deadline, last_panic: Mutex::new(None) })
-    }
-
-    /// It told of `panic`, and lived on.
-    pub(crate) fn remember(&self, panic: &Panic) {
-        *self.last_panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(panic.clone());
-    }
-
-    /// The panic that ended it, if one did.
-    fn deadly_panic(&self) -> Option<Box<Panic>> {
-        let Err(JoinError::Panicked(panic)) = self.process.try_join() else { return None };
-        let told = self.last_panic.lock().unwrap_or_else(PoisonError::into_inner);
-        (told.as_ref() != Some(&panic)).then(|| Box::new(panic))
-    }
-
-    pub(crate) fn who(&self) -> Who {
-        Who { name: self.process.name().to_owned(), pid: self.process.pid() }
-    }
-}
 
 /// A worker's place in the crew. The place stays when the worker is replaced.
 #[derive(Debug)]
@@ -344,6 +302,9 @@ impl Crew {
 
     /// Outcomes of a dead worker's order. What was not begun is run again.
     fn settle_dead(&mut self, worker: &Worker, exit: Exit, mut order: Order, weight: u32) {
+        if order.verdict == Some(Verdict::Cancelled) {
+            return order.fail(&self.name, |task| TaskFailed::Cancelled { task });
+        }
         let n_begun = replies::read_journal(worker, &self.name, &mut order);
         if n_begun == 0 && order.n_settled == 0 {
             return self.give_back(order, weight, &format!("{} {exit} before it began", worker.who()));
@@ -392,6 +353,9 @@ impl Place {
         self.worker.is_some() && self.running.is_none() && self.lost.is_none()
     }
 }
+
+mod verdicts;
+mod worker;
 
 #[cfg(test)]
 mod tests;

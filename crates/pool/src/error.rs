@@ -145,6 +145,12 @@ pub enum TaskFailed {
         /// Why.
         error: DecodeError,
     },
+    /// [`Task::cancel`](crate::Task::cancel) was called before the task was done. If it had begun, its worker was ended
+    /// for it and replaced.
+    Cancelled {
+        /// Which task.
+        task: TaskId,
+    },
     /// The pool ended before the task was done.
     Closed {
         /// Which task.
@@ -174,6 +180,7 @@ impl TaskFailed {
             | Self::ArgumentNotDecoded { task, .. }
             | Self::ResultNotEncoded { task, .. }
             | Self::ResultNotDecoded { task, .. }
+            | Self::Cancelled { task }
             | Self::Closed { task }
             | Self::NoWorker { task, .. }
             | Self::AlreadyTaken { task } => task,
@@ -209,6 +216,7 @@ impl fmt::Display for TaskFailed {
             Self::ResultNotDecoded { task, error } => {
                 write!(f, "the value of {task} could not be decoded: {error}")
             }
+            Self::Cancelled { task } => write!(f, "{task} was cancelled"),
             Self::Closed { task } => write!(f, "{task} did not finish: the pool ended"),
             Self::NoWorker { task, reason } => {
                 write!(f, "{task} did not run: no worker could be started: {reason}")

@@ -24,9 +24,22 @@ pub(crate) struct Order {
     pub(crate) n_settled: usize,
     /// How much it is to blame for the deaths of workers that were given it and did not begin it.
     pub(crate) blame: u32,
+    /// Decided while a worker has it: what its first item gets once that worker has ended.
+    pub(crate) verdict: Option<Verdict>,
+}
+
+/// Why we end a worker, for the sake of the item that it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Its user wants it no more. The order has this one item.
+    Cancelled,
 }
 
 impl Order {
+    pub(crate) fn new(job: Job, task: u64, index: usize, sink: &Arc<Sink>) -> Self {
+        Self { job, task, index, sink: Arc::clone(sink), n_settled: 0, blame: 0, verdict: None }
+    }
+
     /// Takes away the first `n` items: they have their outcomes.
     pub(crate) fn advance(&mut self, n: usize) {
         let gone = self.job.items.drain(..n);
@@ -46,9 +59,11 @@ impl Order {
         }
     }
 
-    /// Gives every item left the same failure.
+    /// Gives every item left the same failure; a cancelled one stays cancelled.
     pub(crate) fn fail(mut self, pool: &Arc<str>, failure: impl Fn(TaskId) -> TaskFailed) {
         let ids = (self.task..).take(self.job.items.len());
+        let is_cancelled = self.verdict == Some(Verdict::Cancelled);
+        let failure = |task| if is_cancelled { TaskFailed::Cancelled { task } } else { failure(task) };
         let outcomes = ids.map(|number| Err(failure(TaskId { pool: Arc::clone(pool), number }))).collect();
         self.settle(outcomes);
     }

@@ -20,9 +20,11 @@
 //! When *not* to use it: where threads would do. A task costs a few microseconds in a chunk and some hundred alone, and
 //! arguments and values are encoded.
 //!
-//! Not here yet: cancelling, time limits, retries, recycling, initializers, priorities, progress, insights, async.
+//! Not here yet: time limits, retries, recycling, initializers, priorities, progress, insights, async.
 #![forbid(unsafe_code)]
 
+mod builder;
+mod collector;
 mod crew;
 mod error;
 mod job;
@@ -35,7 +37,8 @@ mod task;
 mod wire;
 mod worker;
 
+pub use builder::Builder;
 pub use error::{BuildError, SubmitError, TaskFailed, TaskId};
 pub use par::{Outcomes, ParIter, ParProcs};
-pub use pool::{Builder, Pool};
+pub use pool::Pool;
 pub use task::Task;

@@ -1,11 +1,12 @@
 //! Workers that lie, die and leave damaged journals, played by the test: what the crew makes of it.
 
 use procession_codec::{Codec, Postcard};
+use procession_pipe::{Duplex, pipe};
 use procession_testkit::guarded;
 
 use super::*;
 use crate::sink::Outcome;
-use crate::wire::{Answer, Item, Parcel};
+use crate::wire::{Answer, Item, Job, Parcel, Reply};
 
 /// A crew of one worker, whose process does nothing: we hold its end of the pipe and write its journal.
 struct Stage {
@@ -20,7 +21,7 @@ fn order(n: usize, sink: &Arc<Sink>) -> Order {
     let items = vec![Item { bytes: 0..0, descriptors: 0..0 }; n];
     let parcel = Parcel::pack(Vec::new()).unwrap();
     let job = Job { number: JOB, function: vec![0; 40].into(), items, parcel, descriptors: Vec::new() };
-    Order { job, task: 11, index: 0, sink: Arc::clone(sink), n_settled: 0, blame: 0 }
+    Order::new(job, 11, 0, sink)
 }
 
 impl Stage {

@@ -14,6 +14,7 @@ use procession_pool::Builder;
 use procession_sys::memory::{Mapping, Memfd};
 use procession_testkit::processes::{self, Identity, Signal, State};
 
+pub(crate) mod cancels;
 pub(crate) mod deaths;
 pub(crate) mod endings;
 pub(crate) mod failures;
@@ -131,6 +132,9 @@ macro_rules! contract {
                 size_hints several_at_once_on_one_pool;
             tasks: every_form_of_waiting the_value_is_given_once a_waiter_learns_that_the_value_is_gone
                 a_dropped_task_still_runs many_threads_submit ids_count_from_one no_workers;
+            cancels: what_waits_never_begins what_runs_is_ended_first what_is_done_stays_done
+                cancelled_by_many_at_once a_stopped_worker_is_ended cancelled_at_any_moment
+                cancelled_and_the_pool_dropped cancelled_while_joining a_worker_on_its_way;
             large: five_mebibytes_both_ways many_of_five_mebibytes answers_beyond_the_journal
                 one_large_answer_in_the_middle large_and_small_in_turn answers_around_every_bound
                 a_death_after_large_answers;

@@ -1,0 +1,68 @@
+//! Settings of a pool, and its start.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use procession_sys::{OsError, cpu};
+
+use crate::collector::Shared;
+use crate::crew::Crew;
+use crate::error::BuildError;
+use crate::pool::Pool;
+
+/// How long a worker may take until it asks for a job, unless set otherwise.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Settings of a pool that is still to be built.
+#[derive(Clone, Debug)]
+#[must_use = "settings start nothing by themselves"]
+pub struct Builder {
+    name: String,
+    workers: Option<usize>,
+    start_timeout: Duration,
+}
+
+impl Builder {
+    /// The pool's name: in errors, and in the names of its workers (`NAME-1`, …). Default `pool`.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// The number of workers. Default: the processors this process may use, by affinity and control group.
+    #[doc(alias = "processes")]
+    pub fn workers(mut self, n: usize) -> Self {
+        self.workers = Some(n);
+        self
+    }
+
+    /// How long a worker may take from its start until it asks for work (default 10 s). One that takes longer is killed
+    /// and replaced; after several in a row, waiting tasks get [`TaskFailed::NoWorker`].
+    pub fn start_timeout(mut self, timeout: Duration) -> Self {
+        self.start_timeout = timeout;
+        self
+    }
+
+    /// Starts the workers. Does not wait until they are ready; tasks can be submitted at once.
+    pub fn build(self) -> Result<Pool, BuildError> {
+        let workers = self.workers.unwrap_or_else(cpu::available);
+        if workers == 0 {
+            return Err(BuildError::NoWorkers);
+        }
+        let name: Arc<str> = self.name.as_str().into();
+        let shared = Arc::new(Shared::new(Crew::start(&name, workers, self.start_timeout)?)?);
+        let collector = Arc::clone(&shared);
+        let thread = thread::Builder::new().name(format!("{}-collector", self.name));
+        let collector = thread
+            .spawn(move || collector.collect())
+            .map_err(|e| BuildError::Os(OsError::new("starting the thread that collects results", e)))?;
+        Ok(Pool::of(shared, collector))
+    }
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self { name: "pool".into(), workers: None, start_timeout: START_TIMEOUT }
+    }
+}
