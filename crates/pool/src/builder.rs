@@ -10,6 +10,7 @@ use crate::collector::Shared;
 use crate::crew::Crew;
 use crate::error::BuildError;
 use crate::pool::Pool;
+use crate::rules::{Rules, TaskOptions};
 
 /// How long a worker may take until it asks for a job, unless set otherwise.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
@@ -21,6 +22,7 @@ pub struct Builder {
     name: String,
     workers: Option<usize>,
     start_timeout: Duration,
+    rules: Rules,
 }
 
 impl Builder {
@@ -44,6 +46,27 @@ impl Builder {
         self
     }
 
+    /// How long a task may take, from its begin in a worker until its value is encoded (default: no limit). A worker whose
+    /// task takes longer is killed and replaced; that task gets [`TaskFailed::TimedOut`](crate::TaskFailed::TimedOut),
+    /// never earlier than at its limit, and no other is affected. Time spent waiting for a worker does not count.
+    /// Likewise a worker is replaced that does not begin what it was given within the longer of this and the
+    /// [`start_timeout`](Self::start_timeout); what it was given goes to another.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use procession_pool::{Pool, TaskFailed};
+    /// use std::time::Duration;
+    ///
+    /// let pool = Pool::builder().workers(1).task_timeout(Duration::from_millis(50)).build()?;
+    /// let endless = pool.submit(|()| -> u8 { loop { std::thread::park() } }, ())?;
+    /// assert!(matches!(endless.get(), Err(TaskFailed::TimedOut { .. })));
+    /// # Ok(()) }
+    /// ```
+    pub fn task_timeout(mut self, limit: Duration) -> Self {
+        self.rules = TaskOptions::new().timeout(limit).over(self.rules);
+        self
+    }
+
     /// Starts the workers. Does not wait until they are ready; tasks can be submitted at once.
     pub fn build(self) -> Result<Pool, BuildError> {
         let workers = self.workers.unwrap_or_else(cpu::available);
@@ -51,7 +74,7 @@ impl Builder {
             return Err(BuildError::NoWorkers);
         }
         let name: Arc<str> = self.name.as_str().into();
-        let shared = Arc::new(Shared::new(Crew::start(&name, workers, self.start_timeout)?)?);
+        let shared = Arc::new(Shared::new(Crew::start(&name, workers, self.start_timeout)?, self.rules)?);
         let collector = Arc::clone(&shared);
         let thread = thread::Builder::new().name(format!("{}-collector", self.name));
         let collector = thread
@@ -63,6 +86,6 @@ impl Builder {
 
 impl Default for Builder {
     fn default() -> Self {
-        Self { name: "pool".into(), workers: None, start_timeout: START_TIMEOUT }
+        Self { name: "pool".into(), workers: None, start_timeout: START_TIMEOUT, rules: Rules::default() }
     }
 }

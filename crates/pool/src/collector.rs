@@ -13,6 +13,7 @@ use procession_sys::poll::{self, Interest};
 
 use crate::crew::{Crew, Phase, Worker};
 use crate::job::Order;
+use crate::rules::Rules;
 use crate::sink::Sink;
 use crate::wire::Job;
 
@@ -24,6 +25,8 @@ const GRACE: Duration = Duration::from_secs(1);
 pub(crate) struct Shared {
     /// The pool's name, which needs no lock.
     pub(crate) name: Arc<str>,
+    /// For tasks that have none of their own.
+    pub(crate) rules: Rules,
     crew: Mutex<Crew>,
     /// Told when every task has its outcome.
     pub(crate) settled: Condvar,
@@ -36,9 +39,9 @@ pub(crate) struct Shared {
 pub(crate) struct Refused;
 
 impl Shared {
-    pub(crate) fn new(crew: Crew) -> Result<Self, OsError> {
+    pub(crate) fn new(crew: Crew, rules: Rules) -> Result<Self, OsError> {
         let name = Arc::clone(&crew.name);
-        Ok(Self { name, crew: Mutex::new(crew), settled: Condvar::new(), news: Event::new()? })
+        Ok(Self { name, rules, crew: Mutex::new(crew), settled: Condvar::new(), news: Event::new()? })
     }
 
     pub(crate) fn crew(&self) -> MutexGuard<'_, Crew> {
@@ -47,31 +50,38 @@ impl Shared {
     }
 
     /// Takes a job whose first item is item `index` of `sink`; answers its task number.
-    pub(crate) fn submit(&self, job: Job, index: usize, sink: &Arc<Sink>) -> Result<u64, Refused> {
+    pub(crate) fn submit(
+        &self,
+        job: Job,
+        index: usize,
+        sink: &Arc<Sink>,
+        rules: Rules,
+    ) -> Result<u64, Refused> {
         let mut crew = self.crew();
         let task = crew.number_tasks(job.items.len());
-        let version = crew.version;
-        crew.submit(Order::new(job, task, index, sink)).ok_or(Refused)?;
-        if crew.version != version {
-            self.news.notify();
-        }
+        crew.submit(Order::new(job, task, index, sink, rules)).ok_or(Refused)?;
+        self.wake_collector(&mut crew);
         Ok(task)
     }
 
     /// Cancels the one task of `sink`: whether it has, or will have, the outcome `Cancelled`.
     pub(crate) fn cancel(&self, sink: &Arc<Sink>) -> bool {
         let mut crew = self.crew();
-        let version = crew.version;
         let is_cancelled = crew.cancel(sink);
         // What it was in the way of goes on.
         crew.pump();
-        if crew.version != version {
-            self.news.notify();
-        }
+        self.wake_collector(&mut crew);
         if crew.is_done() {
             self.settled.notify_all();
         }
         is_cancelled
+    }
+
+    /// Wakes the collector if it waits for other workers than there are, or for too late a time.
+    fn wake_collector(&self, crew: &mut Crew) {
+        if crew.version != crew.watched.0 || crew.wants_earlier() {
+            self.news.notify();
+        }
     }
 
     /// The collector's thread: waits for words and deaths of workers until the crew ends.
@@ -80,14 +90,16 @@ impl Shared {
         let mut watch = Watch::default();
         loop {
             let late = {
-                let crew = self.crew();
+                let mut crew = self.crew();
                 if crew.phase == Phase::Ended {
                     return;
                 }
                 if watch.version != Some(crew.version) {
                     watch = Watch::of(&crew);
                 }
-                crew.next_late_start()
+                let late = crew.next_late_start().min(crew.next_limit());
+                crew.watched = (crew.version, late);
+                late
             };
             let Ok(ready) = poll::ready(&watch.descriptors(&self.news), late) else { return };
             let mut crew = self.crew();
@@ -106,6 +118,7 @@ impl Shared {
             }
             if late.has_passed() {
                 crew.lose_late_starts();
+                crew.end_slow();
             }
             crew.pump();
             if crew.is_done() {

@@ -11,6 +11,7 @@
 //! | in an item | as above, but that item gets `WorkerDied` |
 //! | after the last item | all outcomes count |
 //! | of our hand, since its task was cancelled | that task gets `Cancelled` |
+//! | of our hand, since its task took too long | as if by another; the task gets `TimedOut` instead of `WorkerDied` |
 //! | and answers it gave did not reach us, or its journal is damaged | all items it may have begun get `WorkerDied` |
 //!
 //! Invariants: an order is in `waiting`, in one worker's `running`, or settled; so each task has exactly one outcome.
@@ -68,6 +69,8 @@ pub(crate) struct Crew {
     pub(crate) phase: Phase,
     /// Changes whenever a worker is replaced or lost.
     pub(crate) version: u64,
+    /// The version that the collector watches, and until when it waits.
+    pub(crate) watched: (u64, Deadline),
     start_timeout: Duration,
     next_job: u64,
     next_task: u64,
@@ -90,6 +93,7 @@ impl Crew {
             waiting: VecDeque::new(),
             phase: Phase::Open,
             version: 0,
+            watched: (0, Deadline::now()),
             start_timeout,
             next_job: 1,
             next_task: 1,
@@ -177,6 +181,8 @@ impl Crew {
     fn give(&mut self, place: usize, mut order: Order) {
         order.job.number = self.next_job;
         order.n_settled = 0;
+        order.verdict = None;
+        order.seen = None;
         self.next_job += 1;
         let Some(worker) = &self.places[place].worker else { return self.waiting.push_front(order) };
         match worker.jobs.try_send(&order.job) {
@@ -282,6 +288,9 @@ impl Crew {
         let Ok(Some(exit)) = worker.process.try_wait() else { return };
         let killed = exit.signal() == Some(Signal::KILL);
         let weight = if killed { self.places[place].lost.unwrap_or(KILLED) } else { BY_ITSELF };
+        if self.places[place].running.as_ref().is_some_and(|o| o.verdict == Some(Verdict::TooSlow)) {
+            self.places[place].lost = None;
+        }
         // What it said last counts.
         self.listen(place);
         self.version += 1;
@@ -313,9 +322,10 @@ impl Crew {
         for left in (0..n_begun).rev() {
             let (task, worker) = (TaskId { pool: Arc::clone(&self.name), number: order.task }, worker.who());
             // The last of them is the one that it died in.
-            let failure = match panic.take_if(|_| left == 0) {
-                Some(panic) => TaskFailed::Panicked { task, worker, panic },
-                None => TaskFailed::WorkerDied { task, worker, exit, hint: Hint::of(exit) },
+            let failure = match (order.slow_limit(), panic.take_if(|_| left == 0)) {
+                (Some(limit), _) if left == 0 => TaskFailed::TimedOut { task, worker, limit },
+                (_, Some(panic)) => TaskFailed::Panicked { task, worker, panic },
+                _ => TaskFailed::WorkerDied { task, worker, exit, hint: Hint::of(exit) },
             };
             order.settle(vec![Err(failure)]);
         }

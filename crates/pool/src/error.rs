@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use procession_codec::{DecodeError, EncodeError};
 use procession_process::{Exit, Hint, Panic, SpawnError, Who};
@@ -117,6 +118,15 @@ pub enum TaskFailed {
         /// What such a death most often means.
         hint: Option<Hint>,
     },
+    /// The task took longer than it may. Its worker was ended for it and replaced.
+    TimedOut {
+        /// Which task.
+        task: TaskId,
+        /// Which worker ran it.
+        worker: Who,
+        /// How long it might have taken.
+        limit: Duration,
+    },
     /// The argument does not encode.
     Argument {
         /// Which task.
@@ -176,6 +186,7 @@ impl TaskFailed {
         match self {
             Self::Panicked { task, .. }
             | Self::WorkerDied { task, .. }
+            | Self::TimedOut { task, .. }
             | Self::Argument { task, .. }
             | Self::ArgumentNotDecoded { task, .. }
             | Self::ResultNotEncoded { task, .. }
@@ -205,6 +216,9 @@ impl fmt::Display for TaskFailed {
                 let space = if how.is_empty() { "" } else { " " };
                 write!(f, "{task} is lost: its worker, {worker}, {how}{space}{exit}")?;
                 hint.as_ref().map_or(Ok(()), |hint| write!(f, " (likely: {hint})"))
+            }
+            Self::TimedOut { task, worker, limit } => {
+                write!(f, "{task} took longer than {limit:?}: its worker, {worker}, was ended")
             }
             Self::Argument { task, error } => write!(f, "{task} could not be sent: {error}"),
             Self::ArgumentNotDecoded { task, error } => {

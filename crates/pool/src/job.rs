@@ -2,11 +2,13 @@
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use procession_codec::{Codec, Descriptor, EncodeError, Message, Postcard, handles};
 use procession_sys::OsError;
 
 use crate::error::{TaskFailed, TaskId};
+use crate::rules::Rules;
 use crate::sink::{Outcome, Sink};
 use crate::wire::{Item, Job, Parcel};
 
@@ -26,6 +28,9 @@ pub(crate) struct Order {
     pub(crate) blame: u32,
     /// Decided while a worker has it: what its first item gets once that worker has ended.
     pub(crate) verdict: Option<Verdict>,
+    pub(crate) rules: Rules,
+    /// How far the worker was when that was seen first.
+    pub(crate) seen: Option<(u64, Instant)>,
 }
 
 /// Why we end a worker, for the sake of the item that it runs.
@@ -33,11 +38,15 @@ pub(crate) struct Order {
 pub(crate) enum Verdict {
     /// Its user wants it no more. The order has this one item.
     Cancelled,
+    /// It ran into its limit, or its worker did not get on with the order.
+    TooSlow,
 }
 
 impl Order {
-    pub(crate) fn new(job: Job, task: u64, index: usize, sink: &Arc<Sink>) -> Self {
-        Self { job, task, index, sink: Arc::clone(sink), n_settled: 0, blame: 0, verdict: None }
+    pub(crate) fn new(mut job: Job, task: u64, index: usize, sink: &Arc<Sink>, rules: Rules) -> Self {
+        job.is_timed = rules.timeout.is_some();
+        let sink = Arc::clone(sink);
+        Self { job, task, index, sink, n_settled: 0, blame: 0, verdict: None, rules, seen: None }
     }
 
     /// Takes away the first `n` items: they have their outcomes.
@@ -48,6 +57,11 @@ impl Order {
         self.task += n as u64;
         self.index += n;
         self.n_settled += n;
+    }
+
+    /// The limit that the worker was ended for, if it was.
+    pub(crate) fn slow_limit(&self) -> Option<Duration> {
+        self.rules.timeout.filter(|_| self.verdict == Some(Verdict::TooSlow))
     }
 
     /// Delivers the outcomes of the first items, as many as there are, and takes them away.
@@ -122,6 +136,7 @@ impl Packing {
             items: self.items,
             parcel: Parcel::pack(self.bytes)?,
             descriptors: self.descriptors,
+            is_timed: false,
         })
     }
 }

@@ -20,7 +20,7 @@
 //! When *not* to use it: where threads would do. A task costs a few microseconds in a chunk and some hundred alone, and
 //! arguments and values are encoded.
 //!
-//! Not here yet: time limits, retries, recycling, initializers, priorities, progress, insights, async.
+//! Not here yet: retries, recycling, initializers, priorities, progress, insights, async.
 #![forbid(unsafe_code)]
 
 mod builder;
@@ -32,6 +32,7 @@ mod journal;
 mod par;
 mod pool;
 mod replies;
+mod rules;
 mod sink;
 mod task;
 mod wire;
@@ -41,4 +42,5 @@ pub use builder::Builder;
 pub use error::{BuildError, SubmitError, TaskFailed, TaskId};
 pub use par::{Outcomes, ParIter, ParProcs};
 pub use pool::Pool;
+pub use rules::TaskOptions;
 pub use task::Task;

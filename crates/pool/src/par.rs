@@ -10,6 +10,7 @@ use procession_sys::Deadline;
 use crate::error::{TaskFailed, TaskId};
 use crate::job::{PackError, Packing};
 use crate::pool::Pool;
+use crate::rules::{Rules, TaskOptions};
 use crate::sink::Sink;
 use crate::wire;
 
@@ -37,7 +38,7 @@ pub trait ParProcs: IntoIterator + Sized {
     /// ```
     #[doc(alias = "imap")]
     fn par_procs(self, pool: &Pool) -> ParIter<'_, Self::IntoIter> {
-        ParIter { pool, items: self.into_iter(), in_flight: None, ordered: true }
+        ParIter { pool, items: self.into_iter(), in_flight: None, ordered: true, options: TaskOptions::new() }
     }
 }
 
@@ -50,6 +51,7 @@ pub struct ParIter<'p, I> {
     items: I,
     in_flight: Option<usize>,
     ordered: bool,
+    options: TaskOptions,
 }
 
 impl<'p, I: Iterator> ParIter<'p, I> {
@@ -73,6 +75,12 @@ impl<'p, I: Iterator> ParIter<'p, I> {
         self
     }
 
+    /// Time limit and so on of each task, where they are not to be those of the pool.
+    pub fn options(mut self, options: TaskOptions) -> Self {
+        self.options = options;
+        self
+    }
+
     /// Maps: an iterator with one result for each item.
     pub fn map<A: Message, R: Message>(self, task: fn(A) -> R) -> Outcomes<'p, I, A, R>
     where
@@ -84,6 +92,7 @@ impl<'p, I: Iterator> ParIter<'p, I> {
             items: Some(self.items),
             in_flight: self.in_flight,
             ordered: self.ordered,
+            rules: self.options.over(self.pool.shared().rules),
             sink: Arc::default(),
             n_taken: 0,
             n_given: 0,
@@ -118,6 +127,7 @@ pub struct Outcomes<'p, I, A, R> {
     items: Option<I>,
     in_flight: Option<usize>,
     ordered: bool,
+    rules: Rules,
     sink: Arc<Sink>,
     /// Items taken from the iterator.
     n_taken: usize,
@@ -190,7 +200,7 @@ impl<I: Iterator<Item = A>, A: Message, R: Message> Outcomes<'_, I, A, R> {
         let submitted = packing
             .finish(self.function)
             .map_err(|e| Some(e.to_string()))
-            .and_then(|job| self.pool.shared().submit(job, index, &self.sink).map_err(|_| None));
+            .and_then(|job| self.pool.shared().submit(job, index, &self.sink, self.rules).map_err(|_| None));
         let Err(reason) = submitted else { return };
         let number = self.pool.shared().crew().number_tasks(n);
         let failure = |number| {

@@ -12,6 +12,7 @@ use crate::crew::Phase;
 use crate::error::{BuildError, SubmitError, TaskFailed};
 use crate::job::{PackError, Packing};
 use crate::par::ParProcs;
+use crate::rules::TaskOptions;
 use crate::sink::Sink;
 use crate::task::Task;
 use crate::wire;
@@ -62,6 +63,27 @@ impl Pool {
         task: fn(A) -> R,
         argument: A,
     ) -> Result<Task<R>, SubmitError> {
+        self.submit_with(TaskOptions::new(), task, argument)
+    }
+
+    /// [`submit`](Self::submit) with a time limit and so on of its own.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use procession_pool::{Pool, TaskOptions};
+    /// use std::time::Duration;
+    ///
+    /// let pool = Pool::new(1)?;
+    /// let brief = TaskOptions::new().timeout(Duration::from_secs(5));
+    /// assert_eq!(pool.submit_with(brief, |n: u8| n + 1, 1)?.get()?, 2);
+    /// # Ok(()) }
+    /// ```
+    pub fn submit_with<A: Message, R: Message>(
+        &self,
+        options: TaskOptions,
+        task: fn(A) -> R,
+        argument: A,
+    ) -> Result<Task<R>, SubmitError> {
         let mut packing = Packing::default();
         packing.push(&argument).map_err(|e| match e {
             PackError::Encode(e) => SubmitError::Argument(e),
@@ -71,7 +93,10 @@ impl Pool {
         drop(argument);
         let job = packing.finish(wire::token(task)).map_err(SubmitError::Os)?;
         let sink = Arc::new(Sink::default());
-        let number = self.shared.submit(job, 0, &sink).map_err(|_| SubmitError::Closed)?;
+        let number = self
+            .shared
+            .submit(job, 0, &sink, options.over(self.shared.rules))
+            .map_err(|_| SubmitError::Closed)?;
         Ok(Task::new(sink, &self.shared, number))
     }
 

@@ -60,6 +60,8 @@ pub(crate) struct Job {
     pub(crate) items: Vec<Item>,
     pub(crate) parcel: Parcel,
     pub(crate) descriptors: Vec<Descriptor>,
+    /// Whether the pool asks when each item began.
+    pub(crate) is_timed: bool,
 }
 
 /// What came of one item, in the worker.

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use procession_codec::{Codec, Descriptor, Postcard, handles};
 use procession_pipe::{Duplex, SendError};
+use procession_sys::clock;
 use procession_sys::image::{Function, FunctionToken};
 use procession_sys::memory::Memfd;
 use serde::{Deserialize, Serialize};
@@ -57,7 +58,12 @@ impl Worker {
                 descriptors: descriptors.map_err(|e| e.to_string())?,
                 answer: None,
             };
-            self.journal.start(index);
+            if job.is_timed {
+                self.journal.stamp(u64::try_from(clock::uptime().as_nanos()).unwrap_or(u64::MAX));
+            }
+            if !self.journal.start(index) {
+                return Err("the pool ends this worker".into());
+            }
             self.answer(&function, call, job.number, index).map_err(|e| e.to_string())?;
         }
         let nanos = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);

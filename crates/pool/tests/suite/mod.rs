@@ -21,6 +21,7 @@ pub(crate) mod failures;
 pub(crate) mod handles;
 pub(crate) mod large;
 pub(crate) mod lazy;
+pub(crate) mod limits;
 pub(crate) mod outside;
 pub(crate) mod tasks;
 pub(crate) mod values;
@@ -135,6 +136,8 @@ macro_rules! contract {
             cancels: what_waits_never_begins what_runs_is_ended_first what_is_done_stays_done
                 cancelled_by_many_at_once a_stopped_worker_is_ended cancelled_at_any_moment
                 cancelled_and_the_pool_dropped cancelled_while_joining a_worker_on_its_way;
+            limits: an_endless_task_is_ended a_limit_of_its_own the_others_of_its_chunk a_stopped_task
+                a_worker_stopped_before_it_begins limits_while_everything_else_runs at_its_limit_exactly;
             large: five_mebibytes_both_ways many_of_five_mebibytes answers_beyond_the_journal
                 one_large_answer_in_the_middle large_and_small_in_turn answers_around_every_bound
                 a_death_after_large_answers;
