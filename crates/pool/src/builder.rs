@@ -67,6 +67,38 @@ impl Builder {
         self
     }
 
+    /// Declares tasks to be repeatable: one whose worker died, or was ended for its time limit, is begun again, up to `n`
+    /// times (default 0: no task is ever begun twice). Panics and errors are outcomes and not tried again.
+    ///
+    /// A task that used up its attempts gets [`TaskFailed::GivenUp`](crate::TaskFailed::GivenUp), with the failure of each.
+    /// Each attempt gets the argument as it was submitted; handles in it are the same ones. [`attempt`](crate::attempt)
+    /// tells a task which attempt it is.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use procession_pool::{Pool, attempt};
+    ///
+    /// fn succeeds_later(n: u32) -> u32 {
+    ///     if attempt() < 3 { std::process::abort() } else { n }
+    /// }
+    ///
+    /// let pool = Pool::builder().workers(1).retries(2).build()?;
+    /// assert_eq!(pool.submit(succeeds_later, 5)?.get()?, 5);
+    /// # Ok(()) }
+    /// ```
+    pub fn retries(mut self, n: u32) -> Self {
+        self.rules.retries = n;
+        self
+    }
+
+    /// Gives a task up when so many workers have died of it (default 3, at least 1), however many
+    /// [`retries`](Self::retries) are left: one that kills whoever tries it does not go on for ever. Attempts that ended at
+    /// their time limit do not count.
+    pub fn poison_after(mut self, n_workers: u32) -> Self {
+        self.rules.poison_after = n_workers;
+        self
+    }
+
     /// Starts the workers. Does not wait until they are ready; tasks can be submitted at once.
     pub fn build(self) -> Result<Pool, BuildError> {
         let workers = self.workers.unwrap_or_else(cpu::available);
@@ -86,6 +118,6 @@ impl Builder {
 
 impl Default for Builder {
     fn default() -> Self {
-        Self { name: "pool".into(), workers: None, start_timeout: START_TIMEOUT, rules: Rules::default() }
+        Self { name: "pool".into(), workers: None, start_timeout: START_TIMEOUT, rules: Rules::DEFAULT }
     }
 }

@@ -12,6 +12,7 @@
 //! | after the last item | all outcomes count |
 //! | of our hand, since its task was cancelled | that task gets `Cancelled` |
 //! | of our hand, since its task took too long | as if by another; the task gets `TimedOut` instead of `WorkerDied` |
+//! | in an item that is repeatable | the item is run again, alone, unless it used up its attempts: then `GivenUp` |
 //! | and answers it gave did not reach us, or its journal is damaged | all items it may have begun get `WorkerDied` |
 //!
 //! Invariants: an order is in `waiting`, in one worker's `running`, or settled; so each task has exactly one outcome.
@@ -22,10 +23,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use procession_pipe::SendError;
-use procession_process::{Exit, Hint, Signal};
+use procession_process::Signal;
 use procession_sys::Deadline;
 
-use crate::error::{BuildError, TaskFailed, TaskId};
+use crate::error::{BuildError, TaskFailed};
 use crate::job::{Order, Verdict};
 use crate::replies;
 use crate::sink::Sink;
@@ -309,43 +310,6 @@ impl Crew {
         }
     }
 
-    /// Outcomes of a dead worker's order. What was not begun is run again.
-    fn settle_dead(&mut self, worker: &Worker, exit: Exit, mut order: Order, weight: u32) {
-        if order.verdict == Some(Verdict::Cancelled) {
-            return order.fail(&self.name, |task| TaskFailed::Cancelled { task });
-        }
-        let n_begun = replies::read_journal(worker, &self.name, &mut order);
-        if n_begun == 0 && order.n_settled == 0 {
-            return self.give_back(order, weight, &format!("{} {exit} before it began", worker.who()));
-        }
-        let mut panic = worker.deadly_panic();
-        for left in (0..n_begun).rev() {
-            let (task, worker) = (TaskId { pool: Arc::clone(&self.name), number: order.task }, worker.who());
-            // The last of them is the one that it died in.
-            let failure = match (order.slow_limit(), panic.take_if(|_| left == 0)) {
-                (Some(limit), _) if left == 0 => TaskFailed::TimedOut { task, worker, limit },
-                (_, Some(panic)) => TaskFailed::Panicked { task, worker, panic },
-                _ => TaskFailed::WorkerDied { task, worker, exit, hint: Hint::of(exit) },
-            };
-            order.settle(vec![Err(failure)]);
-        }
-        order.blame = 0;
-        if !order.job.items.is_empty() {
-            self.waiting.push_front(order);
-        }
-    }
-
-    /// Puts an order that no worker has begun back to the head of the line: it was given out before everything that
-    /// waits. One that was there too often is given up, or it would cost one worker after the other.
-    fn give_back(&mut self, mut order: Order, weight: u32, why: &str) {
-        order.blame += weight;
-        if order.blame < ENOUGH {
-            return self.waiting.push_front(order);
-        }
-        let reason: Arc<str> = why.into();
-        order.fail(&self.name, |task| TaskFailed::NoWorker { task, reason: Arc::clone(&reason) });
-    }
-
     /// No more work; what has no outcome gets `Closed`.
     pub(crate) fn end(&mut self) -> Vec<Arc<Worker>> {
         self.phase = Phase::Ended;
@@ -364,6 +328,7 @@ impl Place {
     }
 }
 
+mod dead;
 mod verdicts;
 mod worker;
 

@@ -127,6 +127,15 @@ pub enum TaskFailed {
         /// How long it might have taken.
         limit: Duration,
     },
+    /// The task is [repeatable](crate::Builder::retries), but no attempt gave a value: each cost its worker.
+    GivenUp {
+        /// Which task.
+        task: TaskId,
+        /// Whether it was given up for the number of workers that died of it: there were attempts left.
+        is_poison: bool,
+        /// What became of each attempt, in order: [`WorkerDied`](Self::WorkerDied) or [`TimedOut`](Self::TimedOut).
+        attempts: Arc<[TaskFailed]>,
+    },
     /// The argument does not encode.
     Argument {
         /// Which task.
@@ -187,6 +196,7 @@ impl TaskFailed {
             Self::Panicked { task, .. }
             | Self::WorkerDied { task, .. }
             | Self::TimedOut { task, .. }
+            | Self::GivenUp { task, .. }
             | Self::Argument { task, .. }
             | Self::ArgumentNotDecoded { task, .. }
             | Self::ResultNotEncoded { task, .. }
@@ -196,6 +206,11 @@ impl TaskFailed {
             | Self::NoWorker { task, .. }
             | Self::AlreadyTaken { task } => task,
         }
+    }
+
+    /// What became of each attempt, in order; of a task that was tried once, this failure alone.
+    pub fn attempts(&self) -> &[Self] {
+        if let Self::GivenUp { attempts, .. } = self { attempts } else { std::slice::from_ref(self) }
     }
 
     /// The panic, if one it was.
@@ -220,6 +235,11 @@ impl fmt::Display for TaskFailed {
             Self::TimedOut { task, worker, limit } => {
                 write!(f, "{task} took longer than {limit:?}: its worker, {worker}, was ended")
             }
+            Self::GivenUp { task, is_poison, attempts } => {
+                let why = if *is_poison { " as poison" } else { "" };
+                write!(f, "{task} was given up{why} after {} attempts", attempts.len())?;
+                attempts.last().map_or(Ok(()), |last| write!(f, "; the last: {last}"))
+            }
             Self::Argument { task, error } => write!(f, "{task} could not be sent: {error}"),
             Self::ArgumentNotDecoded { task, error } => {
                 write!(f, "{task} did not run: its argument could not be decoded: {error}")
@@ -243,6 +263,7 @@ impl fmt::Display for TaskFailed {
 impl Error for TaskFailed {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
+            Self::GivenUp { attempts, .. } => attempts.last().map(|last| last as _),
             Self::Argument { error, .. } => Some(error),
             Self::ResultNotDecoded { error, .. } => Some(error),
             _ => None,

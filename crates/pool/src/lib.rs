@@ -20,12 +20,13 @@
 //! When *not* to use it: where threads would do. A task costs a few microseconds in a chunk and some hundred alone, and
 //! arguments and values are encoded.
 //!
-//! Not here yet: retries, recycling, initializers, priorities, progress, insights, async.
+//! Not here yet: recycling, initializers, priorities, progress, insights, async.
 #![forbid(unsafe_code)]
 
 mod builder;
 mod collector;
 mod crew;
+mod current;
 mod error;
 mod job;
 mod journal;
@@ -39,6 +40,7 @@ mod wire;
 mod worker;
 
 pub use builder::Builder;
+pub use current::attempt;
 pub use error::{BuildError, SubmitError, TaskFailed, TaskId};
 pub use par::{Outcomes, ParIter, ParProcs};
 pub use pool::Pool;

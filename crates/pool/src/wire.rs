@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 const INLINE: usize = 32 << 10;
 
 /// Bytes on their way.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Parcel {
     /// Here.
     Inline(Bytes),
@@ -62,6 +62,8 @@ pub(crate) struct Job {
     pub(crate) descriptors: Vec<Descriptor>,
     /// Whether the pool asks when each item began.
     pub(crate) is_timed: bool,
+    /// Which attempt at its items this is, from 1.
+    pub(crate) attempt: u32,
 }
 
 /// What came of one item, in the worker.

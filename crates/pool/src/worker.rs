@@ -11,6 +11,7 @@ use procession_sys::image::{Function, FunctionToken};
 use procession_sys::memory::Memfd;
 use serde::{Deserialize, Serialize};
 
+use crate::current;
 use crate::journal::Journal;
 use crate::wire::{Answer, Call, Job, Parcel, Reply};
 
@@ -46,6 +47,7 @@ impl Worker {
         let function = FunctionToken::from_bytes(token).resolve().ok_or("a function of another program")?;
         let input = Arc::new(job.parcel.unpack().map_err(|e| e.to_string())?);
         let mut descriptors = job.descriptors.into_iter();
+        current::set_attempt(job.attempt);
         for (index, item) in job.items.into_iter().enumerate() {
             if self.journal.is_revoked(job.number) {
                 break;

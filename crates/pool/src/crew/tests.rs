@@ -28,14 +28,15 @@ fn order(n: usize, sink: &Arc<Sink>) -> Order {
         parcel,
         descriptors: Vec::new(),
         is_timed: false,
+        attempt: 1,
     };
-    Order::new(job, 11, 0, sink, Rules::default())
+    Order::new(job, 11, 0, sink, Rules::DEFAULT)
 }
 
 impl Stage {
     /// The worker has a job of `n` items, tasks 11 and on.
     fn with_job(n: usize) -> Self {
-        Self::with_rules(n, Rules::default())
+        Self::with_rules(n, Rules::DEFAULT)
     }
 
     fn with_rules(n: usize, rules: Rules) -> Self {
@@ -323,7 +324,7 @@ fn what_nobody_wants_is_forgotten() {
     });
 }
 
-const NO_TIME: Rules = Rules { timeout: Some(Duration::ZERO) };
+const NO_TIME: Rules = Rules { timeout: Some(Duration::ZERO), ..Rules::DEFAULT };
 
 /// The task has taken too long; the one after it has not begun, and never does there.
 #[test]
@@ -381,7 +382,8 @@ fn ended_for_its_limit_after_a_message() {
 #[test]
 fn a_task_that_says_it_began_later() {
     guarded(|| {
-        let mut stage = Stage::with_rules(1, Rules { timeout: Some(Duration::from_millis(1)) });
+        let mut stage =
+            Stage::with_rules(1, Rules { timeout: Some(Duration::from_millis(1)), ..Rules::DEFAULT });
         stage.worker().journal.begin(JOB);
         stage.worker().journal.stamp(u64::MAX);
         assert!(stage.worker().journal.start(0));

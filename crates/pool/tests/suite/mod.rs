@@ -23,6 +23,7 @@ pub(crate) mod large;
 pub(crate) mod lazy;
 pub(crate) mod limits;
 pub(crate) mod outside;
+pub(crate) mod retries;
 pub(crate) mod tasks;
 pub(crate) mod values;
 
@@ -138,6 +139,9 @@ macro_rules! contract {
                 cancelled_and_the_pool_dropped cancelled_while_joining a_worker_on_its_way;
             limits: an_endless_task_is_ended a_limit_of_its_own the_others_of_its_chunk a_stopped_task
                 a_worker_stopped_before_it_begins limits_while_everything_else_runs at_its_limit_exactly;
+            retries: tried_until_it_succeeds given_up_with_its_history poison_is_given_up_early
+                slow_attempts_are_no_poison what_is_not_tried_again poison_in_a_map cancelled_between_attempts
+                kills_that_nobody_notices;
             large: five_mebibytes_both_ways many_of_five_mebibytes answers_beyond_the_journal
                 one_large_answer_in_the_middle large_and_small_in_turn answers_around_every_bound
                 a_death_after_large_answers;
