@@ -7,7 +7,7 @@ use std::time::Duration;
 use procession_sys::{OsError, cpu};
 
 use crate::collector::Shared;
-use crate::crew::Crew;
+use crate::crew::{Crew, Settings};
 use crate::error::BuildError;
 use crate::pool::Pool;
 use crate::rules::{Rules, TaskOptions};
@@ -23,6 +23,7 @@ pub struct Builder {
     workers: Option<usize>,
     start_timeout: Duration,
     rules: Rules,
+    max_tasks: usize,
 }
 
 impl Builder {
@@ -99,14 +100,34 @@ impl Builder {
         self
     }
 
+    /// Replaces a worker when it has run `n` tasks (at least 1; default: never), so that what they leak, or leave behind in
+    /// the process, goes with it. It ends in order, not by a signal, and within a second.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use procession_pool::Pool;
+    ///
+    /// let pool = Pool::builder().workers(1).max_tasks_per_worker(2).build()?;
+    /// let pids = pool.map(|_: u8| std::process::id(), 0..4)?;
+    /// assert!(pids[0] == pids[1] && pids[1] != pids[2] && pids[2] == pids[3]);
+    /// # Ok(()) }
+    /// ```
+    #[doc(alias = "maxtasksperchild")]
+    pub fn max_tasks_per_worker(mut self, n: usize) -> Self {
+        self.max_tasks = n.max(1);
+        self
+    }
+
     /// Starts the workers. Does not wait until they are ready; tasks can be submitted at once.
     pub fn build(self) -> Result<Pool, BuildError> {
         let workers = self.workers.unwrap_or_else(cpu::available);
         if workers == 0 {
             return Err(BuildError::NoWorkers);
         }
+        let settings =
+            Settings { n_workers: workers, start_timeout: self.start_timeout, max_tasks: self.max_tasks };
         let name: Arc<str> = self.name.as_str().into();
-        let shared = Arc::new(Shared::new(Crew::start(&name, workers, self.start_timeout)?, self.rules)?);
+        let shared = Arc::new(Shared::new(Crew::start(&name, settings)?, self.rules)?);
         let collector = Arc::clone(&shared);
         let thread = thread::Builder::new().name(format!("{}-collector", self.name));
         let collector = thread
@@ -118,6 +139,12 @@ impl Builder {
 
 impl Default for Builder {
     fn default() -> Self {
-        Self { name: "pool".into(), workers: None, start_timeout: START_TIMEOUT, rules: Rules::DEFAULT }
+        Self {
+            name: "pool".into(),
+            workers: None,
+            start_timeout: START_TIMEOUT,
+            rules: Rules::DEFAULT,
+            max_tasks: usize::MAX,
+        }
     }
 }

@@ -5,20 +5,17 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use procession_sys::OsError;
 use procession_sys::event::Event;
 use procession_sys::poll::{self, Interest};
 
-use crate::crew::{Crew, Phase, Worker};
+use crate::crew::{Crew, GRACE, Phase, Worker};
 use crate::job::Order;
 use crate::rules::Rules;
 use crate::sink::Sink;
 use crate::wire::Job;
-
-/// How long workers that were asked to end may take before they are killed.
-const GRACE: Duration = Duration::from_secs(1);
 
 /// What callers and the collector share.
 #[derive(Debug)]
@@ -97,7 +94,7 @@ impl Shared {
                 if watch.version != Some(crew.version) {
                     watch = Watch::of(&crew);
                 }
-                let late = crew.next_late_start().min(crew.next_limit());
+                let late = crew.next_late().min(crew.next_limit());
                 crew.watched = (crew.version, late);
                 late
             };
@@ -117,7 +114,7 @@ impl Shared {
                 }
             }
             if late.has_passed() {
-                crew.lose_late_starts();
+                crew.lose_late();
                 crew.end_slow();
             }
             crew.pump();
@@ -190,12 +187,13 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crew::Settings;
 
     /// The socket of a lost worker may stay readable for as long as it takes to die: it must not keep the collector
     /// busy.
     #[test]
     fn a_lost_worker_is_watched_for_its_end_only() {
-        let mut crew = Crew::start(&"crew".into(), 2, Duration::from_secs(10)).unwrap();
+        let mut crew = Crew::start(&"crew".into(), Settings::of(2)).unwrap();
         let news = Event::new().unwrap();
         let watch = Watch::of(&crew);
         assert_eq!(watch.descriptors(&news).len(), 1 + 2 + 2);

@@ -31,6 +31,7 @@ use crate::job::{Order, Verdict};
 use crate::replies;
 use crate::sink::Sink;
 
+pub(crate) use retire::GRACE;
 pub(crate) use worker::Worker;
 
 /// A death of our own making.
@@ -44,12 +45,32 @@ const BY_ITSELF: u32 = 8;
 const ENOUGH: u32 = 64;
 
 /// A worker's place in the crew. The place stays when the worker is replaced.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Place {
     pub(crate) worker: Option<Arc<Worker>>,
     pub(crate) running: Option<Order>,
     /// The worker is beyond talking to, and its end is awaited: how much that weighs.
     pub(crate) lost: Option<u32>,
+    /// Tasks given to the worker.
+    n_tasks: usize,
+    /// The worker was told to end: it is killed if it has not by then.
+    retired: Option<Instant>,
+}
+
+/// What a crew is made by.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) n_workers: usize,
+    pub(crate) start_timeout: Duration,
+    /// How many tasks a worker may run.
+    pub(crate) max_tasks: usize,
+}
+
+impl Settings {
+    #[cfg(test)]
+    pub(crate) fn of(n_workers: usize) -> Self {
+        Self { n_workers, start_timeout: Duration::from_secs(10), max_tasks: usize::MAX }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +93,7 @@ pub(crate) struct Crew {
     pub(crate) version: u64,
     /// The version that the collector watches, and until when it waits.
     pub(crate) watched: (u64, Deadline),
-    start_timeout: Duration,
+    settings: Settings,
     next_job: u64,
     next_task: u64,
     n_started: u64,
@@ -83,11 +104,7 @@ pub(crate) struct Crew {
 }
 
 impl Crew {
-    pub(crate) fn start(
-        name: &Arc<str>,
-        n_workers: usize,
-        start_timeout: Duration,
-    ) -> Result<Self, BuildError> {
+    pub(crate) fn start(name: &Arc<str>, settings: Settings) -> Result<Self, BuildError> {
         let mut crew = Self {
             name: Arc::clone(name),
             places: Vec::new(),
@@ -95,16 +112,16 @@ impl Crew {
             phase: Phase::Open,
             version: 0,
             watched: (0, Deadline::now()),
-            start_timeout,
+            settings,
             next_job: 1,
             next_task: 1,
             n_started: 0,
             failed_starts: 0,
             last_failure: "".into(),
         };
-        for _ in 0..n_workers {
+        for _ in 0..crew.settings.n_workers {
             let worker = crew.start_worker()?;
-            crew.places.push(Place { worker: Some(Arc::new(worker)), running: None, lost: None });
+            crew.places.push(Place { worker: Some(Arc::new(worker)), ..Place::default() });
         }
         Ok(crew)
     }
@@ -186,8 +203,12 @@ impl Crew {
         order.seen = None;
         self.next_job += 1;
         let Some(worker) = &self.places[place].worker else { return self.waiting.push_front(order) };
+        order.job.n_now = order.job.items.len().min(self.settings.max_tasks - self.places[place].n_tasks);
         match worker.jobs.try_send(&order.job) {
-            Ok(()) => self.places[place].running = Some(order),
+            Ok(()) => {
+                self.places[place].n_tasks += order.job.n_now;
+                self.places[place].running = Some(order);
+            }
             // It is dead. Its end comes, then its place is filled.
             Err(SendError::Closed) => {
                 self.lose(place, KILLED);
@@ -228,7 +249,7 @@ impl Crew {
 
     fn start_worker(&mut self) -> Result<Worker, BuildError> {
         self.n_started += 1;
-        Worker::start(format!("{}-{}", self.name, self.n_started), self.start_timeout)
+        Worker::start(format!("{}-{}", self.name, self.n_started), self.settings.start_timeout)
     }
 
     fn fail_waiting(&mut self, reason: &str) {
@@ -244,7 +265,15 @@ impl Crew {
         let Some(worker) = self.places[place].worker.clone() else { return };
         while self.places[place].lost.is_none() {
             match replies::next(&worker, &name, &mut self.places[place].running) {
-                Ok(replies::Heard::Part | replies::Heard::Done) => {}
+                Ok(replies::Heard::Part) => {}
+                Ok(replies::Heard::Done(left)) => {
+                    if let Some(left) = left {
+                        self.waiting.push_front(*left);
+                    }
+                    if self.places[place].n_tasks >= self.settings.max_tasks {
+                        self.retire(place);
+                    }
+                }
                 Ok(replies::Heard::Nothing) => return,
                 Err(replies::Unreliable::Gone) => self.lose(place, KILLED),
                 Err(replies::Unreliable::Nonsense) => self.lose(place, BY_ITSELF),
@@ -263,22 +292,26 @@ impl Crew {
         }
     }
 
-    /// When the first of the workers that are still on their way is late.
-    pub(crate) fn next_late_start(&self) -> Deadline {
+    /// When the first of the workers that are still on their way, or on their way out, is late.
+    pub(crate) fn next_late(&self) -> Deadline {
         let awaited =
             self.places.iter().filter(|place| place.lost.is_none()).filter_map(|place| place.worker.as_ref());
         let deadlines =
             awaited.filter(|worker| !worker.journal.is_ready()).map(|worker| worker.start_deadline);
-        deadlines.min().map_or(Deadline::NEVER, Deadline::at)
+        let ends = self.places.iter().filter_map(|place| place.retired);
+        deadlines.chain(ends).min().map_or(Deadline::NEVER, Deadline::at)
     }
 
-    /// Gives up workers that should have asked for a job by now.
-    pub(crate) fn lose_late_starts(&mut self) {
+    /// Gives up workers that should have asked for a job, or have ended, by now.
+    pub(crate) fn lose_late(&mut self) {
         let now = Instant::now();
         for place in 0..self.places.len() {
             let late = |worker: &Arc<Worker>| worker.start_deadline <= now && !worker.journal.is_ready();
             if self.places[place].lost.is_none() && self.places[place].worker.as_ref().is_some_and(late) {
                 self.lose(place, BY_ITSELF);
+            }
+            if self.places[place].retired.take_if(|until| *until <= now).is_some() {
+                self.lose(place, NOTHING);
             }
         }
     }
@@ -295,10 +328,7 @@ impl Crew {
         // What it said last counts.
         self.listen(place);
         self.version += 1;
-        let place = &mut self.places[place];
-        place.worker = None;
-        place.lost = None;
-        let order = place.running.take();
+        let Place { running: order, .. } = std::mem::take(&mut self.places[place]);
         if worker.journal.is_ready() {
             self.failed_starts = 0;
         } else {
@@ -329,6 +359,7 @@ impl Place {
 }
 
 mod dead;
+mod retire;
 mod verdicts;
 mod worker;
 

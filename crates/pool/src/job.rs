@@ -192,6 +192,7 @@ impl Packing {
             descriptors: self.descriptors,
             is_timed: false,
             attempt: 1,
+            n_now: 0,
         })
     }
 }

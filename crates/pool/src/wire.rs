@@ -64,6 +64,17 @@ pub(crate) struct Job {
     pub(crate) is_timed: bool,
     /// Which attempt at its items this is, from 1.
     pub(crate) attempt: u32,
+    /// How many of the items to run; the rest is for others. 0: the worker is to end.
+    pub(crate) n_now: usize,
+}
+
+impl Job {
+    /// What tells a worker to end.
+    pub(crate) fn farewell() -> Self {
+        let (function, parcel) = (Bytes::default(), Parcel::Inline(Bytes::default()));
+        let (items, descriptors) = (Vec::new(), Vec::new());
+        Self { number: 0, function, items, parcel, descriptors, is_timed: false, attempt: 0, n_now: 0 }
+    }
 }
 
 /// What came of one item, in the worker.

@@ -29,6 +29,9 @@ pub(crate) fn work(desk: Desk) -> Result<(), String> {
     let worker = Worker { jobs: desk.jobs, journal: Journal::open(&memory).map_err(|e| e.to_string())? };
     worker.journal.set_ready();
     while let Ok(job) = worker.jobs.recv() {
+        if job.n_now == 0 {
+            break;
+        }
         worker.run(job)?;
     }
     Ok(())
@@ -48,7 +51,7 @@ impl Worker {
         let input = Arc::new(job.parcel.unpack().map_err(|e| e.to_string())?);
         let mut descriptors = job.descriptors.into_iter();
         current::set_attempt(job.attempt);
-        for (index, item) in job.items.into_iter().enumerate() {
+        for (index, item) in job.items.into_iter().take(job.n_now).enumerate() {
             if self.journal.is_revoked(job.number) {
                 break;
             }

@@ -17,7 +17,8 @@ fn pools_made_used_and_dropped() {
     Domain::current().unwrap();
     Counted::new().warm_ups(0).run(|| {
         for round in 0..rounds() {
-            let pool = Pool::new(1 + round % 3).unwrap();
+            let settings = Pool::builder().workers(1 + round % 3).max_tasks_per_worker(1 + round % 2);
+            let pool = settings.build().unwrap();
             match round % 4 {
                 0 => drop(pool),
                 1 => assert_eq!(pool.map(|n: usize| n + 1, [round]).unwrap(), [round + 1]),

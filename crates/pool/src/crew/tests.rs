@@ -29,6 +29,7 @@ fn order(n: usize, sink: &Arc<Sink>) -> Order {
         descriptors: Vec::new(),
         is_timed: false,
         attempt: 1,
+        n_now: n,
     };
     Order::new(job, 11, 0, sink, Rules::DEFAULT)
 }
@@ -40,7 +41,7 @@ impl Stage {
     }
 
     fn with_rules(n: usize, rules: Rules) -> Self {
-        let mut crew = Crew::start(&"crew".into(), 1, Duration::from_secs(10)).unwrap();
+        let mut crew = Crew::start(&"crew".into(), Settings::of(1)).unwrap();
         let (jobs, theirs) = pipe().unwrap();
         let Worker { process, journal, start_deadline, last_panic, .. } =
             Arc::into_inner(crew.places[0].worker.take().unwrap()).unwrap();
@@ -50,7 +51,7 @@ impl Stage {
         let mut order = order(n, &sink);
         order.rules = rules;
         let running = Some(order);
-        crew.places[0] = Place { worker: Some(Arc::new(worker)), running, lost: None };
+        crew.places[0] = Place { worker: Some(Arc::new(worker)), running, ..Place::default() };
         Self { crew, theirs, sink }
     }
 
@@ -121,7 +122,7 @@ fn answers(first: u64, n: u64, parcel: Parcel) -> Reply {
 #[test]
 fn nobody_is_started_after_the_end() {
     guarded(|| {
-        let mut crew = Crew::start(&"crew".into(), 2, Duration::from_secs(10)).unwrap();
+        let mut crew = Crew::start(&"crew".into(), Settings::of(2)).unwrap();
         let workers = crew.end();
         assert_eq!((workers.len(), crew.n_started), (2, 2));
         crew.pump();

@@ -22,7 +22,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(1);
 impl Crew {
     /// When to look after the time limits of running tasks next.
     pub(crate) fn next_limit(&mut self) -> Deadline {
-        let (start, now) = (self.start_timeout, Instant::now());
+        let (start, now) = (self.settings.start_timeout, Instant::now());
         let due = self.places.iter_mut().filter_map(|place| place.look(start, now));
         due.min().map_or(Deadline::NEVER, Deadline::at)
     }
@@ -38,7 +38,7 @@ impl Crew {
     pub(crate) fn end_slow(&mut self) {
         let now = Instant::now();
         for place in 0..self.places.len() {
-            if self.places[place].look(self.start_timeout, now).is_none_or(|at| at > now) {
+            if self.places[place].look(self.settings.start_timeout, now).is_none_or(|at| at > now) {
                 continue;
             }
             let Place { worker: Some(worker), running: Some(order), .. } = &mut self.places[place] else {

@@ -23,6 +23,7 @@ pub(crate) mod large;
 pub(crate) mod lazy;
 pub(crate) mod limits;
 pub(crate) mod outside;
+pub(crate) mod recycling;
 pub(crate) mod retries;
 pub(crate) mod tasks;
 pub(crate) mod values;
@@ -142,6 +143,8 @@ macro_rules! contract {
             retries: tried_until_it_succeeds given_up_with_its_history poison_is_given_up_early
                 slow_attempts_are_no_poison what_is_not_tried_again poison_in_a_map cancelled_between_attempts
                 kills_that_nobody_notices;
+            recycling: a_worker_for_every_task no_worker_runs_more_than_it_may recycled_among_deaths
+                recycled_with_handles_and_large_answers;
             large: five_mebibytes_both_ways many_of_five_mebibytes answers_beyond_the_journal
                 one_large_answer_in_the_middle large_and_small_in_turn answers_around_every_bound
                 a_death_after_large_answers;
