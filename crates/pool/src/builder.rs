@@ -4,13 +4,17 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use procession_codec::Message;
+use procession_process::TaskError;
 use procession_sys::{OsError, cpu};
 
 use crate::collector::Shared;
 use crate::crew::{Crew, Settings};
 use crate::error::BuildError;
+use crate::job::PackError;
 use crate::pool::Pool;
 use crate::rules::{Rules, TaskOptions};
+use crate::setup::Setup;
 
 /// How long a worker may take until it asks for a job, unless set otherwise.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
@@ -24,6 +28,7 @@ pub struct Builder {
     start_timeout: Duration,
     rules: Rules,
     max_tasks: usize,
+    setup: Option<Result<Arc<Setup>, Arc<PackError>>>,
 }
 
 impl Builder {
@@ -118,14 +123,72 @@ impl Builder {
         self
     }
 
-    /// Starts the workers. Does not wait until they are ready; tasks can be submitted at once.
+    /// Calls `open(argument)` in every worker before its first task. What it returns is the worker's state, for tasks to use
+    /// by [`with_state`](crate::with_state): a connection, a model, a cache.
+    ///
+    /// [`build`](Self::build) waits until all have done so, at most for [`start_timeout`](Self::start_timeout). If one
+    /// fails, panics, dies or takes longer, there is no pool but [`BuildError::Initializer`]. Where it fails in a worker that
+    /// takes the place of another later, that is a start that failed: after several in a row, waiting tasks get
+    /// [`TaskFailed::NoWorker`](crate::TaskFailed::NoWorker) with the reason.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use procession_pool::{Pool, with_state};
+    /// use std::collections::HashMap;
+    ///
+    /// type Prices = HashMap<String, u32>;
+    /// fn price(name: String) -> Option<u32> {
+    ///     with_state(|prices: &mut Prices| prices.get(&name).copied())
+    /// }
+    ///
+    /// let prices = Prices::from([("tea".to_string(), 3)]);
+    /// let pool = Pool::builder().workers(1).initializer(|prices: Prices| Ok(prices), prices).build()?;
+    /// assert_eq!(pool.submit(price, "tea".to_string())?.get()?, Some(3));
+    /// # Ok(()) }
+    /// ```
+    pub fn initializer<A: Message, S: 'static>(
+        mut self,
+        open: fn(A) -> Result<S, TaskError>,
+        argument: A,
+    ) -> Self {
+        self.setup = Some(Setup::new(open, &argument, None).map(Arc::new).map_err(Arc::new));
+        self
+    }
+
+    /// [`initializer`](Self::initializer), and `close(state)` in every worker that ends in order: one that ran
+    /// [`max_tasks_per_worker`](Self::max_tasks_per_worker), and those that are idle when the pool is joined or dropped. It
+    /// has a second; a worker that needs longer is killed. Workers that die or are killed, and those that are busy when the
+    /// pool is dropped, do not get to it.
+    pub fn initializer_and_exit<A: Message, S: 'static>(
+        mut self,
+        open: fn(A) -> Result<S, TaskError>,
+        argument: A,
+        close: fn(S),
+    ) -> Self {
+        self.setup = Some(Setup::new(open, &argument, Some(close)).map(Arc::new).map_err(Arc::new));
+        self
+    }
+
+    /// Starts the workers. Does not wait until they are ready, unless there is an
+    /// [initializer](Self::initializer); tasks can be submitted at once.
     pub fn build(self) -> Result<Pool, BuildError> {
         let workers = self.workers.unwrap_or_else(cpu::available);
         if workers == 0 {
             return Err(BuildError::NoWorkers);
         }
-        let settings =
-            Settings { n_workers: workers, start_timeout: self.start_timeout, max_tasks: self.max_tasks };
+        let is_set_up = self.setup.is_some();
+        let settings = Settings {
+            n_workers: workers,
+            start_timeout: self.start_timeout,
+            max_tasks: self.max_tasks,
+            setup: self.setup.transpose().map_err(|e| match &*e {
+                PackError::Encode(e) => BuildError::Argument(e.clone()),
+                PackError::Os(e) => {
+                    let error = std::io::Error::other(e.to_string());
+                    BuildError::Os(OsError::new("packing an initializer", error))
+                }
+            })?,
+        };
         let name: Arc<str> = self.name.as_str().into();
         let shared = Arc::new(Shared::new(Crew::start(&name, settings)?, self.rules)?);
         let collector = Arc::clone(&shared);
@@ -133,7 +196,11 @@ impl Builder {
         let collector = thread
             .spawn(move || collector.collect())
             .map_err(|e| BuildError::Os(OsError::new("starting the thread that collects results", e)))?;
-        Ok(Pool::of(shared, collector))
+        let pool = Pool::of(shared, collector);
+        if is_set_up {
+            pool.shared().wait_set_up()?;
+        }
+        Ok(pool)
     }
 }
 
@@ -145,6 +212,7 @@ impl Default for Builder {
             start_timeout: START_TIMEOUT,
             rules: Rules::DEFAULT,
             max_tasks: usize::MAX,
+            setup: None,
         }
     }
 }

@@ -12,6 +12,7 @@ use procession_sys::event::Event;
 use procession_sys::poll::{self, Interest};
 
 use crate::crew::{Crew, GRACE, Phase, Worker};
+use crate::error::BuildError;
 use crate::job::Order;
 use crate::rules::Rules;
 use crate::sink::Sink;
@@ -74,6 +75,15 @@ impl Shared {
         is_cancelled
     }
 
+    /// Waits until every initializer has done its work, or one has failed; no longer than a start may take.
+    pub(crate) fn wait_set_up(&self) -> Result<(), BuildError> {
+        let is_open =
+            |crew: &mut Crew| crew.broken.is_none() && !crew.is_ready() && crew.phase == Phase::Open;
+        let crew = self.settled.wait_while(self.crew(), is_open).unwrap_or_else(PoisonError::into_inner);
+        let Some((worker, failure)) = &crew.broken else { return Ok(()) };
+        Err(BuildError::Initializer { worker: worker.clone(), failure: failure.clone() })
+    }
+
     /// Wakes the collector if it waits for other workers than there are, or for too late a time.
     fn wake_collector(&self, crew: &mut Crew) {
         if crew.version != crew.watched.0 || crew.wants_earlier() {
@@ -125,11 +135,8 @@ impl Shared {
     }
 }
 
-/// Ends workers within a bound: all are asked, all are waited for, the rest is killed.
+/// Ends workers that were asked to end, within a bound: all are waited for, the rest is killed.
 pub(crate) fn end(workers: &[Arc<Worker>]) {
-    for worker in workers {
-        let _ = worker.process.terminate();
-    }
     let grace = Instant::now() + GRACE;
     for worker in workers {
         if !matches!(worker.process.wait_until(grace), Ok(Some(_))) {

@@ -23,12 +23,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use procession_pipe::SendError;
-use procession_process::Signal;
+use procession_process::{Signal, Who};
 use procession_sys::Deadline;
 
 use crate::error::{BuildError, TaskFailed};
 use crate::job::{Order, Verdict};
 use crate::replies;
+use crate::setup::{InitializerFailure, Setup};
 use crate::sink::Sink;
 
 pub(crate) use retire::GRACE;
@@ -64,12 +65,13 @@ pub(crate) struct Settings {
     pub(crate) start_timeout: Duration,
     /// How many tasks a worker may run.
     pub(crate) max_tasks: usize,
+    pub(crate) setup: Option<Arc<Setup>>,
 }
 
 impl Settings {
     #[cfg(test)]
     pub(crate) fn of(n_workers: usize) -> Self {
-        Self { n_workers, start_timeout: Duration::from_secs(10), max_tasks: usize::MAX }
+        Self { n_workers, start_timeout: Duration::from_secs(10), max_tasks: usize::MAX, setup: None }
     }
 }
 
@@ -101,6 +103,8 @@ pub(crate) struct Crew {
     failed_starts: u32,
     /// How the last of them ended.
     last_failure: Arc<str>,
+    /// The first worker whose initializer failed, and how.
+    pub(crate) broken: Option<(Who, InitializerFailure)>,
 }
 
 impl Crew {
@@ -118,6 +122,7 @@ impl Crew {
             n_started: 0,
             failed_starts: 0,
             last_failure: "".into(),
+            broken: None,
         };
         for _ in 0..crew.settings.n_workers {
             let worker = crew.start_worker()?;
@@ -149,6 +154,11 @@ impl Crew {
     /// Whether everything taken has its outcome.
     pub(crate) fn is_done(&self) -> bool {
         self.waiting.is_empty() && self.places.iter().all(|place| place.running.is_none())
+    }
+
+    /// Whether every worker has asked for a job.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.places.iter().all(|place| place.worker.as_ref().is_some_and(|worker| worker.journal.is_ready()))
     }
 
     /// Whether no worker is left.
@@ -249,7 +259,7 @@ impl Crew {
 
     fn start_worker(&mut self) -> Result<Worker, BuildError> {
         self.n_started += 1;
-        Worker::start(format!("{}-{}", self.name, self.n_started), self.settings.start_timeout)
+        Worker::start(format!("{}-{}", self.name, self.n_started), &self.settings)
     }
 
     fn fail_waiting(&mut self, reason: &str) {
@@ -334,16 +344,25 @@ impl Crew {
         } else {
             self.failed_starts += weight;
             self.last_failure = format!("{} {exit}", worker.who()).into();
+            if self.settings.setup.is_some() {
+                let is_late = killed && weight == BY_ITSELF;
+                let failure = worker.failure(exit, is_late.then_some(self.settings.start_timeout));
+                self.last_failure = format!("initializing {}: {failure}", worker.who()).into();
+                self.broken.get_or_insert_with(|| (worker.who(), failure));
+            }
         }
         if let Some(order) = order {
             self.settle_dead(&worker, exit, order, weight);
         }
     }
 
-    /// No more work; what has no outcome gets `Closed`.
+    /// No more work; what has no outcome gets `Closed`. Every worker is told to end.
     pub(crate) fn end(&mut self) -> Vec<Arc<Worker>> {
         self.phase = Phase::Ended;
         self.version += 1;
+        for place in 0..self.places.len() {
+            self.dismiss(place);
+        }
         let running = self.places.iter_mut().filter_map(|place| place.running.take());
         for order in running.chain(std::mem::take(&mut self.waiting)) {
             order.fail(&self.name, |task| TaskFailed::Closed { task });

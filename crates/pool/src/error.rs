@@ -9,12 +9,23 @@ use procession_codec::{DecodeError, EncodeError};
 use procession_process::{Exit, Hint, Panic, SpawnError, Who};
 use procession_sys::OsError;
 
+use crate::setup::InitializerFailure;
+
 /// Why a pool could not be built.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum BuildError {
     /// A pool without workers was asked for.
     NoWorkers,
+    /// The argument of the initializer does not encode.
+    Argument(EncodeError),
+    /// The initializer failed in a worker. All were ended.
+    Initializer {
+        /// Which worker.
+        worker: Who,
+        /// What went wrong.
+        failure: InitializerFailure,
+    },
     /// A worker could not be started. Those started before it were ended.
     Worker(SpawnError),
     /// The system refused: descriptors, memory or threads have run out.
@@ -25,6 +36,10 @@ impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoWorkers => f.write_str("building a pool: it needs at least one worker"),
+            Self::Argument(e) => write!(f, "building a pool: {e}"),
+            Self::Initializer { worker, failure } => {
+                write!(f, "building a pool: initializing {worker}: {failure}")
+            }
             Self::Worker(e) => write!(f, "building a pool: {e}"),
             Self::Os(e) => write!(f, "building a pool: {e}"),
         }
@@ -34,7 +49,8 @@ impl fmt::Display for BuildError {
 impl Error for BuildError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::NoWorkers => None,
+            Self::NoWorkers | Self::Initializer { .. } => None,
+            Self::Argument(e) => Some(e),
             Self::Worker(e) => Some(e),
             Self::Os(e) => Some(e),
         }

@@ -17,10 +17,14 @@
 //! whose size follows the time they take; each has its own outcome all the same: a worker writes every answer into a
 //! journal that outlives it.
 //!
+//! A task can be cancelled ([`Task::cancel`]), limited in time ([`Builder::task_timeout`]) and tried again
+//! ([`Builder::retries`]); whatever has to be ended for that, nobody else pays. Workers can have a state of their own
+//! ([`Builder::initializer`]) and be replaced after so many tasks ([`Builder::max_tasks_per_worker`]).
+//!
 //! When *not* to use it: where threads would do. A task costs a few microseconds in a chunk and some hundred alone, and
 //! arguments and values are encoded.
 //!
-//! Not here yet: recycling, initializers, priorities, progress, insights, async.
+//! Not here yet: recycling by memory, priorities, callbacks, resizing, progress, insights, async.
 #![forbid(unsafe_code)]
 
 mod builder;
@@ -34,6 +38,7 @@ mod par;
 mod pool;
 mod replies;
 mod rules;
+mod setup;
 mod sink;
 mod task;
 mod wire;
@@ -45,4 +50,5 @@ pub use error::{BuildError, SubmitError, TaskFailed, TaskId};
 pub use par::{Outcomes, ParIter, ParProcs};
 pub use pool::Pool;
 pub use rules::TaskOptions;
+pub use setup::{InitializerFailure, with_state};
 pub use task::Task;

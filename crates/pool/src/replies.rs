@@ -42,6 +42,14 @@ pub(crate) fn next(
         Err(RecvError::Closed | RecvError::ClosedInside { .. }) => return Err(Unreliable::Gone),
         Err(_) => return Err(Unreliable::Nonsense),
     };
+    match reply {
+        Reply::Ready => return Ok(Heard::Part),
+        Reply::NotSetUp(broken) => {
+            worker.remember_failure(broken.into());
+            return Err(Unreliable::Nonsense);
+        }
+        _ => {}
+    }
     let Some(order) = running else { return Err(Unreliable::Nonsense) };
     match reply {
         Reply::Answers { job, first, n, parcel, descriptors } if job == order.job.number => {

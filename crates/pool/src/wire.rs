@@ -10,6 +10,8 @@ use procession_sys::image::FunctionToken;
 use procession_sys::memory::Memfd;
 use serde::{Deserialize, Serialize};
 
+use crate::setup::Broken;
+
 /// Longest block of bytes that travels inside a message; longer ones travel in sealed memory, so that a message always
 /// fits into the kernel's buffer and the pool never waits for a worker to read.
 const INLINE: usize = 32 << 10;
@@ -93,6 +95,10 @@ pub(crate) enum Answer {
 /// What a worker says.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Reply {
+    /// The initializer has done its work.
+    Ready,
+    /// The initializer has failed: the worker ends.
+    NotSetUp(Broken),
     /// Answers that do not fit into the journal: those of the items from `first` on, encoded one after the other.
     /// The descriptors belong to the last of them.
     Answers {

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
-use procession_codec::{Codec, Descriptor, Postcard, handles};
+use procession_codec::{Bytes, Codec, Descriptor, Postcard, handles};
 use procession_pipe::{Duplex, SendError};
 use procession_sys::clock;
 use procession_sys::image::{Function, FunctionToken};
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::current;
 use crate::journal::Journal;
+use crate::setup;
 use crate::wire::{Answer, Call, Job, Parcel, Reply};
 
 /// What a worker is started with.
@@ -20,6 +21,10 @@ use crate::wire::{Answer, Call, Job, Parcel, Reply};
 pub(crate) struct Desk {
     pub(crate) jobs: Duplex<Reply, Job>,
     pub(crate) journal: Descriptor,
+    /// Whether the first job is the initializer.
+    pub(crate) is_set_up: bool,
+    /// The token of what ends the state it made.
+    pub(crate) close: Option<Bytes>,
 }
 
 /// Runs in the worker until the pool closes its end. What goes wrong here ends the worker, and the pool sees that.
@@ -27,13 +32,25 @@ pub(crate) fn work(desk: Desk) -> Result<(), String> {
     let memory = desk.journal.into_owned().map_err(|e| e.to_string())?;
     let memory = Memfd::adopt(memory).map_err(|e| e.to_string())?;
     let worker = Worker { jobs: desk.jobs, journal: Journal::open(&memory).map_err(|e| e.to_string())? };
+    if desk.is_set_up {
+        let Ok(job) = worker.jobs.recv() else { return Ok(()) };
+        if let Err(broken) = setup::open(job)? {
+            // The pool ends us for it; if it is not there any more, nobody needs to know.
+            let _ = worker.jobs.send(&Reply::NotSetUp(broken));
+            return Ok(());
+        }
+    }
     worker.journal.set_ready();
+    if desk.is_set_up {
+        worker.jobs.send(&Reply::Ready).map_err(|e| e.to_string())?;
+    }
     while let Ok(job) = worker.jobs.recv() {
         if job.n_now == 0 {
             break;
         }
         worker.run(job)?;
     }
+    setup::close(desk.close.as_deref());
     Ok(())
 }
 

@@ -17,7 +17,12 @@ impl Crew {
         }
         let n_begun = replies::read_journal(worker, &self.name, &mut order);
         if n_begun == 0 && order.n_settled == 0 {
-            return self.give_back(order, weight, &format!("{} {exit} before it began", worker.who()));
+            let why = if worker.journal.is_ready() {
+                format!("{} {exit} before it began", worker.who())
+            } else {
+                self.last_failure.to_string()
+            };
+            return self.give_back(order, weight, &why);
         }
         let mut panic = worker.deadly_panic();
         let mut again = Vec::new();

@@ -25,6 +25,7 @@ pub(crate) mod limits;
 pub(crate) mod outside;
 pub(crate) mod recycling;
 pub(crate) mod retries;
+pub(crate) mod setups;
 pub(crate) mod tasks;
 pub(crate) mod values;
 
@@ -145,6 +146,9 @@ macro_rules! contract {
                 kills_that_nobody_notices;
             recycling: a_worker_for_every_task no_worker_runs_more_than_it_may recycled_among_deaths
                 recycled_with_handles_and_large_answers;
+            setups: every_worker_has_its_state failures_are_told_at_build an_argument_that_does_not_travel
+                who_takes_the_place_is_set_up_too it_fails_later exits_of_idle_workers exits_of_recycled_workers
+                an_exit_that_goes_wrong no_state_is_a_panic;
             large: five_mebibytes_both_ways many_of_five_mebibytes answers_beyond_the_journal
                 one_large_answer_in_the_middle large_and_small_in_turn answers_around_every_bound
                 a_death_after_large_answers;
