@@ -5,11 +5,11 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::Duration;
 
-use procession_sys::OsError;
 use procession_sys::event::Event;
 use procession_sys::poll::{self, Interest};
+use procession_sys::{Deadline, OsError};
 
 use crate::crew::{Crew, GRACE, Phase, Worker};
 use crate::error::BuildError;
@@ -136,10 +136,14 @@ impl Shared {
 }
 
 /// Ends workers that were asked to end, within a bound: all are waited for, the rest is killed.
-pub(crate) fn end(workers: &[Arc<Worker>]) {
-    let grace = Instant::now() + GRACE;
+pub(crate) fn end(workers: &[Arc<Worker>], grace: Duration) {
+    let deadline = Deadline::after(grace);
     for worker in workers {
-        if !matches!(worker.process.wait_until(grace), Ok(Some(_))) {
+        let ended = match deadline.instant() {
+            Some(instant) => worker.process.wait_until(instant),
+            None => worker.process.wait().map(Some),
+        };
+        if !matches!(ended, Ok(Some(_))) {
             let _ = worker.process.kill();
         }
     }
@@ -152,7 +156,7 @@ impl Drop for EndOnDrop<'_> {
     fn drop(&mut self) {
         let workers = self.0.crew().end();
         self.0.settled.notify_all();
-        end(&workers);
+        end(&workers, GRACE);
     }
 }
 

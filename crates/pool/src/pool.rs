@@ -3,12 +3,14 @@
 use std::fmt;
 use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use procession_codec::Message;
+use procession_sys::Deadline;
 
 use crate::builder::Builder;
 use crate::collector::{self, Shared};
-use crate::crew::Phase;
+use crate::crew::{GRACE, Phase};
 use crate::error::{BuildError, SubmitError, TaskFailed};
 use crate::job::{PackError, Packing};
 use crate::par::ParProcs;
@@ -23,9 +25,14 @@ use crate::wire;
 /// workers, so the death of one costs the task it was running and nothing else: that task gets
 /// [`TaskFailed::WorkerDied`], and the worker is replaced.
 ///
-/// Send and Sync: any number of threads may submit. Dropping it ends the workers: what has no outcome yet gets
-/// [`TaskFailed::Closed`]. To finish first, [`join`](Pool::join). Workers ignore Ctrl-C and end with this process,
-/// however it ends.
+/// Send and Sync: any number of threads may submit. Workers ignore Ctrl-C and end with this process, however it ends.
+///
+/// | end | new tasks | waiting tasks | running tasks | waits |
+/// |---|---|---|---|---|
+/// | [`close`](Self::close) | refused | run | run | no |
+/// | [`join`](Self::join), [`join_timeout`](Self::join_timeout), [`join_until`](Self::join_until) | refused | run | run | until all are done, or the deadline |
+/// | [`terminate`](Self::terminate) | – | get [`TaskFailed::Closed`] | get it too, and are ended | at most the grace |
+/// | drop, also at the end of a scope or in a panic | – | as above | as above | at most a second |
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -138,13 +145,67 @@ impl Pool {
     /// Takes no more tasks, waits until every task has its outcome, and ends the workers.
     pub fn join(self) {
         self.close();
-        let crew = self.shared.crew();
-        drop(
-            self.shared
-                .settled
-                .wait_while(crew, |crew| !crew.is_done())
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+        self.wait_done(Deadline::NEVER);
+    }
+
+    /// [`join`](Self::join) for at most `timeout`; the pool, closed, if not every task has its outcome by then. Dropped, it
+    /// ends all the same: [`terminate`](Self::terminate) says within which time.
+    pub fn join_timeout(self, timeout: Duration) -> Result<(), Self> {
+        self.join_by(Deadline::after(timeout))
+    }
+
+    /// [`join`](Self::join) until `instant`; the pool, closed, if not every task has its outcome by then.
+    pub fn join_until(self, instant: Instant) -> Result<(), Self> {
+        self.join_by(Deadline::at(instant))
+    }
+
+    fn join_by(self, deadline: Deadline) -> Result<(), Self> {
+        self.close();
+        if self.wait_done(deadline) { Ok(()) } else { Err(self) }
+    }
+
+    /// Ends the workers, whatever they do: who has not ended `grace` after it was asked to is killed. What has no outcome
+    /// yet gets [`TaskFailed::Closed`]. Dropping a pool is the same with a grace of a second.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use procession_pool::{Pool, TaskFailed};
+    /// use std::time::Duration;
+    ///
+    /// let pool = Pool::new(1)?;
+    /// let endless = pool.submit(|()| -> u8 { loop { std::thread::park() } }, ())?;
+    /// let Err(pool) = pool.join_timeout(Duration::from_millis(10)) else { panic!("it cannot be done") };
+    /// pool.terminate(Duration::from_millis(100));
+    /// assert!(matches!(endless.get(), Err(TaskFailed::Closed { .. })));
+    /// # Ok(()) }
+    /// ```
+    pub fn terminate(mut self, grace: Duration) {
+        self.end(grace);
+    }
+
+    /// Waits until every task has its outcome; false at the deadline.
+    fn wait_done(&self, deadline: Deadline) -> bool {
+        let mut crew = self.shared.crew();
+        while !crew.is_done() {
+            let settled = &self.shared.settled;
+            crew = match deadline.remaining() {
+                Some(left) if left.is_zero() => return false,
+                Some(left) => settled.wait_timeout(crew, left).unwrap_or_else(PoisonError::into_inner).0,
+                None => settled.wait(crew).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+        true
+    }
+
+    fn end(&mut self, grace: Duration) {
+        let workers = self.shared.crew().end();
+        self.shared.news.notify();
+        self.shared.settled.notify_all();
+        collector::end(&workers, grace);
+        if let Some(collector) = self.collector.take() {
+            // It sees the end of the crew at its next look; a panic in it has been printed.
+            let _ = collector.join();
+        }
     }
 
     pub(crate) fn of(shared: Arc<Shared>, collector: JoinHandle<()>) -> Self {
@@ -158,14 +219,7 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        let workers = self.shared.crew().end();
-        self.shared.news.notify();
-        self.shared.settled.notify_all();
-        collector::end(&workers);
-        if let Some(collector) = self.collector.take() {
-            // It sees the end of the crew at its next look; a panic in it has been printed.
-            let _ = collector.join();
-        }
+        self.end(GRACE);
     }
 }
 

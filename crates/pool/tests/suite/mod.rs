@@ -164,7 +164,7 @@ macro_rules! contract {
                 three_hundred_kills_under_load a_stopped_worker_holds_up_nobody
                 dropped_with_a_stopped_worker dropped_with_stubborn_tasks;
             endings: closed_takes_no_more join_waits_for_all dropping_tells_every_waiter
-                dropping_ends_running_tasks maps_of_a_closed_pool killed_while_closed;
+                dropping_ends_running_tasks joined_in_time terminated_within_its_grace maps_of_a_closed_pool killed_while_closed;
         }
     };
     (@cases $method:ident $builder:expr; $($topic:ident: $($case:ident)*;)*) => {
