@@ -46,7 +46,7 @@ impl Builder {
     }
 
     /// How long a worker may take from its start until it asks for work (default 10 s). One that takes longer is killed
-    /// and replaced; after several in a row, waiting tasks get [`TaskFailed::NoWorker`].
+    /// and replaced; after several in a row, waiting tasks get [`NoWorker`](crate::TaskFailed::NoWorker).
     pub fn start_timeout(mut self, timeout: Duration) -> Self {
         self.start_timeout = timeout;
         self

@@ -47,7 +47,7 @@ mod worker;
 pub use builder::Builder;
 pub use current::attempt;
 pub use error::{BuildError, SubmitError, TaskFailed, TaskId};
-pub use par::{Outcomes, ParIter, ParProcs};
+pub use par::{NotYet, Outcomes, ParIter, ParProcs};
 pub use pool::Pool;
 pub use rules::TaskOptions;
 pub use setup::{InitializerFailure, with_state};

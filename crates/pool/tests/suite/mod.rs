@@ -133,7 +133,7 @@ macro_rules! contract {
             lazy: ordered_results unordered_results pulls_no_more_than_in_flight
                 an_endless_iterator_is_not_drained dropped_early_nothing_more_begins dropped_inside_a_chunk
                 what_waits_is_let_go_at_the_drop a_panic_in_the_iterator a_panic_in_the_iterator_and_on
-                size_hints several_at_once_on_one_pool;
+                size_hints results_in_time fixed_chunks several_at_once_on_one_pool;
             tasks: every_form_of_waiting the_value_is_given_once a_waiter_learns_that_the_value_is_gone
                 a_dropped_task_still_runs many_threads_submit ids_count_from_one no_workers;
             cancels: what_waits_never_begins what_runs_is_ended_first what_is_done_stays_done
