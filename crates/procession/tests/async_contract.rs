@@ -7,6 +7,8 @@ mod cases;
 mod dropped;
 #[path = "async_contract/executors.rs"]
 mod executors;
+#[path = "async_contract/jobs.rs"]
+mod jobs;
 
 use executors::{Plain, TokioMany, TokioOne};
 
@@ -35,6 +37,17 @@ macro_rules! contract {
                                 dropped::a_sender_has_its_handles_again
                                 dropped::an_end_moves_when_nobody_waits
                                 dropped::deadlines_of_the_runtime
+                                jobs::ping_pong_over_jobs
+                                jobs::a_full_queue_of_jobs
+                                jobs::all_cells_in_use
+                                jobs::join_awaits_all
+                                jobs::join_names_dead_letters
+                                jobs::the_last_worker_is_killed
+                                jobs::what_a_killed_worker_had
+                                jobs::what_a_living_worker_has
+                                jobs::receivers_that_are_dropped_lose_nothing
+                                jobs::senders_that_are_dropped_send_nothing
+                                jobs::an_end_is_gone_soon_after_its_futures
                             }
                         }
                     }

@@ -52,6 +52,8 @@ mod contract {
         crate::suite::closes::contract!(spawn, crate::Processes);
         tests! { deaths:
             what_a_killed_worker_had_is_done_by_another
+            all_that_a_killed_worker_had_come_back
+            who_only_tries_gets_what_a_killed_worker_had
             a_sleeping_worker_gets_what_a_killed_one_had
             a_job_that_kills_its_workers_is_given_up
             the_death_of_a_worker_is_the_end_of_its_jobs

@@ -3,6 +3,8 @@
 
 #[path = "wait_contract/cases.rs"]
 mod cases;
+#[path = "wait_contract/jobs.rs"]
+mod jobs;
 #[path = "wait_contract/kinds.rs"]
 mod kinds;
 #[path = "wait_contract/mixed.rs"]
@@ -27,7 +29,7 @@ macro_rules! suite {
                 )*
                 mod mixed {
                     mod spawn {
-                        suite! { @mixed
+                        suite! { @mixed mixed
                             each_kind_in_turn
                             two_hundred_things
                             killed_and_quickly_cleared
@@ -36,6 +38,19 @@ macro_rules! suite {
                             every_message_is_had_once
                             a_waiter_that_was_woken_is_killed
                             a_waiter_that_was_woken_does_not_receive
+                        }
+                    }
+                }
+                mod jobs_of_workers {
+                    mod spawn {
+                        suite! { @mixed jobs
+                            a_worker_is_killed
+                            a_worker_was_killed
+                            a_worker_gives_its_job_back
+                            what_is_given_up_is_nothing_to_receive
+                            what_is_given_up_keeps_nobody_waiting
+                            what_workers_have_is_waited_for
+                            every_job_is_done_though_workers_are_killed
                         }
                     }
                 }
@@ -50,11 +65,11 @@ macro_rules! suite {
             }
         )*
     };
-    (@mixed $($case:ident)*) => {
+    (@mixed $module:ident $($case:ident)*) => {
         $(
             #[test]
             fn $case() {
-                procession_testkit::counted(crate::mixed::$case);
+                procession_testkit::counted(crate::$module::$case);
             }
         )*
     };
@@ -69,6 +84,9 @@ suite! {
     queue = crate::kinds::OfQueue;
     closed_queue = crate::kinds::OfClosedQueue;
     room_in_a_queue = crate::kinds::OfQueueRoom;
+    jobs = crate::kinds::OfJobs;
+    closed_jobs = crate::kinds::OfClosedJobs;
+    room_for_jobs = crate::kinds::OfJobRoom;
     both_ends_of_a_queue = crate::kinds::OfBothEnds;
     event = crate::kinds::OfEvent;
     process = crate::kinds::OfProcess;

@@ -44,7 +44,11 @@ impl Link {
         let Some(step) = step else { return false };
         let at = step.at();
         let is_put = self.put_at_once(small, at).is_some();
-        step.end(is_put);
+        if is_put {
+            step.end_with(small.len() as u32, small.words());
+        } else {
+            step.end(false);
+        }
         // Who read there long ago has it in its cache. To get it back takes as long as the rest of a message.
         memory.arena().will_write(memory.layout().slot_at(at.wrapping_add(1)));
         is_put
@@ -70,6 +74,12 @@ impl Link {
         let memory = self.memory();
         let me = memory.arena().id_at_hand()?;
         let step = memory.ring().step_at_once(Side::Consumers, &SharedPark, me, memory.layout().capacity)?;
+        if let Some((len, words)) = step.mail(bytes.div_ceil(8))
+            && let Some(small) = Small::from_words(words, len)
+        {
+            step.end(true);
+            return Some(small);
+        }
         // It has memory: something was put there.
         let slot = memory.arena().group(memory.layout().slot_at(step.at()));
         let small = slot.and_then(|slot| Small::load(slot, bytes));

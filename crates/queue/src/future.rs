@@ -61,17 +61,7 @@ impl<T, W: Wire<T>> Receiver<T, W> {
     /// # Errors
     /// [`RecvError`].
     pub fn recv_async(&self) -> impl Future<Output = Result<T, RecvError>> + Send + '_ {
-        let mut watch = Thing::new();
-        poll_fn(move |cx| {
-            let armed = match self.try_recv() {
-                Err(RecvError::Empty | RecvError::TimedOut) => {
-                    watch.arm(cx.waker(), || Ready(Arc::clone(self.shared_link())))
-                }
-                Err(RecvError::Contended { .. }) => pause(&mut watch, cx),
-                answer => return Poll::Ready(answer),
-            };
-            pending(armed).map(|error| Err(RecvError::Memory(error.into())))
-        })
+        receiving(|| self.try_recv(), || Ready(Arc::clone(self.shared_link())))
     }
 }
 
@@ -85,29 +75,11 @@ impl<T, W: Wire<T>> Sender<T, W> {
     /// # Errors
     /// [`SendError`], with the value.
     pub fn send_async(&self, value: T) -> impl Future<Output = Result<(), SendError<T>>> + '_ {
-        let (mut watch, mut value) = (Thing::new(), Some(value));
-        poll_fn(move |cx| {
-            let link = self.shared_link();
+        let link = self.shared_link();
+        sending(value, move |value| {
             let seen = link.memory().ring().counter(Side::Consumers);
-            let unsent = value.take().expect("a future that has answered is not asked again");
-            let Err(error) = self.try_send(unsent) else { return Poll::Ready(Ok(())) };
-            let armed = match error.fault() {
-                SendFault::Full | SendFault::TimedOut if link.memory().layout().never_waits == 0 => {
-                    watch.arm(cx.waker(), || Moved(Arc::clone(link), seen))
-                }
-                SendFault::Contended { .. } => pause(&mut watch, cx),
-                _ => return Poll::Ready(Err(error)),
-            };
-            let unsent = error.into_value();
-            match pending(armed) {
-                Poll::Ready(error) => {
-                    Poll::Ready(Err(SendError::new(unsent, SendFault::Memory(error.into()))))
-                }
-                Poll::Pending => {
-                    value = Some(unsent);
-                    Poll::Pending
-                }
-            }
+            let waits = link.memory().layout().never_waits == 0;
+            self.try_send(value).map_err(|error| (error, waits.then(|| Moved(Arc::clone(link), seen))))
         })
     }
 }
@@ -128,6 +100,47 @@ impl<T, W: Wire<T>> Queue<T, W> {
     pub fn recv_async(&self) -> impl Future<Output = Result<T, RecvError>> + Send + '_ {
         self.receiver().recv_async()
     }
+}
+
+/// A `try_` form, again and again when `ready` says; that it was in vain is no answer.
+pub(crate) fn receiving<R, T: Waitable + Send + Sync + 'static>(
+    mut try_recv: impl FnMut() -> Result<R, RecvError>,
+    ready: impl Fn() -> T,
+) -> impl Future<Output = Result<R, RecvError>> {
+    let mut watch = Thing::new();
+    poll_fn(move |cx| {
+        let armed = match try_recv() {
+            Err(RecvError::Empty | RecvError::TimedOut) => watch.arm(cx.waker(), &ready),
+            Err(RecvError::Contended { .. }) => pause(&mut watch, cx),
+            answer => return Poll::Ready(answer),
+        };
+        pending(armed).map(|error| Err(RecvError::Memory(error.into())))
+    })
+}
+
+/// A `try_` form, again and again when what it names beside its error says; nothing is named if "full" is an answer.
+pub(crate) fn sending<V, T: Waitable + Send + Sync + 'static>(
+    value: V,
+    mut try_send: impl FnMut(V) -> Result<(), (SendError<V>, Option<T>)>,
+) -> impl Future<Output = Result<(), SendError<V>>> {
+    let (mut watch, mut value) = (Thing::new(), Some(value));
+    poll_fn(move |cx| {
+        let unsent = value.take().expect("a future that has answered is not asked again");
+        let Err((error, moved)) = try_send(unsent) else { return Poll::Ready(Ok(())) };
+        let armed = match (error.fault(), moved) {
+            (SendFault::Full | SendFault::TimedOut, Some(moved)) => watch.arm(cx.waker(), || moved),
+            (SendFault::Contended { .. }, _) => pause(&mut watch, cx),
+            _ => return Poll::Ready(Err(error)),
+        };
+        let unsent = error.into_value();
+        match pending(armed) {
+            Poll::Ready(error) => Poll::Ready(Err(SendError::new(unsent, SendFault::Memory(error.into())))),
+            Poll::Pending => {
+                value = Some(unsent);
+                Poll::Pending
+            }
+        }
+    })
 }
 
 fn pause(watch: &mut Thing, cx: &Context<'_>) -> Result<(), OsError> {

@@ -8,10 +8,13 @@
 //! `tests/jobs_storm.rs`; "Jobs" in the README has the table.
 
 mod cells;
+#[cfg(feature = "async")]
+mod future;
 mod job;
 mod join;
 mod layout;
 mod leases;
+mod many;
 mod memory;
 mod parcel;
 mod put;
@@ -20,6 +23,7 @@ mod seats;
 mod sender;
 mod take;
 mod wait;
+mod watch;
 
 use procession_codec::{Message, Postcard};
 use procession_raw::Stage;

@@ -49,7 +49,8 @@
 //! | delivered | once | once, or more often: at least once |
 //! | until when it is in memory | until it is received | until it is done |
 //! | a small message costs | two exchanges on each side | one more to take a cell, and to queue, lease and finish it |
-//! | loans, batches in one turn | yes | no |
+//! | many at once | in one turn | one after the other, each with its own lease |
+//! | loans | yes | no |
 //! | handles in messages | yes | not yet |
 //!
 //! # Speed
@@ -70,7 +71,8 @@
 //! Between threads of one process, the channels of the standard library are enough. Two processes that talk in turns want a
 //! pipe.
 //!
-//! With the feature `async` there are futures for any runtime: `send_async`, `recv_async`.
+//! With the feature `async` there are futures for any runtime: `send_async`, `recv_async`, of
+//! jobs too, and [`JobSender`]'s `join_async`.
 //!
 //! Not here yet: handles in jobs.
 #![doc = ""]

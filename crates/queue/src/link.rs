@@ -257,8 +257,13 @@ impl<M: Place> Link<M> {
     /// may never get to another message, or sleep.
     #[cold]
     pub(crate) fn seems_alone_to_who_tries(&self, position: u32) -> bool {
-        let asks = self.tries.fetch_add(1, Ordering::Relaxed) % TRIES == TRIES - 1;
+        let asks = self.asks_without_a_reason();
         self.seems_alone(position) || asks && self.is_alone()
+    }
+
+    /// Whether it is time for who only tries to look for the dead that nobody has spoken of. To be asked once a try.
+    pub(crate) fn asks_without_a_reason(&self) -> bool {
+        self.tries.fetch_add(1, Ordering::Relaxed) % TRIES == TRIES - 1
     }
 
     /// Whether there is a reason to ask whether anybody is left.

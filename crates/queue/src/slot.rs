@@ -103,6 +103,19 @@ impl Small {
         self.len
     }
 
+    /// The words that it has bytes in.
+    #[inline(always)]
+    pub(crate) fn words(&self) -> &[u64] {
+        &self.words[..self.len.div_ceil(8).min(INLINE / 8)]
+    }
+
+    /// The message of `len` bytes in these words, if it can be one.
+    #[inline(always)]
+    pub(crate) fn from_words(words: [u64; INLINE / 8], len: u32) -> Option<Self> {
+        let len = len as usize;
+        (len <= INLINE).then_some(Self { words, len })
+    }
+
     /// Writes a slot with this message.
     #[inline(always)]
     pub(crate) fn store(&self, sums: Sums, words: &[AtomicU64; N_WORDS]) {

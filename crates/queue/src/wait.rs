@@ -11,15 +11,10 @@ use procession_shm::Wait;
 use procession_sys::Deadline;
 use procession_sys::wait::{Waitable, Watch};
 
-use crate::link::Link;
+use crate::link::{Link, Place};
 use crate::{Queue, Receiver, Sender};
 
-impl Link {
-    /// Looks for something to do.
-    pub(crate) fn look<'a>(&'a self, watch: &mut Watch<'a>) -> bool {
-        self.look_for(watch, || self.has_something())
-    }
-
+impl<M: Place> Link<M> {
     /// Looks whether `is_there`, which the other side makes so by moving its counter; also if that will never happen.
     pub(crate) fn look_for<'a>(&'a self, watch: &mut Watch<'a>, is_there: impl Fn() -> bool) -> bool {
         if watch.lies_down() { self.lie_down(watch, is_there) } else { self.glance(watch, is_there) }
@@ -57,6 +52,20 @@ impl Link {
         false
     }
 
+    pub(crate) fn leave(&self, watch: &Watch<'_>) {
+        let moved = |seen| self.memory().ring().counter(self.side().other()) != seen;
+        if watch.noted().is_some_and(moved) {
+            self.pass_on();
+        }
+    }
+}
+
+impl Link {
+    /// Looks for something to do.
+    pub(crate) fn look<'a>(&'a self, watch: &mut Watch<'a>) -> bool {
+        self.look_for(watch, || self.has_something())
+    }
+
     /// Whether this side has something to do.
     fn has_something(&self) -> bool {
         let ring = self.memory().ring();
@@ -65,13 +74,6 @@ impl Link {
             Side::Consumers => !ring.is_empty(),
         };
         is_there || ring.is_closed()
-    }
-
-    pub(crate) fn leave(&self, watch: &Watch<'_>) {
-        let moved = |seen| self.memory().ring().counter(self.side().other()) != seen;
-        if watch.noted().is_some_and(moved) {
-            self.pass_on();
-        }
     }
 }
 

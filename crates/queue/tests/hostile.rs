@@ -43,11 +43,12 @@ fn places() -> Vec<usize> {
     let words =
         [PRODUCERS, PRODUCERS + 4, TAIL, CONSUMERS, CONSUMERS + 4, HEAD, NOT_EMPTY, CLOSED, NOT_FULL, BELL];
     let extents = (0..3).map(|n| EXTENTS + 4 * n);
+    let mail = (0..12).map(|n| MAIL + 4 * n);
     let numbers = (0..4).map(|n| MARKS + 8 * n);
     let pages = (0..2).map(|n| PAGES + 8 * n);
     let slots = (0..5).flat_map(|n| (0..4).map(move |word| SLOTS + 64 * n + 8 * word));
     let halves = numbers.chain(pages).chain(slots).flat_map(|at| [at, at + 4]);
-    words.into_iter().chain(extents).chain(halves).collect()
+    words.into_iter().chain(mail).chain(extents).chain(halves).collect()
 }
 
 fn garbage(storm: &mut Storm) -> Vec<u32> {

@@ -19,7 +19,9 @@ use procession_queue::{
 use procession_raw::{Id, Owners};
 use procession_shm::ShmError;
 use procession_shm::domain::Domain;
+use procession_sys::Deadline;
 use procession_sys::memory::{Mapping, Memfd};
+use procession_sys::wait::{self, Waitable};
 use procession_testkit::{Role, Storm, counted, guarded, role};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -98,6 +100,11 @@ fn use_it(tx: &Tx, rx: &Rx) -> bool {
                 if round == 0 { tx.try_send(message(len)) } else { tx.send_timeout(message(len), SHORT) };
             is_corrupt |= sent.is_err_and(|e| matches!(e.fault(), SendFault::Corrupt));
         }
+        let limit = || if round == 0 { Deadline::now() } else { Deadline::after(SHORT) };
+        let things: [&dyn Waitable; 2] = [rx, tx];
+        for things in [&things[..1], &things[1..], &things] {
+            wait::any(things, limit()).unwrap();
+        }
         let joined = if round == 0 { tx.try_join() } else { tx.join_timeout(SHORT) };
         let _ = joined.map_err(|error| error.to_string());
         for n in 0..5 {
@@ -108,6 +115,9 @@ fn use_it(tx: &Tx, rx: &Rx) -> bool {
                 Err(error) => is_corrupt |= matches!(error, RecvError::Corrupt),
             }
         }
+        let mut many = Vec::new();
+        let _ = rx.try_recv_many(&mut many, 2);
+        assert!(many.len() <= 2);
         tx.dead_letters()
             .into_iter()
             .for_each(|letter| assert!(letter.into_value().unwrap().len() <= 100_000));

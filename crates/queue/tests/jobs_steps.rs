@@ -52,6 +52,14 @@ fn victim(role: &str) {
             step::end();
             std::mem::forget(job.unwrap());
         }
+        "receives-many" => {
+            let mut many = Vec::with_capacity(3);
+            step::here();
+            let received = place.rx.recv_many(&mut many, 3);
+            step::end();
+            std::mem::forget(many);
+            assert_eq!(received.unwrap(), 3);
+        }
         "finishes" => {
             let job = place.rx.recv().unwrap();
             step::here();
@@ -223,6 +231,38 @@ fn a_lease() {
     });
 }
 
+/// Many at once: those that it had come back, and those that it had not are as they were.
+#[test]
+fn many_leases() {
+    sweeper(|| {
+        for len in LENGTHS {
+            let place = Place::new(3);
+            let start = || {
+                (0..4).for_each(|n| place.send(len, n));
+                command(&place, "receives-many", len)
+            };
+            let seen = Cell::new([0; 4]);
+            step::sweep_changes(&format!("{len} bytes"), start, |_, outcome| {
+                let n_leased = 4 - place.tx.len();
+                assert!(n_leased <= 3 && (n_leased == 3 || outcome == Outcome::Killed));
+                assert_eq!(place.tx.unfinished(), 4);
+                let mut found: Vec<Job<_>> = (0..4).map(|_| place.rx.recv().unwrap()).collect();
+                found.sort_by_key(|job| job[0]);
+                for (n, job) in found.iter().enumerate() {
+                    assert!(**job == message(len, n as u8));
+                    assert_eq!(job.deliveries(), 1 + u32::from(n < n_leased));
+                }
+                drop(found);
+                let mut counts = seen.get();
+                counts[n_leased] += 1;
+                seen.set(counts);
+                place.is_as_new();
+            });
+            assert!(!seen.get().contains(&0), "{seen:?}");
+        }
+    });
+}
+
 #[test]
 fn the_end_of_a_job() {
     sweeper(|| {
@@ -363,6 +403,12 @@ fn the_victims_do_what_they_say() {
             assert_eq!(place.expect(len, SALT), 3);
             run("sends");
             run("finishes");
+            place.is_as_new();
+            (0..3).for_each(|n| place.send(len, n));
+            run("receives-many");
+            let mut found = [(); 3].map(|()| place.rx.recv().unwrap());
+            found.sort_by_key(|job| job[0]);
+            assert_eq!(found.map(|job| (job[0], job.deliveries())), [(0, 2), (1, 2), (2, 2)]);
             place.is_as_new();
             place.send(len, SALT);
             for _ in 0..3 {

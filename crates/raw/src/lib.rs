@@ -59,7 +59,7 @@ pub use obituary::Obituary;
 pub use once::{Begin, Once};
 pub use owners::{Id, NoSlot, Owners};
 pub use park::{Park, Waited};
-pub use ring::{Corrupt, Ring, Side, Step, Turn};
+pub use ring::{Corrupt, MAIL, Ring, Side, Step, Turn};
 pub use rlock::RLock;
 pub use rwlock::RwLock;
 pub use semaphore::{AcquireError, Acquired, Permit, Semaphore};

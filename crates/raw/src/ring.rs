@@ -14,9 +14,12 @@ use core::time::Duration;
 
 use crate::atomic::{AtomicU32, Ordering, fence};
 use crate::{Held, Id, Limit, Lock, LockError, Owners, Park, Protected, Waited};
+use mail::Mail;
 
+mod mail;
 mod turn;
 
+pub use mail::MAIL;
 pub use turn::{Corrupt, Step, Turn};
 
 /// The words of a ring. All zero is an empty ring that is open.
@@ -27,6 +30,7 @@ pub use turn::{Corrupt, Step, Turn};
 /// | `seen` of a side | the other side's counter at some moment before | the holder of `lock`, to the counter |
 /// | `tail` | how many slots were ever filled, modulo 2³² | the producer that holds its side's lock adds those that it filled |
 /// | `head` | how many were ever emptied, modulo 2³² | the consumer that holds its side's lock adds those that it emptied |
+/// | the copy beside `tail` | the message of the slot before `tail`, if its note says so: `mail.rs` | the same, before it moves `tail` |
 /// | `not_empty` 0 | no consumer sleeps | a consumer that is about to sleep, to `SLEEPERS` |
 /// | `not_empty` `SLEEPERS` | consumers may sleep | a producer that woke nobody, to 0, and wakes all in the same step |
 /// | `not_full` | the same of producers | the same |
@@ -46,7 +50,7 @@ pub use turn::{Corrupt, Step, Turn};
 #[repr(C)]
 pub struct Ring {
     producers: Half,
-    tail: Line,
+    tail: Tail,
     consumers: Half,
     head: Line,
     not_empty: AtomicU32,
@@ -71,6 +75,16 @@ struct Line {
     _spare: [AtomicU32; spare(1)],
 }
 
+#[derive(Debug, Default)]
+#[repr(C)]
+struct Tail {
+    word: AtomicU32,
+    _spare: [AtomicU32; if cfg!(loom) { 0 } else { 1 }],
+    /// In the line that consumers fetch anyway.
+    mail: Mail,
+    _rest: [AtomicU32; spare(14)],
+}
+
 /// The words between `used` ones and the next 128 bytes. The model checker has no cache lines, and pays for each word.
 const fn spare(used: usize) -> usize {
     if cfg!(loom) { 0 } else { 32 - used }
@@ -82,7 +96,9 @@ const CLOSED: u32 = 1;
 #[cfg(not(loom))]
 const _: () = {
     use core::mem::offset_of;
-    assert!(size_of::<Ring>() == 6 * 128 && align_of::<Ring>() == 4);
+    assert!(size_of::<Ring>() == 6 * 128 && align_of::<Ring>() == 8);
+    // The copy is in the cache line of the counter.
+    assert!(offset_of!(Tail, word) == 0 && offset_of!(Tail, mail) + size_of::<Mail>() <= 64);
     assert!(offset_of!(Ring, tail) == 128 && offset_of!(Ring, consumers) == 256);
     assert!(offset_of!(Ring, head) == 384 && offset_of!(Ring, not_empty) == 512);
     assert!(offset_of!(Ring, closed) == 516 && offset_of!(Ring, not_full) == 640);

@@ -241,7 +241,7 @@ macro_rules! words {
             const NAME: &'static str = stringify!($word);
         }
         #[cfg(not(loom))]
-        const _: () = assert!(size_of::<$word>() % 4 == 0 && align_of::<$word>() == 4);
+        const _: () = assert!(matches!(align_of::<$word>(), 4 | 8) && size_of::<$word>() % align_of::<$word>() == 0);
     )+ };
 }
 

@@ -61,6 +61,49 @@ pub(crate) fn what_a_killed_worker_had_is_done_by_another() {
     assert_eq!(done, [(0, 2), (1, 2), (2, 1)]);
 }
 
+/// Takes many, is done with one, gives one back, and keeps the others.
+fn keep_many((_, rx, taken): Ends) {
+    let mut many = Vec::new();
+    assert_eq!(rx.recv_many(&mut many, 5).unwrap(), 5);
+    many.remove(4).done();
+    many.remove(0).put_back();
+    taken.store(1);
+    loop {
+        thread::park();
+    }
+}
+
+pub(crate) fn all_that_a_killed_worker_had_come_back() {
+    let all = ends(JobOptions::new(10));
+    all.0.send_many(0..7).unwrap();
+    let keeper = spawn(keep_many, all.clone()).unwrap();
+    until(|| all.2.load() == 1);
+    assert_eq!((all.0.unfinished(), all.0.len()), (6, 2));
+    kill(keeper);
+    let mut many = Vec::new();
+    while many.len() < 6 {
+        all.1.recv_many(&mut many, 10).unwrap();
+    }
+    let mut found: Vec<_> = many.iter().map(|job| (**job, job.deliveries())).collect();
+    found.sort_unstable();
+    assert_eq!(found, [(0, 2), (1, 2), (2, 2), (3, 2), (5, 1), (6, 1)]);
+    drop(many);
+    all.0.try_join().unwrap();
+}
+
+/// Only tries, and nobody tells of the death where there is no obituary.
+pub(crate) fn who_only_tries_gets_what_a_killed_worker_had() {
+    let all = ends(JobOptions::new(10));
+    all.0.send(7).unwrap();
+    kill(keeper(&all));
+    let mut job = None;
+    until(|| {
+        job = all.1.try_recv().ok();
+        job.is_some()
+    });
+    assert_eq!(job.map(|job| (*job, job.deliveries())), Some((7, 2)));
+}
+
 pub(crate) fn a_sleeping_worker_gets_what_a_killed_one_had() {
     let all = ends(JobOptions::new(10));
     all.0.send(7).unwrap();

@@ -7,7 +7,9 @@ use std::os::unix::net::UnixStream;
 use procession_codec::{Descriptor, Message};
 use procession_pipe::{Connection, Duplex, RecvHalf, Waitable};
 use procession_process::{JoinError, Process, spawn};
-use procession_queue::{Queue, Receiver, RecvError, SendFault, Sender, bounded};
+use procession_queue::{
+    JobReceiver, JobSender, Queue, Receiver, RecvError, SendFault, Sender, bounded, jobs,
+};
 use procession_sync::Event;
 
 /// A thing to wait for, and what another process needs to make it ready.
@@ -206,6 +208,67 @@ impl Kind for OfBothEnds {
     }
     fn check(thing: &Self::Thing) {
         assert_eq!(thing.try_recv().unwrap(), 7);
+    }
+}
+
+pub(crate) struct OfJobs;
+impl Kind for OfJobs {
+    type Thing = JobReceiver<u64>;
+    type Other = JobSender<u64>;
+    const DIES: bool = true;
+    fn make() -> (Self::Thing, Self::Other) {
+        let (tx, rx) = jobs(4).unwrap();
+        (rx, tx)
+    }
+    fn fire(other: Self::Other) {
+        other.send(7).unwrap();
+    }
+    fn check(thing: &Self::Thing) {
+        assert_eq!(thing.try_recv().unwrap().into_inner(), 7);
+    }
+    fn check_dead(thing: &Self::Thing) {
+        assert!(matches!(thing.try_recv(), Err(RecvError::Disconnected)));
+    }
+}
+
+pub(crate) struct OfClosedJobs;
+impl Kind for OfClosedJobs {
+    type Thing = JobReceiver<u64>;
+    type Other = JobSender<u64>;
+    const DIES: bool = true;
+    fn make() -> (Self::Thing, Self::Other) {
+        OfJobs::make()
+    }
+    fn fire(other: Self::Other) {
+        other.close();
+    }
+    fn check(thing: &Self::Thing) {
+        assert!(matches!(thing.try_recv(), Err(RecvError::Closed)));
+    }
+}
+
+pub(crate) struct OfJobRoom;
+impl Kind for OfJobRoom {
+    type Thing = JobSender<u64>;
+    type Other = JobReceiver<u64>;
+    const DIES: bool = true;
+    fn make() -> (Self::Thing, Self::Other) {
+        let (tx, rx) = jobs(2).unwrap();
+        (0..2).for_each(|n| tx.send(n).unwrap());
+        (tx, rx)
+    }
+    fn fire(other: Self::Other) {
+        assert_eq!(other.recv().unwrap().into_inner(), 0);
+    }
+    fn check(thing: &Self::Thing) {
+        match thing.try_send(7).map_err(|e| e.into_parts().1) {
+            Ok(()) | Err(SendFault::Disconnected) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    fn check_dead(thing: &Self::Thing) {
+        let error = thing.try_send(7).unwrap_err();
+        assert!(matches!(error.fault(), SendFault::Disconnected), "{error}");
     }
 }
 

@@ -40,6 +40,9 @@ pub(crate) fn each_kind_in_turn() {
         begin::<OfBothEnds>(),
         begin::<OfHalf>(),
         begin::<OfChannel>(),
+        begin::<OfJobs>(),
+        begin::<OfJobRoom>(),
+        begin::<OfClosedJobs>(),
     ];
     let mut step = 0;
     while !all.is_empty() {

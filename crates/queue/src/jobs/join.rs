@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use procession_codec::DecodeError;
 use procession_raw::{Owners, Side, Stage};
-use procession_shm::{Party, Wait};
+use procession_shm::{Party, ShmError, Wait};
 use procession_sys::Deadline;
 use procession_sys::futex::SharedPark;
 
@@ -45,6 +45,8 @@ pub enum JobsError {
         /// Those that were given up.
         given_up: Vec<GivenUp>,
     },
+    /// Of [`join_async`](JobSender::join_async) only: memory or threads have run out.
+    Memory(ShmError),
 }
 
 /// What became of a job that was given up.
@@ -223,7 +225,7 @@ impl Link<Memory> {
 
 impl Memory {
     /// The job that was sent last, if it is queued; else any that is unfinished.
-    fn last_unfinished(&self) -> Option<(&procession_raw::Job, Stage)> {
+    pub(super) fn last_unfinished(&self) -> Option<(&procession_raw::Job, Stage)> {
         let position = self.ring().counter(Side::Producers).wrapping_sub(1);
         let last = self.slot(position).ok().and_then(|slot| self.job(slot.cell).ok());
         let queued = last.map(|job| (job, job.current())).filter(|(_, now)| *now == Stage::queued(position));
@@ -250,11 +252,19 @@ impl fmt::Display for JobsError {
                 write!(f, "no receiver is left, and {unfinished} are not done")?;
                 if given_up.is_empty() { Ok(()) } else { f.write_str("; ").and_then(|()| name(f, given_up)) }
             }
+            Self::Memory(error) => error.fmt(f),
         }
     }
 }
 
-impl Error for JobsError {}
+impl Error for JobsError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Memory(error) => Some(error),
+            _ => None,
+        }
+    }
+}
 
 /// Names the first few.
 fn name(f: &mut fmt::Formatter<'_>, given_up: &[GivenUp]) -> fmt::Result {

@@ -40,7 +40,7 @@ use crate::wire::Wire;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct JobReceiver<T, W = Postcard> {
-    link: Arc<Link<Memory>>,
+    pub(super) link: Arc<Link<Memory>>,
     types: PhantomData<fn(W) -> T>,
 }
 
@@ -138,7 +138,7 @@ impl<T, W: Wire<T>> JobReceiver<T, W> {
         JobIter { receiver: self }
     }
 
-    fn recv_by(&self, deadline: Deadline) -> Result<Job<T>, RecvError> {
+    pub(super) fn recv_by(&self, deadline: Deadline) -> Result<Job<T>, RecvError> {
         scratch::with(|bytes| {
             let memory = self.link.memory();
             let lease = self.link.recv_job(bytes, deadline)?;

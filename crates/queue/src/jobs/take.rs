@@ -36,7 +36,8 @@ impl Link<Memory> {
                 Ok(false) => continue,
                 Err(barred) => break barred.into(),
             }
-            is_alone = is_alone || self.seems_to_be_left(seen, deadline);
+            let asks = deadline.has_passed() && self.asks_without_a_reason();
+            is_alone = is_alone || self.seems_alone(seen) || asks && self.is_alone();
             if is_closed || is_alone {
                 if !knew {
                     // What was sent before it was known, and what the dead left.
@@ -52,11 +53,11 @@ impl Link<Memory> {
                 wait::rest(other, watched, deadline, &mut ticks);
                 continue;
             }
-            if deadline.has_passed() {
+            if deadline.has_passed() && (look || !asks) {
                 break RecvError::TimedOut;
             }
             if !has_slept && !look {
-                // Before sleeping: who died may have left what nobody will tell of.
+                // Before sleeping, or now and then: who died may have left what nobody will tell of.
                 look = true;
                 continue;
             }
@@ -88,13 +89,8 @@ impl Link<Memory> {
         Ok(lease.ok_or(turn.other()))
     }
 
-    /// Whether nobody is left who sends, asked only if there is a reason.
-    fn seems_to_be_left(&self, seen: u32, deadline: Deadline) -> bool {
-        if deadline.has_passed() { self.seems_alone_to_who_tries(seen) } else { self.seems_alone(seen) }
-    }
-
     /// A job that may come back. What is queued now is none: it was never committed, by a sender that is dead.
-    fn leased_by_others(&self) -> Option<(&Job, Stage)> {
+    pub(super) fn leased_by_others(&self) -> Option<(&Job, Stage)> {
         let own = self.memory().own_seat();
         self.memory().find(|stage| match stage {
             Stage::Leased { seat, .. } => Some(seat) != own,

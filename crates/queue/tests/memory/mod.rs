@@ -20,6 +20,8 @@ pub(crate) const N_EXTENTS: usize = 128;
 /// Places of words.
 pub(crate) const PRODUCERS: usize = 0;
 pub(crate) const TAIL: usize = 128;
+/// The copy of the newest message, of twelve words.
+pub(crate) const MAIL: usize = 136;
 pub(crate) const CONSUMERS: usize = 256;
 pub(crate) const HEAD: usize = 384;
 pub(crate) const NOT_EMPTY: usize = 512;

@@ -104,6 +104,38 @@ fn a_step_is_a_turn_with_one_slot() {
 }
 
 #[test]
+fn a_copy_is_that_of_the_newest_slot_only() {
+    alone(|w| {
+        let (ring, me) = (&w.shared, w.me().unwrap());
+        let post = |n: u32| {
+            let step = ring.step_at_once(Side::Producers, w, me, SLOTS).unwrap();
+            step.end_with(n, &[1, 2, 3, 4, 5].map(|word| word * u64::from(n)));
+        };
+        let fetch = |words| {
+            let step = ring.step_at_once(Side::Consumers, w, me, SLOTS).unwrap();
+            let mail = step.mail(words);
+            step.end(true);
+            mail
+        };
+        post(7);
+        assert_eq!(fetch(5), Some((7, [7, 14, 21, 28, 35])));
+        post(8);
+        assert_eq!(fetch(1).map(|(n, words)| (n, words[0])), Some((8, 8)));
+        // A newer one takes its place.
+        post(9);
+        post(10);
+        assert_eq!([1, 1].map(|n| fetch(n).map(|mail| mail.0)), [None, Some(10)]);
+        // A turn makes no copy, and leaves none of others.
+        assert_eq!(pass(w, Side::Producers, 1), Some(4));
+        assert_eq!(fetch(1), None);
+        // Nor does a step that gives nothing.
+        ring.step_at_once(Side::Producers, w, me, SLOTS).unwrap().end(false);
+        assert_eq!(pass(w, Side::Producers, 1), Some(5));
+        assert_eq!(fetch(0), None);
+    });
+}
+
+#[test]
 fn ready_looks_across_only_if_it_must() {
     alone(|w| {
         let steps_of = |side, wanted| {
@@ -127,8 +159,9 @@ fn with_nobody_asleep_there_are_two_exchanges_and_no_wake() {
         for side in [Side::Producers, Side::Consumers] {
             let before = (steps(), exchanges());
             assert_eq!(pass(w, side, 1), Some(0));
-            // Both counters, the flag, the commit, and the flag again; a consumer looks across, and copies that.
-            let others = if side == Side::Producers { 5 } else { 7 };
+            // Both counters, the flag, the commit, and the flag again; a producer clears the note, and a consumer looks across,
+            // and copies that.
+            let others = if side == Side::Producers { 6 } else { 7 };
             assert_eq!((steps() - before.0, exchanges() - before.1), (2 + others, 2), "{side:?}");
         }
     });
@@ -233,7 +266,7 @@ fn a_dead_holder_is_named_to_who_follows() {
 fn an_heir_wakes_whom_the_dead_did_not() {
     let mut d = Director::with(Ring::new(), &[|w: &W| assert!(pass(w, Side::Producers, 1).is_some()), sleep]);
     // It looks at the flag before the sleeper raises it, commits, and dies.
-    d.run(0, 4);
+    d.run(0, 5);
     assert_eq!(d.run_on(1), State::Asleep);
     d.run(0, 1);
     assert_eq!(d.world.shared.tail.word.peek(), 1);

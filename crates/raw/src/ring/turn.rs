@@ -8,7 +8,7 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
 
-use super::{Ring, SLEEPERS, Side};
+use super::{MAIL, Ring, SLEEPERS, Side};
 use crate::atomic::{AtomicU32, Ordering};
 use crate::{Held, Id, Park, Protected};
 
@@ -52,6 +52,29 @@ impl<P: Park> Step<'_, P> {
     #[inline(always)]
     pub fn at(&self) -> u32 {
         self.0.at()
+    }
+
+    /// Gives the slot to the consumers, with a copy of what it got for the one that waits for it: a word and up to
+    /// [`MAIL`](super::MAIL) more. Gives the lock back. For a producer. Does not block.
+    ///
+    /// # If a peer dies
+    /// As [`Turn::commit`].
+    #[inline(always)]
+    pub fn end_with(mut self, word: u32, words: &[u64]) {
+        let turn = &mut self.0;
+        turn.ring.tail.mail.post(turn.at, word, words);
+        turn.move_on(1);
+        turn.leave();
+    }
+
+    /// The copy of what the slot got, with the first `n` of its words at least, if it is still there. For a consumer. Does
+    /// not block.
+    #[inline(always)]
+    pub fn mail(&self, n: usize) -> Option<(u32, [u64; MAIL])> {
+        let turn = &self.0;
+        // Only the newest has one. To look for it costs the line of the counter, which is at hand only then.
+        let is_newest = turn.other == turn.at.wrapping_add(1);
+        if is_newest { turn.ring.tail.mail.read(turn.at, n) } else { None }
     }
 
     /// Gives the slot to the other side, if `commits`, and the lock back. Does not block.
@@ -170,6 +193,14 @@ impl<'a, P: Park> Turn<'a, P> {
         if n == 0 {
             return;
         }
+        if self.side == Side::Producers {
+            self.ring.tail.mail.clear(self.at.wrapping_add(n));
+        }
+        self.move_on(n);
+    }
+
+    #[inline(always)]
+    fn move_on(&mut self, n: u32) {
         self.ready -= n;
         self.at = self.at.wrapping_add(n);
         let (counter, flag) = self.ring.news(self.side.other());

@@ -25,6 +25,23 @@ fn exchange() {
 #[repr(transparent)]
 pub struct AtomicU32(atomic::AtomicU32);
 
+/// As the one of the language.
+#[derive(Debug, Default)]
+#[repr(transparent)]
+pub(crate) struct AtomicU64(atomic::AtomicU64);
+
+impl AtomicU64 {
+    pub(crate) fn load(&self, order: Ordering) -> u64 {
+        super::step();
+        self.0.load(order)
+    }
+
+    pub(crate) fn store(&self, value: u64, order: Ordering) {
+        super::step();
+        self.0.store(value, order);
+    }
+}
+
 /// As the one of the language; no step, because nobody else can see it.
 pub(crate) fn fence(order: Ordering) {
     atomic::fence(order);

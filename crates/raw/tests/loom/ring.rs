@@ -11,6 +11,8 @@ use procession_raw::{Forever, Ring, Side};
 use crate::support::{Broken, Domain, be, check, check_fails, id};
 use twin::*;
 
+#[path = "ring_mail.rs"]
+mod mail;
 #[path = "ring_twin.rs"]
 mod twin;
 

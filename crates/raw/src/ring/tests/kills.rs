@@ -3,8 +3,10 @@
 //! Invariant of each scenario: a message is there whole or not at all, is received once, is lost only with the consumer
 //! that took it, and nobody sleeps beside something to do, after a tick at most where the README says so.
 
+use std::cell::Cell;
+use std::sync::atomic::Ordering::Relaxed;
+
 use super::script::*;
-use crate::atomic::Ordering;
 use crate::world::{Director, State, at_every_step, explore};
 use crate::{Forever, Side};
 
@@ -118,10 +120,43 @@ fn put_two_at_once(w: &W) {
     assert_eq!(turn.ready(SLOTS, 2), Ok(2));
     for n in 0..2 {
         let slot = &w.shared.slots[(turn.at().wrapping_add(n) % SLOTS) as usize];
-        slot.iter().for_each(|word| word.store(100 * (me + 1) + n, Ordering::Relaxed));
+        slot.iter().for_each(|word| word.store(100 * (me + 1) + n, Relaxed));
     }
     turn.commit(2);
     notes(w).sent.extend([0, 1].map(|n| 100 * (me + 1) + n));
+}
+
+#[test]
+fn copies_under_kills_of_who_makes_and_who_takes_them() {
+    let n_copies = Cell::new(0);
+    for (victim, body) in [
+        (None, [post_three as fn(&W), fetch_all]),
+        (Some(0), [post_three, fetch_all]),
+        (Some(1), [post_one, fetch_all]),
+        (Some(0), [put_one, fetch_all]),
+    ] {
+        let runs = explore(2, victim, &|| director(0, &body), &|d| {
+            settle(d, u32::from(victim.is_some()));
+            n_copies.set(n_copies.get() + d.world.shared.copies.load(Relaxed));
+        });
+        assert!(runs > 100, "{runs}");
+    }
+    assert!(n_copies.get() > 100);
+    kill_everywhere(&|| director(0, &[post_one, fetch_one]), 0, 1, 1);
+    kill_everywhere(&|| director(2, &[fetch_one, post_one]), 0, 1, 1);
+}
+
+/// One that dies while it makes a copy is followed by one that makes none of the same slot.
+#[test]
+fn a_copy_of_the_dead_is_not_the_heirs() {
+    let kills = at_every_step(|step| {
+        let mut d = director(0, &[post_one, put_one, fetch_all]);
+        let lives = d.run_and_kill(0, step);
+        d.run_on(1);
+        settle(&mut d, 1);
+        lives
+    });
+    assert!(kills > 10, "{kills}");
 }
 
 #[test]

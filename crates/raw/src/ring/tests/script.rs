@@ -1,8 +1,9 @@
 //! Who uses the ring in the scenarios, what they say to have done, and what is to be true in the end.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::atomic::{AtomicU32, Ordering};
+use crate::atomic::AtomicU32;
 use crate::world::{Director, State, World};
 use crate::{Forever, Limit, Owners, Ring, Side};
 
@@ -13,6 +14,8 @@ pub(super) struct Shared {
     pub(super) ring: Ring,
     pub(super) slots: [[AtomicU32; 2]; SLOTS as usize],
     pub(super) notes: Mutex<Notes>,
+    /// How many copies were good. No word of the world: nobody waits for it.
+    pub(super) copies: std::sync::atomic::AtomicU32,
 }
 
 #[derive(Default)]
@@ -44,7 +47,7 @@ pub(super) fn send(w: &W, message: u32) -> bool {
         }
         if turn.ready(SLOTS, 1).unwrap() > 0 {
             let slot = &slots[(turn.at() % SLOTS) as usize];
-            slot.iter().for_each(|word| word.store(message, Ordering::Relaxed));
+            slot.iter().for_each(|word| word.store(message, Relaxed));
             turn.commit(1);
             drop(turn);
             notes(w).sent.push(message);
@@ -56,6 +59,41 @@ pub(super) fn send(w: &W, message: u32) -> bool {
     }
 }
 
+/// As [`send`], with a copy beside the counter if nobody is in the way.
+pub(super) fn post(w: &W, message: u32) -> bool {
+    let Shared { ring, slots, .. } = &w.shared;
+    let Some(step) = ring.step_at_once(Side::Producers, w, w.me().unwrap(), SLOTS) else {
+        return send(w, message);
+    };
+    if ring.is_closed() {
+        step.end(false);
+        return false;
+    }
+    let slot = &slots[(step.at() % SLOTS) as usize];
+    slot.iter().for_each(|word| word.store(message, Relaxed));
+    step.end_with(message, &[message.into(); 2]);
+    notes(w).sent.push(message);
+    true
+}
+
+/// As [`receive`], of the copy if there is one, which then is the message.
+pub(super) fn fetch(w: &W) -> bool {
+    let Shared { ring, slots, .. } = &w.shared;
+    let Some(step) = ring.step_at_once(Side::Consumers, w, w.me().unwrap(), SLOTS) else {
+        return receive(w);
+    };
+    let mail = step.mail(2);
+    let [left, right] = slots[(step.at() % SLOTS) as usize].each_ref().map(|word| word.load(Relaxed));
+    assert_eq!(left, right, "torn");
+    step.end(true);
+    if let Some((word, words)) = mail {
+        assert_eq!((word, &words[..2]), (left, &[left.into(); 2][..]), "a copy of something else");
+        w.shared.copies.fetch_add(1, Relaxed);
+    }
+    notes(w).received.push(left);
+    true
+}
+
 /// Whether there was a message before the ring was closed and empty.
 pub(super) fn receive(w: &W) -> bool {
     let Shared { ring, slots, .. } = &w.shared;
@@ -63,8 +101,8 @@ pub(super) fn receive(w: &W) -> bool {
         let mut turn = ring.enter(Side::Consumers, w, w, &Forever).unwrap();
         if turn.ready(SLOTS, 1).unwrap() > 0 {
             let [left, right] = &slots[(turn.at() % SLOTS) as usize];
-            let message = left.load(Ordering::Relaxed);
-            assert_eq!(message, right.load(Ordering::Relaxed), "torn");
+            let message = left.load(Relaxed);
+            assert_eq!(message, right.load(Relaxed), "torn");
             turn.commit(1);
             drop(turn);
             notes(w).received.push(message);
@@ -110,6 +148,31 @@ pub(super) fn take_all(w: &W) {
     while receive(w) {}
 }
 
+/// Some with a copy, some without.
+fn post_some(w: &W, n: u32) {
+    let me = be(w, Side::Producers);
+    let send = |message| if message == 3 { send } else { post }(w, 100 * (me + 1) + message);
+    let _ = (1..=n).all(send);
+}
+
+pub(super) fn post_one(w: &W) {
+    post_some(w, 1);
+}
+
+pub(super) fn post_three(w: &W) {
+    post_some(w, 3);
+}
+
+pub(super) fn fetch_one(w: &W) {
+    be(w, Side::Consumers);
+    fetch(w);
+}
+
+pub(super) fn fetch_all(w: &W) {
+    be(w, Side::Consumers);
+    while fetch(w) {}
+}
+
 pub(super) fn close(w: &W) {
     w.shared.ring.close(w);
 }
@@ -117,7 +180,10 @@ pub(super) fn close(w: &W) {
 /// A world whose ring was used before, so that no counter is zero, and has so many messages of nobody.
 pub(super) fn director(messages: u32, threads: &[fn(&W)]) -> Director<Shared> {
     let slots = std::array::from_fn(|_| std::array::from_fn(|_| AtomicU32::new(0)));
-    let d = Director::with(Shared { ring: Ring::new(), slots, notes: Mutex::default() }, threads);
+    let d = Director::with(
+        Shared { ring: Ring::new(), slots, notes: Mutex::default(), copies: Default::default() },
+        threads,
+    );
     let Ring { tail, head, producers, consumers, .. } = &d.world.shared.ring;
     tail.word.poke(u32::MAX.wrapping_add(messages));
     [&head.word, &producers.seen, &consumers.seen].into_iter().for_each(|word| word.poke(u32::MAX));
