@@ -82,3 +82,16 @@ fn waits() {
 fn futures() {
     guarded(|| assert_eq!(run("futures").0, "300 words, HELLO\n"));
 }
+
+#[test]
+fn answers() {
+    guarded(|| {
+        let lines = [
+            "how many words are these: 5 words, asked 1 times",
+            "will you halt: 3 words, asked 2 times",
+            "and these: 2 words, asked 1 times",
+            "1 of 2 workers died, and all is answered",
+        ];
+        assert_eq!(run("answers").0.lines().collect::<Vec<_>>(), lines);
+    });
+}

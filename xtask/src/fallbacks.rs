@@ -22,6 +22,7 @@ const SUITES: &[(&str, &[&str])] = &[
             "handles",
             "handles_room",
             "jobs_contract",
+            "jobs_handles",
             "jobs_many",
             "jobs_wait",
             "loan",

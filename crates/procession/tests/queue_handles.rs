@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::thread;
 
 use procession::prelude::*;
-use procession::queue::{RecvError, SendFault, bounded};
+use procession::queue::{Job, RecvError, SendFault, bounded};
 use procession::{Barrier, Descriptor, Mutex, codec, pipe};
 use procession_testkit::{Storm, counted};
 use serde::{Deserialize, Serialize};
@@ -272,5 +272,63 @@ fn other_carriers_refuse_what_they_refused() {
         let mut bytes = Vec::new();
         let refused = <codec::Postcard as codec::Codec>::encode_into(&tx, &mut bytes);
         assert!(matches!(refused, Err(codec::EncodeError::Handle(codec::HandleError::NotCarried))));
+    });
+}
+
+/// Says that it has a request, and never answers.
+fn hold_one((requests, has_it, never): (JobReceiver<Request>, Event, Event)) {
+    let request = requests.recv().unwrap();
+    has_it.set();
+    never.wait();
+    drop(request);
+}
+
+fn die_with_one(requests: JobReceiver<Request>) {
+    let _request = requests.recv().unwrap();
+    std::process::abort();
+}
+
+/// Answers with how often each was delivered, too.
+fn work_on_jobs(requests: JobReceiver<Request>) -> u64 {
+    let answer =
+        |job: Job<Request>| job.answer.send(job.n * job.n + (u64::from(job.deliveries()) << 32)).is_ok();
+    requests.into_iter().map(|job| u64::from(answer(job))).sum()
+}
+
+/// The request of a worker that is killed goes to another one, with its reply channel; which ends when the job is done, and
+/// not before.
+#[test]
+fn jobs_keep_their_reply_channels() {
+    counted(|| {
+        let (tx, rx) = procession::queue::jobs(16).unwrap();
+        let (answer, answers) = bounded(1).unwrap();
+        tx.send(Request { n: 7, answer }).unwrap();
+        for round in 0..3 {
+            let (has_it, never) = (Event::new().unwrap(), Event::new().unwrap());
+            let worker = procession::spawn(hold_one, (rx.clone(), has_it.clone(), never)).unwrap();
+            has_it.wait();
+            if round == 1 {
+                // Another one is behind it.
+                tx.send(Request { n: 8, answer: bounded(1).unwrap().0 }).unwrap();
+            }
+            worker.kill().unwrap();
+            assert!(matches!(worker.join(), Err(JoinError::Killed { .. })));
+            // Nobody has it in its hands, and who asked goes on waiting.
+            assert!(matches!(answers.try_recv(), Err(RecvError::Empty)));
+        }
+        procession::spawn(die_with_one, rx.clone()).unwrap().join().unwrap_err();
+        let workers = [(); 2].map(|()| procession::spawn(work_on_jobs, rx.clone()).unwrap());
+        assert_eq!(answers.recv().unwrap(), (5 << 32) + 49);
+        assert!(matches!(answers.recv(), Err(RecvError::Disconnected)));
+        for n in 0..50 {
+            let (answer, answers) = bounded(1).unwrap();
+            tx.send(Request { n, answer }).unwrap();
+            assert_eq!(answers.recv().unwrap(), (1 << 32) + n * n);
+            assert!(matches!(answers.recv(), Err(RecvError::Disconnected)));
+        }
+        tx.join().unwrap();
+        tx.close();
+        // Nobody waits for that of the other.
+        assert_eq!(workers.map(|worker| worker.join().unwrap()).iter().sum::<u64>(), 51);
     });
 }

@@ -56,7 +56,7 @@ pub enum SendFault {
     /// The calling thread has no place in the queue's domain: 4096 threads have one, or this thread is ending.
     NoSlot,
     /// The system does not take the handles in it: most often (`ETOOMANYREFS`) as many descriptors are in messages that
-    /// nobody has received yet as the user may have open.
+    /// nobody has received yet, or in jobs that are not done, as the user may have open. Or there are more than 64,009.
     Handles(OsError),
     /// There is no memory for it.
     Memory(ShmError),
@@ -85,7 +85,8 @@ pub enum RecvError {
     },
     /// The calling thread has no place in the queue's domain: 4096 threads have one, or this thread is ending.
     NoSlot,
-    /// There is no memory for it here, or there are no descriptors left for its handles. It is still queued.
+    /// There is no memory for it here, or there are no descriptors left for its handles; those of a job can neither be kept
+    /// if too many are of jobs that are not done. It is still queued.
     Memory(ShmError),
     /// What lies in the queue makes no sense: somebody stored over it.
     Corrupt,

@@ -8,12 +8,14 @@
 //! `tests/jobs_storm.rs`; "Jobs" in the README has the table.
 
 mod cells;
+mod depot;
 #[cfg(feature = "async")]
 mod future;
 mod job;
 mod join;
 mod layout;
 mod leases;
+mod luggage;
 mod many;
 mod memory;
 mod parcel;
@@ -29,6 +31,8 @@ use procession_codec::{Message, Postcard};
 use procession_raw::Stage;
 use procession_shm::ShmError;
 
+#[cfg(doc)]
+use crate::error::RecvError;
 use crate::layout::MAX_BUDGET;
 use crate::link::Link;
 use crate::make::DEFAULT_BYTES;
@@ -48,9 +52,12 @@ pub const DEFAULT_DELIVERIES: u32 = 10;
 /// A queue for `n` jobs that wait for a worker, of [`DEFAULT_BYTES`] together at most. A job whose worker dies is delivered
 /// again, up to [`DEFAULT_DELIVERIES`] times: [`JobOptions`] say otherwise.
 ///
-/// Takes three descriptors in the process that has both ends, two in one that has one; 16 bytes of memory for each job that
-/// can be queued, and for each that is there 128 bytes, or the pages that it needs, which are kept for the next ones. A
-/// message of jobs has no handles in it yet.
+/// Takes five descriptors in the process that has both ends, four in one that has one; 16 bytes of memory for each job that
+/// can be queued, and for each that is there 128 bytes, or the pages that it needs, which are kept for the next ones.
+///
+/// A job may have handles in it, up to 64,009 descriptors, and each delivery brings them. Some hundreds of such jobs can be
+/// queued, and as many be with workers, put back, or dead letters: one more is not [received](RecvError::Memory) until one
+/// of those is done. The descriptors of all count against the limit of the user's open files.
 ///
 /// # Errors
 /// Memory, address space or descriptors have run out.

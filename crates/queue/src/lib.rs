@@ -23,7 +23,9 @@
 //! files. They arrive with their message and are closed with it; who has sent them may be gone by then. Such a message costs
 //! some system calls, others cost nothing for it. How much of that can be queued is the system's matter: some hundreds of
 //! messages with handles (else [`send`](Sender::send) waits, [`SendFault::Full`]), and as many descriptors on their way as
-//! the user may have open files ([`SendFault::Handles`]).
+//! the user may have open files ([`SendFault::Handles`]); in one message at most 64,009. Jobs with handles that are received
+//! and not done, or dead letters, can be some hundreds more, and their descriptors count as on their way until then: who
+//! receives one too many gets [`RecvError::Memory`], and the job stays.
 //!
 //! ```
 //! use procession_queue::{Sender, bounded};
@@ -51,7 +53,7 @@
 //! | a small message costs | two exchanges on each side | one more to take a cell, and to queue, lease and finish it |
 //! | many at once | in one turn | one after the other, each with its own lease |
 //! | loans | yes | no |
-//! | handles in messages | yes | not yet |
+//! | handles in messages | yes; with a worker that is killed they are lost | yes; each delivery brings them, and they are closed when the job is done |
 //!
 //! # Speed
 //! A small message costs no system call while nobody sleeps, and two exchanges on each side. [`send_many`](
@@ -73,8 +75,6 @@
 //!
 //! With the feature `async` there are futures for any runtime: `send_async`, `recv_async`, of
 //! jobs too, and [`JobSender`]'s `join_async`.
-//!
-//! Not here yet: handles in jobs.
 #![doc = ""]
 #![doc = include_str!("../README.md")]
 #![deny(unsafe_code)]
@@ -94,6 +94,7 @@ mod luggage;
 mod make;
 mod many;
 mod memory;
+mod packet;
 mod patience;
 mod queue;
 mod receiver;

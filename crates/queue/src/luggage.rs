@@ -13,34 +13,34 @@
 //! the producers: so what is ahead of the packet of a queued message belongs to no message, and what is behind it is never
 //! touched. No code of handles runs in a turn. Held by `tests/handles.rs` and `tests/handles_steps.rs`.
 //!
-//! More descriptors than a packet carries are put into a socket of their own, the *trunk*, and the packet has that one.
+//! More descriptors than a packet carries are put into sockets of their own, the *trunks*, a packet in each, and the packet
+//! has those. Trunks are never emptied: what is taken out is a copy, as of every packet, so that a job has all of its handles
+//! each time it is delivered.
 
-use std::io::{ErrorKind, IoSlice, IoSliceMut};
+use std::io::{ErrorKind, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::Duration;
 
-use procession_codec::DecodeError;
-use procession_codec::handles::{HandleError, Outgoing};
-use procession_raw::{Side, Turn};
+use procession_codec::handles::Outgoing;
+use procession_raw::{Limit, Park, Side, Turn, Waited};
 use procession_shm::{Party, ShmError, Wait};
 use procession_sys::futex::SharedPark;
-use procession_sys::socket::{self, MAX_DESCRIPTORS, RecvFailed, SendFailed};
+use procession_sys::socket::{self, MAX_DESCRIPTORS, SendFailed};
 use procession_sys::{Deadline, OsError};
 
 use crate::error::{RecvError, SendFault};
-use crate::extents::{self, Leased};
+use crate::extents::Leased;
 use crate::layout::LUGGAGE_AT;
-use crate::link::{Link, News};
+use crate::link::{Link, News, Place};
 use crate::memory::Memory;
+use crate::packet::{self, PATIENCE, Packet};
 use crate::sender::{LARGE, Sender};
 use crate::traffic::{self, Missing, Parcel};
 
-/// What a packet says: its number, and how many descriptors the message has.
-const LABEL: usize = 12;
-/// So many packets at most are taken away in one turn; as a rule a socket has room for fewer.
-const PATIENCE: usize = 1024;
+/// The most descriptors of one message.
+const MAX_LUGGAGE: usize = MAX_DESCRIPTORS * MAX_DESCRIPTORS;
 /// How long a producer without room lets a consumer finish, unless that is stopped.
 const MOMENT: Duration = Duration::from_millis(1);
 
@@ -48,7 +48,7 @@ const MOMENT: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 pub(crate) struct Luggage<'a> {
     descriptors: Vec<BorrowedFd<'a>>,
-    trunk: Option<OwnedFd>,
+    trunks: Vec<OwnedFd>,
 }
 
 /// A message with descriptors that was taken, and those.
@@ -60,37 +60,66 @@ pub(crate) struct Laden<'a> {
     packet: Option<Packet>,
 }
 
-#[derive(Debug)]
-struct Packet {
-    n: usize,
-    descriptors: Vec<OwnedFd>,
+/// Memory that knows the numbers of luggage.
+pub(crate) trait Numbered: Place {
+    /// The number of the last packet, and of the last when the socket was empty.
+    fn numbers(&self) -> Result<[&AtomicU64; 2], ShmError>;
 }
 
 /// Why a packet was not sent.
 #[derive(Debug)]
-enum Unsent {
+pub(crate) enum Unsent {
     /// There is no room for it.
     Crowded,
     Fault(SendFault),
 }
 
+/// The wait of a producer for room in the socket.
+#[derive(Debug, Default)]
+pub(crate) struct Crowded<'a> {
+    /// Where the consumers' counter was when they were let finish last.
+    settled_at: Option<u32>,
+    /// Whether they were though the time was over, which is done once.
+    has_settled_late: bool,
+    /// Where it was when this one lay down last.
+    slept_at: Option<u32>,
+    /// What it will sleep on, and where the counter was when it said so.
+    bed: Option<(u32, Bed<'a>)>,
+    ticks: u32,
+}
+
+/// The words of a ring to sleep on.
+type Bed<'a> = [(&'a AtomicU32, u32); 3];
+
 impl<'a> Luggage<'a> {
     /// Makes a packet of the handles of a message.
     pub(crate) fn pack(outgoing: &'a Outgoing) -> Result<Self, SendFault> {
         let descriptors: Vec<_> = outgoing.descriptors().collect();
-        let trunk = (descriptors.len() > MAX_DESCRIPTORS).then(|| fill_trunk(&descriptors)).transpose()?;
-        Ok(Self { descriptors, trunk })
+        if descriptors.len() > MAX_LUGGAGE {
+            return Err(too_many());
+        }
+        let trunks = match descriptors.len() {
+            ..=MAX_DESCRIPTORS => Vec::new(),
+            _ => descriptors.chunks(MAX_DESCRIPTORS).map(fill_trunk).collect::<Result<_, _>>()?,
+        };
+        Ok(Self { descriptors, trunks })
     }
 
-    /// Sends the packet, and says its number: one that no other has, nor will, also if this thread is killed in here.
-    fn send(&self, end: BorrowedFd<'_>, memory: &Memory) -> Result<u64, Unsent> {
-        let [last, _] = numbers(memory).map_err(|error| Unsent::Fault(SendFault::Memory(error)))?;
-        let number = last.load(Relaxed).wrapping_add(1);
+    /// Sends the packet, and says its number: what `next` makes of the last one, which no other has, nor will, also if this
+    /// thread is killed in here.
+    pub(crate) fn send(
+        &self,
+        end: BorrowedFd<'_>,
+        memory: &impl Numbered,
+        next: impl FnOnce(u64) -> u64,
+    ) -> Result<u64, Unsent> {
+        let [last, _] = memory.numbers().map_err(|error| Unsent::Fault(SendFault::Memory(error)))?;
+        let number = next(last.load(Relaxed));
         last.store(number, Relaxed);
-        let label = label(number, self.descriptors.len());
+        let label = packet::label(number, self.descriptors.len());
         let bytes = [IoSlice::new(&label)];
-        let trunk = self.trunk.as_ref().map(AsFd::as_fd);
-        let descriptors = trunk.as_ref().map_or(&*self.descriptors, std::slice::from_ref);
+        let trunks: Vec<_> = self.trunks.iter().map(AsFd::as_fd).collect();
+        let descriptors = if trunks.is_empty() { &self.descriptors } else { &trunks };
         match socket::send_packet(end, &bytes, descriptors, Deadline::now()) {
             Ok(_) => Ok(number),
             Err(SendFailed::TimedOut) => Err(Unsent::Crowded),
@@ -101,17 +130,19 @@ impl<'a> Luggage<'a> {
     }
 }
 
-fn fill_trunk(descriptors: &[BorrowedFd<'_>]) -> Result<OwnedFd, SendFault> {
+/// As many as a packet carries, in a socket.
+fn fill_trunk(some: &[BorrowedFd<'_>]) -> Result<OwnedFd, SendFault> {
     let (ours, theirs) = socket::pair().map_err(SendFault::Handles)?;
-    for some in descriptors.chunks(MAX_DESCRIPTORS) {
-        socket::send_packet(&ours, &[IoSlice::new(b"+")], some, Deadline::now()).map_err(|failed| {
-            SendFault::Handles(match failed {
-                SendFailed::Os(error) => error,
-                _ => OsError::new("sending so many handles in one message", ErrorKind::ArgumentListTooLong),
-            })
-        })?;
+    match socket::send_packet(&ours, &[IoSlice::new(b"+")], some, Deadline::now()) {
+        Ok(_) => Ok(theirs),
+        Err(SendFailed::Os(error)) => Err(SendFault::Handles(error)),
+        Err(_) => Err(too_many()),
     }
-    Ok(theirs)
+}
+
+fn too_many() -> SendFault {
+    let what = "sending so many handles in one message";
+    SendFault::Handles(OsError::new(what, ErrorKind::ArgumentListTooLong))
 }
 
 impl<T, W> Sender<T, W> {
@@ -148,11 +179,13 @@ impl<T, W> Sender<T, W> {
         deadline: Deadline,
     ) -> Result<(), SendFault> {
         let link = self.link();
-        let (mut ticks, mut settled, mut has_slept, mut has_settled_late) = (0, None, false, false);
+        let mut wait = Crowded::default();
         let fault = loop {
             let mut unsent = None;
             self.send_as(deadline, |load| {
-                unsent = load.put_with(parcel, |memory| luggage.send(link.end(), memory))?;
+                unsent = load.put_with(parcel, |memory| {
+                    luggage.send(link.end(), memory, |last| last.wrapping_add(1))
+                })?;
                 Ok(true)
             })?;
             let seen = match unsent {
@@ -163,27 +196,62 @@ impl<T, W> Sender<T, W> {
             if link.memory().layout().never_waits != 0 {
                 break SendFault::Full;
             }
-            // Who moved the counter to here may not have taken its packet away yet.
-            if settled.replace(seen) != Some(seen) && !has_settled_late {
-                has_settled_late = deadline.has_passed();
-                link.let_consumers_finish(deadline);
-                continue;
-            }
-            has_slept = true;
-            match link.wait(seen, deadline, &mut ticks) {
+            match link.wait_for_space(&mut wait, seen, deadline) {
                 News::Maybe => {}
                 News::TimedOut => break SendFault::TimedOut,
                 News::Disconnected => break SendFault::Disconnected,
             }
         };
-        if has_slept {
+        if wait.slept_at.is_some() {
             link.pass_on();
         }
         Err(fault)
     }
 }
 
-impl Link {
+impl<M: Numbered> Link<M> {
+    /// One step of the wait for room in the socket, of who found none when the consumers' counter was `seen`. It tries again
+    /// after each.
+    ///
+    /// A counter has moved before there is room in the socket, and does not move when there is. So who sleeps says so first,
+    /// tries again, and then sleeps only if nobody has seen that it said so.
+    pub(crate) fn wait_for_space<'a>(
+        &'a self,
+        wait: &mut Crowded<'a>,
+        seen: u32,
+        deadline: Deadline,
+    ) -> News {
+        let bed = wait.bed.take();
+        // Who moved the counter to here may not have taken its packet away yet.
+        if wait.settled_at.replace(seen) != Some(seen) && !wait.has_settled_late {
+            wait.has_settled_late = deadline.has_passed();
+            self.let_consumers_finish(deadline);
+            return News::Maybe;
+        }
+        if deadline.has_passed() {
+            return self.wait(seen, deadline, &mut wait.ticks);
+        }
+        let Some((_, bed)) = bed.filter(|(at, _)| *at == seen) else {
+            if wait.slept_at.replace(seen).is_some_and(|before| before != seen) {
+                // Woken for room that this one does not need, and another one may.
+                self.pass_on();
+            }
+            wait.bed = self.memory().ring().lie_down(Side::Producers, seen).map(|bed| (seen, bed));
+            return News::Maybe;
+        };
+        let watched = self.watch();
+        if self.is_alone() {
+            return News::Disconnected;
+        }
+        let limit = Wait(deadline);
+        let tick = limit.tick(wait.ticks);
+        let nap = limit.left().map_or(tick, |left| left.min(tick));
+        let words: Vec<_> = bed.into_iter().chain(watched).collect();
+        let waited = SharedPark.wait_any(&words, Some(nap));
+        wait.ticks = if waited == Waited::TimedOut { wait.ticks + 1 } else { 0 };
+        News::Maybe
+    }
+
     /// Waits until whoever is receiving right now is done with it; not for long.
     fn let_consumers_finish(&self, deadline: Deadline) {
         let (party, moment) = (self.party(), Deadline::after(MOMENT));
@@ -191,7 +259,7 @@ impl Link {
         if let Ok(turn) = self.memory().ring().enter(Side::Consumers, &SharedPark, &party, &wait)
             && turn.heir_of().is_some()
         {
-            extents::take_back_leased(self.memory(), &party, &turn);
+            self.memory().tidy(Side::Consumers, &party, &turn);
         }
     }
 
@@ -199,7 +267,7 @@ impl Link {
     /// receive. Does not wait.
     #[inline]
     pub(crate) fn sweep(&self, party: &Party<'_>) {
-        let sent = numbers(self.memory()).map(|[sent, swept]| (sent.load(Relaxed), swept.load(Relaxed)));
+        let sent = self.memory().numbers().map(|[sent, swept]| (sent.load(Relaxed), swept.load(Relaxed)));
         if sent.is_ok_and(|(sent, swept)| sent != swept) {
             self.sweep_now(party);
         }
@@ -213,7 +281,7 @@ impl Link {
             return;
         };
         if theirs.heir_of().is_some() {
-            extents::take_back_uncommitted(self.memory(), &theirs);
+            self.memory().tidy(Side::Producers, party, &theirs);
         }
         if !ring.is_empty() {
             return;
@@ -221,7 +289,7 @@ impl Link {
         // Nobody is between a packet and its commit, and nothing is queued: no packet belongs to a message.
         let n = (0..PATIENCE).take_while(|_| matches!(socket::discard_packet(self.end()), Ok(true))).count();
         if n < PATIENCE
-            && let Ok([sent, swept]) = numbers(self.memory())
+            && let Ok([sent, swept]) = self.memory().numbers()
         {
             swept.store(sent.load(Relaxed), Relaxed);
         }
@@ -229,17 +297,27 @@ impl Link {
         (0..n).for_each(|_| self.tell_of_room());
     }
 
+    /// Takes away the first packet, of the message with this number, which was committed.
+    pub(crate) fn discard(&self, number: u64) {
+        // If it fails, the packet belongs to no message from now on.
+        let discarded = socket::discard_packet(self.end());
+        if let (Ok(_), Ok([_, swept])) = (discarded, self.memory().numbers()) {
+            swept.store(number, Relaxed);
+        }
+    }
+
     /// Wakes a producer that may wait for room in the socket.
-    fn tell_of_room(&self) {
+    pub(crate) fn tell_of_room(&self) {
         self.memory().ring().pass_on(Side::Producers, &SharedPark);
     }
 }
 
-/// The number of the last packet, and of the last when the socket was empty.
-#[inline]
-fn numbers(memory: &Memory) -> Result<[&AtomicU64; 2], ShmError> {
-    let words = memory.arena().atomics(LUGGAGE_AT, 2)?;
-    Ok([&words[0], &words[1]])
+impl Numbered for Memory {
+    #[inline]
+    fn numbers(&self) -> Result<[&AtomicU64; 2], ShmError> {
+        let words = self.arena().atomics(LUGGAGE_AT, 2)?;
+        Ok([&words[0], &words[1]])
+    }
 }
 
 impl<'a> Laden<'a> {
@@ -252,7 +330,7 @@ impl<'a> Laden<'a> {
     /// # Errors
     /// It is still there.
     pub(crate) fn claim(mut self, link: &Link, turn: &mut Turn<'a, SharedPark>) -> Result<Self, Missing> {
-        match find(link.end(), self.number) {
+        match packet::find(link.end(), self.number) {
             Ok(packet) => self.packet = packet,
             Err(error) => {
                 if let Some(leased) = self.leased {
@@ -263,11 +341,7 @@ impl<'a> Laden<'a> {
         }
         turn.commit(1);
         if self.packet.is_some() {
-            // If it fails, the packet belongs to no message from now on.
-            let discarded = socket::discard_packet(link.end());
-            if let (Ok(_), Ok([_, swept])) = (discarded, numbers(link.memory())) {
-                swept.store(self.number, Relaxed);
-            }
+            link.discard(self.number);
         }
         Ok(self)
     }
@@ -278,75 +352,6 @@ impl<'a> Laden<'a> {
         if let Some(leased) = self.leased {
             traffic::copy(link.memory(), leased.at(), leased.len(), bytes)?;
         }
-        let unpacked = self.packet.ok_or(0).and_then(Packet::unpack);
-        unpacked.map_err(|n| {
-            RecvError::Decode(DecodeError::Handle(HandleError::Missing { index: n as u32, carried: n }))
-        })
+        packet::unpack(self.packet).map_err(RecvError::Decode)
     }
-}
-
-impl Packet {
-    /// All descriptors; or how many there were, if there are not as many as there should be.
-    fn unpack(self) -> Result<Vec<OwnedFd>, usize> {
-        let all = if self.n > MAX_DESCRIPTORS { self.empty_trunk()? } else { self.descriptors };
-        if all.len() == self.n { Ok(all) } else { Err(all.len()) }
-    }
-
-    fn empty_trunk(&self) -> Result<Vec<OwnedFd>, usize> {
-        let [trunk] = &*self.descriptors else { return Err(0) };
-        socket::check(trunk).map_err(|_| 0_usize)?;
-        let mut all = Vec::new();
-        while all.len() < self.n {
-            let before = all.len();
-            let mut mark = [0];
-            let into = &mut [IoSliceMut::new(&mut mark)];
-            let received = socket::recv_packet(trunk, into, &mut all, Deadline::now());
-            if received.is_err() || all.len() == before {
-                return Err(before);
-            }
-        }
-        Ok(all)
-    }
-}
-
-/// A copy of the packet with this number, which is then the first; `None` if there is none. Those before it are gone.
-fn find(end: BorrowedFd<'_>, number: u64) -> Result<Option<Packet>, OsError> {
-    for _ in 0..PATIENCE {
-        let (mut label, mut descriptors) = ([0; LABEL + 1], Vec::new());
-        let peeked = socket::peek_packet(end, &mut [IoSliceMut::new(&mut label)], &mut descriptors);
-        let len = match &peeked {
-            Ok(packet) => packet.bytes,
-            Err(RecvFailed::DescriptorsLost { bytes }) => *bytes,
-            Err(RecvFailed::Truncated) => 0,
-            Err(RecvFailed::TimedOut | RecvFailed::Closed) => return Ok(None),
-            Err(_) => 0,
-        };
-        match read_label(&label[..len]) {
-            Some((found, n)) if found == number => {
-                peeked?;
-                return Ok(Some(Packet { n, descriptors }));
-            }
-            Some((found, _)) if (found.wrapping_sub(number) as i64) > 0 => return Ok(None),
-            _ => {}
-        }
-        if let Err(RecvFailed::Os(error)) = peeked {
-            return Err(error);
-        }
-        drop(descriptors);
-        socket::discard_packet(end)?;
-    }
-    Ok(None)
-}
-
-fn label(number: u64, n: usize) -> [u8; LABEL] {
-    let mut label = [0; LABEL];
-    label[..8].copy_from_slice(&number.to_le_bytes());
-    label[8..].copy_from_slice(&(n as u32).to_le_bytes());
-    label
-}
-
-/// The number and how many descriptors, if it is a label.
-fn read_label(bytes: &[u8]) -> Option<(u64, usize)> {
-    let (number, n) = bytes.split_first_chunk()?;
-    Some((u64::from_le_bytes(*number), u32::from_le_bytes(n.try_into().ok()?) as usize))
 }

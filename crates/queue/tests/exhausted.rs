@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use parcel::pack;
 use procession_codec::Descriptor;
-use procession_queue::{RecvError, SendFault, Sender, bounded, bounded_bytes};
+use procession_queue::{Job, JobOptions, RecvError, SendFault, Sender, bounded, bounded_bytes, jobs};
 use procession_shm::ShmError;
 use procession_shm::domain::Domain;
 use procession_testkit::{Role, counted, role};
@@ -161,6 +161,85 @@ fn too_many_handles_on_their_way() {
             // Others of this user may have some on their way.
             tx.send(handles()).unwrap();
             assert_eq!(rx.recv().unwrap().len(), N);
+        });
+    });
+}
+
+/// A job stays where it is until there are some: queued, come back, or a dead letter.
+#[test]
+fn without_descriptors_no_job_with_handles_is_received() {
+    in_a_process_of_its_own(|| {
+        Domain::current().unwrap();
+        let next = u64::try_from(File::open("/dev/null").unwrap().as_raw_fd()).unwrap() + 700;
+        setrlimit(Resource::Nofile, Rlimit { current: Some(next), maximum: Some(next) }).unwrap();
+        counted(|| {
+            let (tx, rx) = JobOptions::new(8).max_deliveries(2).create::<Vec<Descriptor>>().unwrap();
+            tx.send(handles()).unwrap();
+            tx.send(handles()).unwrap();
+            let fails = |n_left, n_queued| {
+                let received = with_descriptors_left(n_left, || rx.recv().map(drop));
+                assert!(
+                    matches!(&received, Err(RecvError::Memory(error)) if is_too_many(error)),
+                    "{received:?}"
+                );
+                assert_eq!(tx.len(), n_queued);
+            };
+            [0, 1, N - 1].into_iter().for_each(|left| fails(left, 2));
+            with_descriptors_left(N, || rx.recv()).unwrap().put_back();
+            [0, 1, N - 1].into_iter().for_each(|left| fails(left, 1));
+            with_descriptors_left(N, || rx.recv()).unwrap().put_back();
+            for left in [0, 1, N - 1] {
+                assert!(with_descriptors_left(left, || tx.dead_letters()).is_empty());
+            }
+            let [letter] = <[_; 1]>::try_from(with_descriptors_left(N, || tx.dead_letters())).unwrap();
+            assert_eq!(letter.into_value().unwrap().len(), N);
+            assert_eq!(rx.recv().unwrap().len(), N);
+            // More than a packet carries: those that cannot be had make a dead letter of it, which has them all.
+            tx.send([handles(), handles(), handles()].concat()).unwrap();
+            let failed = with_descriptors_left(299, || rx.recv().map(drop));
+            assert!(matches!(failed, Err(RecvError::Decode(_))), "{failed:?}");
+            let [letter] = <[_; 1]>::try_from(tx.dead_letters()).unwrap();
+            assert_eq!(letter.into_value().unwrap().len(), 3 * N);
+        });
+    });
+}
+
+/// Those that are kept until their jobs are done are on their way, too.
+#[test]
+fn too_many_handles_of_jobs() {
+    in_a_process_of_its_own(|| {
+        Domain::current().unwrap();
+        let (tx, rx) = jobs::<Vec<Descriptor>>(1000).unwrap();
+        rustix::thread::set_capabilities(None, NO_CAPABILITIES).unwrap();
+        limited(Resource::Nofile, 4096, || {
+            // This process has room for those that it holds.
+            let (others, _others) = bounded::<Vec<Descriptor>>(1000).unwrap();
+            (0..30).for_each(|_| others.send(handles()).unwrap());
+            let mut held = vec![];
+            let error = loop {
+                tx.send(handles()).unwrap();
+                match rx.recv() {
+                    Ok(job) => held.push(job),
+                    Err(error) => break error,
+                }
+            };
+            let RecvError::Memory(ShmError::Os(why)) = &error else { panic!("{error}") };
+            assert_eq!(why.errno(), Some(libc::ETOOMANYREFS));
+            assert_eq!((tx.len(), tx.unfinished()), (1, held.len() + 1));
+            let error = (0..100).find_map(|_| tx.try_send(handles()).err()).unwrap();
+            assert!(matches!(error.fault(), SendFault::Handles(_)), "{error}");
+            assert_eq!(error.into_value().len(), N);
+            // Nothing can be moved to get at those of the last, which stay; with the end of the first ones all go on.
+            held.pop();
+            assert!(matches!(rx.recv(), Err(RecvError::Memory(_))));
+            held.drain(..held.len() / 2);
+            while tx.unfinished() > held.len() {
+                assert_eq!(rx.recv().unwrap().len(), N);
+            }
+            held.into_iter().for_each(Job::put_back);
+            while tx.unfinished() > 0 {
+                assert_eq!(rx.recv().unwrap().len(), N);
+            }
         });
     });
 }

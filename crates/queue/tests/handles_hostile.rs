@@ -112,7 +112,7 @@ fn packets_that_lie() {
     counted(|| {
         let place = Place::new();
         let (one, not_a_socket) = (file(1), file(2));
-        let (trunk, garbage) = socket::pair().unwrap();
+        let (trunk, _open) = socket::pair().unwrap();
         let closed = socket::pair().unwrap().0;
         for (n, descriptors) in [
             (0, vec![]),
@@ -134,19 +134,24 @@ fn packets_that_lie() {
             assert!(is_right(place.rx.recv().unwrap()));
             place.is_as_new();
         }
-        // A trunk with too little in it, with bytes alone, and with more than was said.
-        for per_packet in [0, 5, 253] {
-            let some = vec![one.as_fd(); per_packet];
-            (0..3).for_each(|_| {
-                let sent = socket::send_packet(&garbage, &[IoSlice::new(b"??")], &some, Deadline::now());
-                assert_eq!(sent.unwrap(), 2);
-            });
-            place.false_packet(300, &[trunk.as_fd()]);
+        // Trunks with too little in them, with bytes alone, with more than was said, and too few of them.
+        for in_trunks in
+            [vec![0, 0], vec![253, 0], vec![253, 46], vec![253, 48], vec![252, 48], vec![253; 3], vec![253]]
+        {
+            let trunks: Vec<_> = in_trunks.iter().map(|n| trunk_of(&vec![one.as_fd(); *n])).collect();
+            let trunks: Vec<_> = trunks.iter().map(AsFd::as_fd).collect();
+            place.false_packet(300, &trunks);
             place.tx.try_send(item(3)).unwrap();
-            assert!(is_missing(place.rx.recv()), "{per_packet}");
+            assert!(is_missing(place.rx.recv()), "{in_trunks:?}");
             place.is_as_new();
         }
     });
+}
+
+fn trunk_of(descriptors: &[BorrowedFd<'_>]) -> OwnedFd {
+    let (ours, theirs) = socket::pair().unwrap();
+    socket::send_packet(&ours, &[IoSlice::new(b"+")], descriptors, Deadline::now()).unwrap();
+    theirs
 }
 
 /// The number in a slot is stored over.

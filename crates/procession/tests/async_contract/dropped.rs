@@ -15,7 +15,7 @@ const SOON: Duration = Duration::from_millis(5);
 
 /// Somebody sends all the time; receivers are dropped all the time, at every stage.
 pub(crate) fn receivers_lose_nothing<E: Executor>() {
-    const N: u64 = 2000;
+    const N: u64 = 600;
     let (to, from) = procession_pipe::channel::<(u64, Vec<u8>)>().unwrap();
     let send = |to: procession_pipe::Sender<(u64, Vec<u8>)>| {
         // Now and then one of several packets.
@@ -42,7 +42,7 @@ pub(crate) fn receivers_lose_nothing<E: Executor>() {
 }
 
 pub(crate) fn receivers_of_a_queue_lose_nothing<E: Executor>() {
-    const N: u64 = 2000;
+    const N: u64 = 600;
     let (tx, rx) = bounded::<u64>(3).unwrap();
     let (silent, other) = bounded::<u64>(3).unwrap();
     let process = spawn(|tx: Sender<u64>| (0..N).for_each(|n| tx.send(n).unwrap()), tx).unwrap();

@@ -220,7 +220,7 @@ pub(crate) fn what_a_living_worker_has<E: Executor>() {
 
 /// Somebody sends all the time; receivers are dropped all the time, at every stage.
 pub(crate) fn receivers_that_are_dropped_lose_nothing<E: Executor>() {
-    const N: u64 = 1000;
+    const N: u64 = 400;
     let (tx, rx) = jobs::<u64>(3).unwrap();
     let send = |tx: JobSender<u64>| {
         (0..N).for_each(|n| tx.send(n).unwrap());

@@ -3,10 +3,11 @@
 //! | bytes of a cell | what | who writes it |
 //! |---|---|---|
 //! | 0 to 3 | where the job is: [`Job`] | see there |
-//! | 8 to 15 | its length | who owns the cell |
+//! | 8 to 15 | its length, and in the upper two bytes [`LADEN`] if it has luggage | who owns the cell |
 //! | 16 to 23 | how many bytes of the room have memory | who owns the cell |
 //! | 24 to 47 | the worker that had it last: number, start time, namespace | who gives it up: the holder of the consumers' lock, or who has leased it |
-//! | 48 to 127 | the bytes, if they fit | who owns the cell |
+//! | 48 to 127 | the bytes, if they fit, of a job without luggage | who owns the cell |
+//! | 48 to 55 | the number of the luggage, if there is any: then the bytes are in the room | who owns the cell, under the producers' lock |
 //!
 //! Invariants: a job keeps its cell from being written to being done, so the bytes are read without a lock, and are there
 //! again for the next worker if one dies. What is read is a copy, and checked.
@@ -30,6 +31,10 @@ const INLINE_AT: usize = 48;
 const LEN: usize = 1;
 const MEMORY: usize = 2;
 const WORKER: usize = 3;
+const NUMBER: usize = INLINE_AT / 8;
+/// In the upper two bytes of the length: no length is as long, and no mere bit is taken for it.
+const LADEN: u64 = 0x4c67;
+const LADEN_AT: u32 = 48;
 /// So many cells keep the memory of their rooms if it is not more than all jobs may have together.
 const WARM: u32 = 32;
 
@@ -49,11 +54,13 @@ impl<'a> Owned<'a> {
         party: &Party<'_>,
         me: Id,
         bytes: &[u8],
+        is_laden: bool,
     ) -> Result<Option<Self>, ShmError> {
         let Some(cell) = memory.take_cell(party, me)? else { return Ok(None) };
         let owned = Self { memory, me, cell, len: bytes.len() as u64 };
-        memory.words_of(cell)?[LEN].store(owned.len, Relaxed);
-        if bytes.len() <= INLINE {
+        let laden = if is_laden { LADEN << LADEN_AT } else { 0 };
+        memory.words_of(cell)?[LEN].store(owned.len | laden, Relaxed);
+        if bytes.len() <= INLINE && !is_laden {
             memory.arena().write(memory.layout().cell_at(cell) + INLINE_AT, bytes)?;
         } else {
             owned.reserve()?;
@@ -69,6 +76,12 @@ impl<'a> Owned<'a> {
             self.memory.arena().reserve(at + has as usize, (self.len - has) as usize)?;
             self.memory.words_of(self.cell)?[MEMORY].store(self.len, Relaxed);
         }
+        Ok(())
+    }
+
+    /// Says that the job has the luggage with this number. Only for the holder of the producers' lock.
+    pub(super) fn lade(&self, number: u64) -> Result<(), ShmError> {
+        self.memory.words_of(self.cell)?[NUMBER].store(number, Relaxed);
         Ok(())
     }
 
@@ -95,7 +108,7 @@ impl Drop for Owned<'_> {
 impl Memory {
     /// The words of a cell.
     fn words_of(&self, cell: u32) -> Result<&[AtomicU64], ShmError> {
-        self.arena().atomics(self.layout().cell_at(cell), INLINE_AT / 8)
+        self.arena().atomics(self.layout().cell_at(cell), NUMBER + 1)
     }
 
     /// How many bytes of a room have memory.
@@ -149,8 +162,16 @@ impl Memory {
 
     /// The length of a job, if it can be.
     pub(super) fn len_of(&self, cell: u32) -> Option<usize> {
-        let len = self.words_of(cell).ok()?[LEN].load(Relaxed);
+        let word = self.words_of(cell).ok()?[LEN].load(Relaxed);
+        let len = if word >> LADEN_AT == LADEN { word ^ LADEN << LADEN_AT } else { word };
         (len <= self.layout().limit).then_some(len as usize)
+    }
+
+    /// The number of a job's luggage, if it has any.
+    #[inline]
+    pub(super) fn luggage_of(&self, cell: u32) -> Option<u64> {
+        let words = self.words_of(cell).ok()?;
+        (words[LEN].load(Relaxed) >> LADEN_AT == LADEN).then(|| words[NUMBER].load(Relaxed))
     }
 
     /// Appends a copy of a job's bytes to `into`, where there is room for them.
@@ -158,8 +179,9 @@ impl Memory {
         let old = into.len();
         reserve(len, into)?;
         into.resize(old + len, 0);
+        let is_inline = len <= INLINE && self.luggage_of(cell).is_none();
         let at =
-            if len <= INLINE { self.layout().cell_at(cell) + INLINE_AT } else { self.layout().room_at(cell) };
+            if is_inline { self.layout().cell_at(cell) + INLINE_AT } else { self.layout().room_at(cell) };
         self.arena().read(at, &mut into[old..])
     }
 

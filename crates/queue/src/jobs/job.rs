@@ -24,6 +24,9 @@ use crate::link::Link;
 /// [`JobOptions`](crate::JobOptions) say. A job that is finished is never delivered again. A job that is forgotten
 /// (`std::mem::forget`) stays unfinished until this process ends.
 ///
+/// The handles in it are there each time it is delivered: this process's are closed with the value, and those that are kept
+/// for the next worker when the job is done; if another process is receiving at that moment, by the next one that receives.
+///
 /// # Examples
 /// ```
 /// let (tx, rx) = procession_queue::jobs::<String>(10)?;
@@ -108,6 +111,9 @@ impl<T> Job<T> {
     fn finish(&self) {
         if self.lasting.lasts() {
             self.link.memory().finish(self.lease.cell, self.lease.stage);
+            if let Some(number) = self.lease.luggage {
+                self.link.retire(number);
+            }
         }
     }
 }

@@ -5,6 +5,7 @@
 //! | 0 | 64 | [`Layout`], written once before anybody else has the queue |
 //! | [`TOP_AT`] | 8 | how many cells have memory, and so can be in use |
 //! | [`N_SEATS_AT`] | 8 | how many seats were ever taken |
+//! | [`LUGGAGE_AT`] | 16 | the number of the last packet of handles, and of the last when there were none: `luggage.rs` |
 //! | [`SLOTS_AT`] | 16 × `n_slots` | for each position the number of a cell, and the bytes of all jobs up to it |
 //! | `seats_at()` | 32 × [`N_SEATS`] | who receives: `seats.rs` |
 //! | `cells_at()` | 128 × `n_cells` | what is said of each job: `cells.rs` |
@@ -22,6 +23,7 @@ pub(crate) const EXTRA: u32 = 1024;
 pub(crate) const N_SEATS: u32 = Stage::SEATS;
 pub(crate) const TOP_AT: usize = 64;
 pub(crate) const N_SEATS_AT: usize = 72;
+pub(crate) const LUGGAGE_AT: usize = 80;
 pub(crate) const SLOTS_AT: usize = 128;
 pub(crate) const SEAT: usize = 32;
 pub(crate) const CELL: usize = 128;
@@ -33,7 +35,7 @@ const ROOMS: u64 = 1 << 45;
 /// The most jobs that can be queued.
 pub(crate) const MAX_CAPACITY: u32 = 1 << 19;
 
-const MAGIC: u64 = u64::from_le_bytes(*b"pqjobs01");
+const MAGIC: u64 = u64::from_le_bytes(*b"pqjobs02");
 
 /// The numbers that all users of a queue of jobs must agree on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Plain)]

@@ -4,6 +4,7 @@
 //! died, never had it. A job that is leased belongs to its process until that process is proved dead. Both steps are made
 //! under the consumers' lock.
 
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::Ordering::Relaxed;
 
 use procession_raw::{Ring, Stage, Turn};
@@ -15,6 +16,7 @@ use super::memory::{Memory, Senseless};
 use super::seats::{NoSeat, Worker};
 use crate::error::RecvError;
 use crate::link::Place;
+use crate::packet::Packet;
 
 /// A job that this process has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +24,18 @@ pub(super) struct Lease {
     pub(super) cell: u32,
     pub(super) stage: Stage,
     pub(super) len: usize,
+    /// The number of its luggage, if it has any.
+    pub(super) luggage: Option<u64>,
+}
+
+/// A job that was leased right now.
+#[derive(Debug)]
+pub(super) struct Delivery {
+    pub(super) lease: Lease,
+    /// A copy of its luggage, if it has any.
+    pub(super) packet: Option<Packet>,
+    /// Whether nobody had it before, so that its packet is still in the sockets of the sides.
+    pub(super) is_new: bool,
 }
 
 impl From<NoSeat> for RecvError {
@@ -47,14 +61,15 @@ impl Memory {
         turn: &mut Turn<'_, SharedPark>,
         party: &Party<'_>,
         look: Option<u64>,
+        end: BorrowedFd<'_>,
         into: &mut Vec<u8>,
-    ) -> Result<Option<Lease>, RecvError> {
+    ) -> Result<Option<Delivery>, RecvError> {
         let seat = self.sit(party, turn.me())?;
         if let Some(news) = look {
             self.renew(party, turn.me());
             self.settle(party);
-            if let Some(lease) = self.adopt(seat, into)? {
-                return Ok(Some(lease));
+            if let Some(delivery) = self.adopt(seat, into)? {
+                return Ok(Some(delivery));
             }
             self.looked.store(news, Relaxed);
         }
@@ -70,19 +85,24 @@ impl Memory {
             Stage::Leased { .. } => true,
             _ => false,
         };
+        let packet = match self.luggage_of(cell) {
+            Some(number) if is_its => self.claim(end, number)?,
+            _ => None,
+        };
         let lease = if is_its { self.move_to(seat, cell, now, 0, into)? } else { None };
         let lease = lease.ok_or(RecvError::Corrupt)?;
         turn.commit(1);
-        Ok(Some(lease))
+        Ok(Some(Delivery { lease, packet, is_new: true }))
     }
 
     /// Leases one that came back.
-    fn adopt(&self, seat: u32, into: &mut Vec<u8>) -> Result<Option<Lease>, RecvError> {
+    fn adopt(&self, seat: u32, into: &mut Vec<u8>) -> Result<Option<Delivery>, RecvError> {
         for (cell, job) in self.jobs() {
-            if let now @ Stage::Left(n) = job.current()
-                && let Some(lease) = self.move_to(seat, cell, now, n, into)?
-            {
-                return Ok(Some(lease));
+            let now @ Stage::Left(n) = job.current() else { continue };
+            let luggage = self.luggage_of(cell);
+            let packet = luggage.map(|number| self.find_luggage(number)).transpose()?.flatten();
+            if let Some(lease) = self.move_to(seat, cell, now, n, into)? {
+                return Ok(Some(Delivery { lease, packet, is_new: false }));
             }
         }
         Ok(None)
@@ -101,7 +121,7 @@ impl Memory {
         cells::reserve(len, into).map_err(RecvError::Memory)?;
         let stage = Stage::leased_after(n, seat);
         let moved = self.job(cell).is_ok_and(|job| job.change(now, stage));
-        Ok(moved.then_some(Lease { cell, stage, len }))
+        Ok(moved.then_some(Lease { cell, stage, len, luggage: self.luggage_of(cell) }))
     }
 
     /// Takes their jobs from the dead: each comes back, or is given up. Only for the holder of the consumers' lock.

@@ -13,11 +13,13 @@ use procession_shm::domain::Domain;
 use procession_shm::plain::{bytes_of, from_bytes};
 use procession_shm::{Arena, Fingerprint, Party, Plain, Refusal, ShmError};
 use procession_sys::futex::SharedPark;
-use serde::{Deserializer, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::layout::{CELL, Layout, TOP_AT};
+use super::depot::Depot;
+use super::layout::{CELL, LUGGAGE_AT, Layout, TOP_AT};
 use super::seats::OwnSeat;
 use crate::link::Place;
+use crate::luggage::Numbered;
 
 /// The ring; how often a side may have lost its last user, or a job came back.
 pub(crate) type Words = Both<Ring, Obituary>;
@@ -27,6 +29,8 @@ pub(crate) type Words = Both<Ring, Obituary>;
 pub(crate) struct Memory {
     arena: Arena<Words>,
     layout: Layout,
+    /// The handles of jobs that were leased.
+    pub(super) depot: Depot,
     /// Which cell to look at first for a free one.
     pub(super) hint: AtomicU32,
     /// What had been heard of deaths when this process last looked for what the dead left, and found nothing.
@@ -52,12 +56,12 @@ impl Memory {
     pub(crate) fn create(layout: Layout) -> Result<Self, ShmError> {
         let arena = Arena::create(kind(), layout.len(), layout.reserved())?;
         arena.write(0, bytes_of(&layout))?;
-        Ok(Self::new(arena, layout))
+        Ok(Self::new(arena, layout, Depot::create()?))
     }
 
-    fn new(arena: Arena<Words>, layout: Layout) -> Self {
+    fn new(arena: Arena<Words>, layout: Layout, depot: Depot) -> Self {
         let (hint, looked) = (AtomicU32::new(0), AtomicU64::new(0));
-        Self { arena, layout, hint, looked, seat: OwnSeat::default() }
+        Self { arena, layout, depot, hint, looked, seat: OwnSeat::default() }
     }
 
     fn layout_in(arena: &Arena<Words>) -> Result<Layout, ShmError> {
@@ -153,7 +157,7 @@ impl Memory {
 
 impl Place for Memory {
     fn share(&self) -> Self {
-        Self::new(self.arena.clone(), self.layout)
+        Self::new(self.arena.clone(), self.layout, self.depot.clone())
     }
 
     #[inline]
@@ -189,13 +193,37 @@ impl Place for Memory {
     }
 
     fn send<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.arena.send(serializer)
+        (AsSent(&self.arena), &self.depot).serialize(serializer)
     }
 
     fn receive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let arena = Arena::receive(deserializer, kind())?;
+        let (Received(arena), depot) = Deserialize::deserialize(deserializer)?;
         let layout = Self::layout_in(&arena).map_err(de::Error::custom)?;
-        Ok(Self::new(arena, layout))
+        Ok(Self::new(arena, layout, depot))
+    }
+}
+
+struct AsSent<'a>(&'a Arena<Words>);
+
+impl Serialize for AsSent<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.send(serializer)
+    }
+}
+
+struct Received(Arena<Words>);
+
+impl<'de> Deserialize<'de> for Received {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Arena::receive(deserializer, kind()).map(Self)
+    }
+}
+
+impl Numbered for Memory {
+    #[inline]
+    fn numbers(&self) -> Result<[&AtomicU64; 2], ShmError> {
+        let words = self.arena.atomics(LUGGAGE_AT, 2)?;
+        Ok([&words[0], &words[1]])
     }
 }
 

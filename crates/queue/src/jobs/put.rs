@@ -13,12 +13,15 @@ use super::memory::{Memory, Senseless, Slot};
 use super::wait;
 use crate::error::SendFault;
 use crate::link::{Link, News, Place};
+use crate::luggage::{Crowded, Luggage, Unsent};
 
 /// Where a turn has left a job that is to be sent.
 enum Put {
     Sent,
     /// There is no room before the consumers' counter is another than this.
     Full(u32),
+    /// The same, because there is no room for its luggage.
+    Crowded(u32),
 }
 
 impl From<Senseless> for SendFault {
@@ -29,19 +32,32 @@ impl From<Senseless> for SendFault {
 
 impl Link<Memory> {
     /// Sends a job of these bytes, waiting for room.
-    pub(super) fn send_job(&self, bytes: &[u8], deadline: Deadline) -> Result<(), SendFault> {
+    pub(super) fn send_job(
+        &self,
+        bytes: &[u8],
+        luggage: Option<&Luggage<'_>>,
+        deadline: Deadline,
+    ) -> Result<(), SendFault> {
         let (len, limit) = (bytes.len() as u64, self.memory().layout().limit);
         if len > limit {
             return Err(SendFault::TooLarge { len, limit });
         }
         let party = self.party();
-        let mut owned = self.cell(&party, bytes, deadline)?;
-        let (mut ticks, mut slept_at) = (0, None);
+        let mut owned = self.cell(&party, bytes, luggage.is_some(), deadline)?;
+        let (mut ticks, mut slept_at, mut crowded) = (0, None, Crowded::default());
         let fault = loop {
             let watched = self.watch();
-            let seen = match self.put(&party, deadline, owned.as_ref()) {
+            let seen = match self.put(&party, deadline, owned.as_ref(), luggage) {
                 Ok(Put::Sent) => return Ok(()),
                 Ok(Put::Full(seen)) => seen,
+                Ok(Put::Crowded(seen)) => {
+                    slept_at = Some(seen);
+                    match self.wait_for_space(&mut crowded, seen, deadline) {
+                        News::Maybe => continue,
+                        News::TimedOut => break SendFault::TimedOut,
+                        News::Disconnected => break SendFault::Disconnected,
+                    }
+                }
                 Err(fault) => break fault,
             };
             if slept_at.replace(seen).is_some_and(|before| before != seen) {
@@ -59,7 +75,7 @@ impl Link<Memory> {
                 },
             }
             if owned.is_none() {
-                owned = match self.cell(&party, bytes, deadline) {
+                owned = match self.cell(&party, bytes, luggage.is_some(), deadline) {
                     Ok(owned) => owned,
                     Err(fault) => break fault,
                 };
@@ -76,13 +92,14 @@ impl Link<Memory> {
         &'a self,
         party: &Party<'_>,
         bytes: &[u8],
+        is_laden: bool,
         deadline: Deadline,
     ) -> Result<Option<Owned<'a>>, SendFault> {
         let memory = self.memory();
         let me = procession_raw::Owners::me(party).map_err(|_| SendFault::NoSlot)?;
         loop {
             let known = memory.top();
-            let owned = Owned::fill(memory, party, me, bytes).map_err(SendFault::Memory)?;
+            let owned = Owned::fill(memory, party, me, bytes, is_laden).map_err(SendFault::Memory)?;
             if owned.is_some() || !self.grow(party, known, deadline)? {
                 return Ok(owned);
             }
@@ -104,6 +121,7 @@ impl Link<Memory> {
         party: &Party<'_>,
         deadline: Deadline,
         owned: Option<&Owned<'_>>,
+        luggage: Option<&Luggage<'_>>,
     ) -> Result<Put, SendFault> {
         let mut turn = self.enter(party, deadline)?;
         if self.memory().ring().is_closed() {
@@ -114,6 +132,15 @@ impl Link<Memory> {
         }
         let Some(owned) = owned else { return Ok(Put::Full(turn.other())) };
         let Some(slot) = self.memory().fit(&mut turn, owned)? else { return Ok(Put::Full(turn.other())) };
+        if let Some(luggage) = luggage {
+            // Known anew, so that who finds no room waits for what comes after.
+            turn.ready(self.memory().layout().capacity, u32::MAX).map_err(|_| SendFault::Corrupt)?;
+            match self.send_luggage(luggage, owned) {
+                Ok(()) => {}
+                Err(Unsent::Crowded) => return Ok(Put::Crowded(turn.other())),
+                Err(Unsent::Fault(fault)) => return Err(fault),
+            }
+        }
         self.memory().set_slot(turn.at(), slot).map_err(SendFault::Memory)?;
         owned.enqueue(turn.at());
         turn.commit(1);

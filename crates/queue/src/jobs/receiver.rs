@@ -12,6 +12,7 @@ use procession_sys::futex::SharedPark;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::job::Job;
+use super::leases::Delivery;
 use super::memory::Memory;
 use super::parcel;
 use crate::error::RecvError;
@@ -94,7 +95,9 @@ impl<T, W: Wire<T>> JobReceiver<T, W> {
     /// Blocks until there is one; or until the queue is closed or no sender is left, and nothing can come any more.
     ///
     /// # Errors
-    /// [`RecvError`]. A job that does not [decode](RecvError::Decode) becomes a dead letter.
+    /// [`RecvError`]. A job that does not [decode](RecvError::Decode) becomes a dead letter. One with handles stays in the
+    /// queue, and this is [`RecvError::Memory`], while some hundreds of those are not done, or this process has no room for
+    /// the descriptors.
     #[doc(alias = "get")]
     pub fn recv(&self) -> Result<Job<T>, RecvError> {
         self.recv_by(Deadline::NEVER)
@@ -141,14 +144,14 @@ impl<T, W: Wire<T>> JobReceiver<T, W> {
     pub(super) fn recv_by(&self, deadline: Deadline) -> Result<Job<T>, RecvError> {
         scratch::with(|bytes| {
             let memory = self.link.memory();
-            let lease = self.link.recv_job(bytes, deadline)?;
+            let Delivery { lease, packet, .. } = self.link.recv_job(bytes, deadline)?;
             if let Err(error) = memory.bytes(lease, bytes) {
                 memory.put_back(lease);
                 return Err(RecvError::Memory(error));
             }
             // Code of the value's runs here: if it panics, the job is finished, as if it had panicked at work.
             let job = Job::new(Arc::clone(&self.link), lease, ());
-            match parcel::decode::<T, W>(bytes) {
+            match parcel::decode_all::<T, W>(bytes, lease.luggage.map(|_| packet)) {
                 Ok(value) => Ok(job.with(value)),
                 Err(error) => {
                     job.give_up();

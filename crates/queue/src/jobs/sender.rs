@@ -102,7 +102,8 @@ impl<T, W> JobSender<T, W> {
 impl<T, W: Wire<T>> JobSender<T, W> {
     /// Sends a job.
     ///
-    /// Encodes it here, and blocks while there is no room for it.
+    /// Encodes it here, and blocks while there is no room for it, or for its handles: of jobs that have any, some hundreds can
+    /// be queued.
     ///
     /// # Errors
     /// [`SendError`], with the value. No receiver then ever sees it.
@@ -206,8 +207,11 @@ impl<T, W: Wire<T>> JobSender<T, W> {
 
     fn send_by(&self, value: T, deadline: Deadline) -> Result<(), SendError<T>> {
         let sent = scratch::with(|bytes| {
-            parcel::encode::<T, W>(&value, bytes)?;
-            self.link.send_job(bytes, deadline)
+            let outgoing = parcel::encode::<T, W>(&value, bytes)?;
+            if !outgoing.is_empty() {
+                return self.link.send_laden(bytes, outgoing, deadline);
+            }
+            self.link.send_job(bytes, None, deadline)
         });
         sent.map_err(|fault| SendError::new(value, fault))
     }

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use procession_raw::{Job, Stage};
 use procession_sys::Deadline;
 
-use super::leases::Lease;
+use super::leases::Delivery;
 use super::memory::Memory;
 use super::wait;
 use crate::error::RecvError;
@@ -20,16 +20,17 @@ const EVERY: u32 = 256;
 
 impl Link<Memory> {
     /// Leases a job, waiting for it, and makes room for it in `bytes`.
-    pub(super) fn recv_job(&self, bytes: &mut Vec<u8>, deadline: Deadline) -> Result<Lease, RecvError> {
+    pub(super) fn recv_job(&self, bytes: &mut Vec<u8>, deadline: Deadline) -> Result<Delivery, RecvError> {
         let (mut ticks, mut has_slept, mut look) = (0, false, false);
         let (mut is_alone, mut knew) = (false, false);
         let error = loop {
             let watched = self.watch();
             let seen = match self.take(bytes, deadline, look) {
-                Ok(Ok(lease)) => return Ok(lease),
+                Ok(Ok(delivery)) => return Ok(delivery),
                 Ok(Err(seen)) => seen,
                 Err(error) => break error,
             };
+            self.sweep_all(&self.party());
             let is_closed = self.memory().ring().is_closed();
             match if is_closed { self.drained(&self.party(), deadline) } else { Ok(true) } {
                 Ok(true) => {}
@@ -78,15 +79,21 @@ impl Link<Memory> {
         bytes: &mut Vec<u8>,
         deadline: Deadline,
         look: bool,
-    ) -> Result<Result<Lease, u32>, RecvError> {
+    ) -> Result<Result<Delivery, u32>, RecvError> {
         let party = self.party();
         let mut turn = self.enter(&party, deadline)?;
         let news = self.news();
         let looked = self.memory().looked.load(Relaxed);
         let every = EVERY.max(self.memory().top().next_power_of_two());
         let due = look || news != looked || turn.at() % every == every - 1 || turn.heir_of().is_some();
-        let lease = self.memory().lease(&mut turn, &party, due.then_some(news), bytes)?;
-        Ok(lease.ok_or(turn.other()))
+        let delivery = self.memory().lease(&mut turn, &party, due.then_some(news), self.end(), bytes)?;
+        if let Some(Delivery { is_new: true, packet: Some(_), lease }) = &delivery {
+            self.discard(lease.luggage.unwrap_or_default());
+            drop(turn);
+            self.tell_of_room();
+            return Ok(delivery.ok_or(0));
+        }
+        Ok(delivery.ok_or(turn.other()))
     }
 
     /// A job that may come back. What is queued now is none: it was never committed, by a sender that is dead.
