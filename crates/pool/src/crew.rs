@@ -10,29 +10,33 @@
 //! | between two items | outcomes so far count; the rest goes back to the head of the line |
 //! | in an item | as above, but that item gets `WorkerDied` |
 //! | after the last item | all outcomes count |
+//! | of our hand, since its task was cancelled | that task gets `Cancelled` |
+//! | of our hand, since its task took too long | as if by another; the task gets `TimedOut` instead of `WorkerDied` |
+//! | in an item that is repeatable | the item is run again, alone, unless it used up its attempts: then `GivenUp` |
 //! | and answers it gave did not reach us, or its journal is damaged | all items it may have begun get `WorkerDied` |
 //!
 //! Invariants: an order is in `waiting`, in one worker's `running`, or settled; so each task has exactly one outcome.
 //! Held by `tests/contract.rs`.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use procession_codec::Descriptor;
-use procession_pipe::{Duplex, SendError, pipe};
-use procession_process::{Exit, Hint, JoinError, Panic, Process, Signal, Who};
-use procession_sys::memory::Memfd;
-use procession_sys::{Deadline, OsError};
+use procession_pipe::SendError;
+use procession_process::{Signal, Who};
+use procession_sys::Deadline;
 
-use crate::error::{BuildError, TaskFailed, TaskId};
-use crate::job::Order;
-use crate::journal::{self, Journal};
+use crate::error::{BuildError, TaskFailed};
+use crate::job::{Order, Verdict};
 use crate::replies;
+use crate::setup::{InitializerFailure, Setup};
 use crate::sink::Sink;
-use crate::wire::{Job, Reply};
-use crate::worker::{self, Desk};
 
+pub(crate) use retire::GRACE;
+pub(crate) use worker::Worker;
+
+/// A death of our own making.
+const NOTHING: u32 = 0;
 /// A death that proves nothing about what was tried: somebody may have killed the worker.
 const KILLED: u32 = 1;
 /// The death of a worker that ended by itself, or that we had to kill.
@@ -41,55 +45,34 @@ const BY_ITSELF: u32 = 8;
 /// workers again.
 const ENOUGH: u32 = 64;
 
-/// A worker process, as the pool holds it.
-#[derive(Debug)]
-pub(crate) struct Worker {
-    pub(crate) process: Process<Result<(), String>>,
-    pub(crate) jobs: Duplex<Job, Reply>,
-    pub(crate) journal: Journal,
-    start_deadline: Instant,
-    /// The last panic it told of: not the reason of its death.
-    last_panic: Mutex<Option<Panic>>,
-}
-
-impl Worker {
-    fn start(name: String, start_timeout: Duration) -> Result<Self, BuildError> {
-        let memory = Memfd::sealed("procession-journal", journal::SIZE)?;
-        let journal = Journal::open(&memory)?;
-        let (jobs, theirs) =
-            pipe().map_err(|e| OsError::new("making a worker's pipe", std::io::Error::other(e)))?;
-        let desk = Desk { jobs: theirs, journal: Descriptor::from(memory.into_fd()) };
-        let now = Instant::now();
-        let start_deadline = now.checked_add(start_timeout).unwrap_or(now + Duration::from_secs(86_400));
-        let settings = Process::builder().name(name).ignore_interrupt(true).start_timeout(start_timeout);
-        let process = settings.spawn(worker::work, desk).map_err(BuildError::Worker)?;
-        Ok(Self { process, jobs, journal, start_deadline, last_panic: Mutex::new(None) })
-    }
-
-    /// It told of `panic`, and lived on.
-    pub(crate) fn remember(&self, panic: &Panic) {
-        *self.last_panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(panic.clone());
-    }
-
-    /// The panic that ended it, if one did.
-    fn deadly_panic(&self) -> Option<Box<Panic>> {
-        let Err(JoinError::Panicked(panic)) = self.process.try_join() else { return None };
-        let told = self.last_panic.lock().unwrap_or_else(PoisonError::into_inner);
-        (told.as_ref() != Some(&panic)).then(|| Box::new(panic))
-    }
-
-    pub(crate) fn who(&self) -> Who {
-        Who { name: self.process.name().to_owned(), pid: self.process.pid() }
-    }
-}
-
 /// A worker's place in the crew. The place stays when the worker is replaced.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Place {
     pub(crate) worker: Option<Arc<Worker>>,
     pub(crate) running: Option<Order>,
     /// The worker is beyond talking to, and its end is awaited: how much that weighs.
     pub(crate) lost: Option<u32>,
+    /// Tasks given to the worker.
+    n_tasks: usize,
+    /// The worker was told to end: it is killed if it has not by then.
+    retired: Option<Instant>,
+}
+
+/// What a crew is made by.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) n_workers: usize,
+    pub(crate) start_timeout: Duration,
+    /// How many tasks a worker may run.
+    pub(crate) max_tasks: usize,
+    pub(crate) setup: Option<Arc<Setup>>,
+}
+
+impl Settings {
+    #[cfg(test)]
+    pub(crate) fn of(n_workers: usize) -> Self {
+        Self { n_workers, start_timeout: Duration::from_secs(10), max_tasks: usize::MAX, setup: None }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,7 +93,9 @@ pub(crate) struct Crew {
     pub(crate) phase: Phase,
     /// Changes whenever a worker is replaced or lost.
     pub(crate) version: u64,
-    start_timeout: Duration,
+    /// The version that the collector watches, and until when it waits.
+    pub(crate) watched: (u64, Deadline),
+    settings: Settings,
     next_job: u64,
     next_task: u64,
     n_started: u64,
@@ -118,30 +103,30 @@ pub(crate) struct Crew {
     failed_starts: u32,
     /// How the last of them ended.
     last_failure: Arc<str>,
+    /// The first worker whose initializer failed, and how.
+    pub(crate) broken: Option<(Who, InitializerFailure)>,
 }
 
 impl Crew {
-    pub(crate) fn start(
-        name: &Arc<str>,
-        n_workers: usize,
-        start_timeout: Duration,
-    ) -> Result<Self, BuildError> {
+    pub(crate) fn start(name: &Arc<str>, settings: Settings) -> Result<Self, BuildError> {
         let mut crew = Self {
             name: Arc::clone(name),
             places: Vec::new(),
             waiting: VecDeque::new(),
             phase: Phase::Open,
             version: 0,
-            start_timeout,
+            watched: (0, Deadline::now()),
+            settings,
             next_job: 1,
             next_task: 1,
             n_started: 0,
             failed_starts: 0,
             last_failure: "".into(),
+            broken: None,
         };
-        for _ in 0..n_workers {
+        for _ in 0..crew.settings.n_workers {
             let worker = crew.start_worker()?;
-            crew.places.push(Place { worker: Some(Arc::new(worker)), running: None, lost: None });
+            crew.places.push(Place { worker: Some(Arc::new(worker)), ..Place::default() });
         }
         Ok(crew)
     }
@@ -169,6 +154,11 @@ impl Crew {
     /// Whether everything taken has its outcome.
     pub(crate) fn is_done(&self) -> bool {
         self.waiting.is_empty() && self.places.iter().all(|place| place.running.is_none())
+    }
+
+    /// Whether every worker has asked for a job.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.places.iter().all(|place| place.worker.as_ref().is_some_and(|worker| worker.journal.is_ready()))
     }
 
     /// Whether no worker is left.
@@ -219,10 +209,16 @@ impl Crew {
     fn give(&mut self, place: usize, mut order: Order) {
         order.job.number = self.next_job;
         order.n_settled = 0;
+        order.verdict = None;
+        order.seen = None;
         self.next_job += 1;
         let Some(worker) = &self.places[place].worker else { return self.waiting.push_front(order) };
+        order.job.n_now = order.job.items.len().min(self.settings.max_tasks - self.places[place].n_tasks);
         match worker.jobs.try_send(&order.job) {
-            Ok(()) => self.places[place].running = Some(order),
+            Ok(()) => {
+                self.places[place].n_tasks += order.job.n_now;
+                self.places[place].running = Some(order);
+            }
             // It is dead. Its end comes, then its place is filled.
             Err(SendError::Closed) => {
                 self.lose(place, KILLED);
@@ -263,7 +259,7 @@ impl Crew {
 
     fn start_worker(&mut self) -> Result<Worker, BuildError> {
         self.n_started += 1;
-        Worker::start(format!("{}-{}", self.name, self.n_started), self.start_timeout)
+        Worker::start(format!("{}-{}", self.name, self.n_started), &self.settings)
     }
 
     fn fail_waiting(&mut self, reason: &str) {
@@ -279,7 +275,15 @@ impl Crew {
         let Some(worker) = self.places[place].worker.clone() else { return };
         while self.places[place].lost.is_none() {
             match replies::next(&worker, &name, &mut self.places[place].running) {
-                Ok(replies::Heard::Part | replies::Heard::Done) => {}
+                Ok(replies::Heard::Part) => {}
+                Ok(replies::Heard::Done(left)) => {
+                    if let Some(left) = left {
+                        self.waiting.push_front(*left);
+                    }
+                    if self.places[place].n_tasks >= self.settings.max_tasks {
+                        self.retire(place);
+                    }
+                }
                 Ok(replies::Heard::Nothing) => return,
                 Err(replies::Unreliable::Gone) => self.lose(place, KILLED),
                 Err(replies::Unreliable::Nonsense) => self.lose(place, BY_ITSELF),
@@ -298,22 +302,26 @@ impl Crew {
         }
     }
 
-    /// When the first of the workers that are still on their way is late.
-    pub(crate) fn next_late_start(&self) -> Deadline {
+    /// When the first of the workers that are still on their way, or on their way out, is late.
+    pub(crate) fn next_late(&self) -> Deadline {
         let awaited =
             self.places.iter().filter(|place| place.lost.is_none()).filter_map(|place| place.worker.as_ref());
         let deadlines =
             awaited.filter(|worker| !worker.journal.is_ready()).map(|worker| worker.start_deadline);
-        deadlines.min().map_or(Deadline::NEVER, Deadline::at)
+        let ends = self.places.iter().filter_map(|place| place.retired);
+        deadlines.chain(ends).min().map_or(Deadline::NEVER, Deadline::at)
     }
 
-    /// Gives up workers that should have asked for a job by now.
-    pub(crate) fn lose_late_starts(&mut self) {
+    /// Gives up workers that should have asked for a job, or have ended, by now.
+    pub(crate) fn lose_late(&mut self) {
         let now = Instant::now();
         for place in 0..self.places.len() {
             let late = |worker: &Arc<Worker>| worker.start_deadline <= now && !worker.journal.is_ready();
             if self.places[place].lost.is_none() && self.places[place].worker.as_ref().is_some_and(late) {
                 self.lose(place, BY_ITSELF);
+            }
+            if self.places[place].retired.take_if(|until| *until <= now).is_some() {
+                self.lose(place, NOTHING);
             }
         }
     }
@@ -324,61 +332,37 @@ impl Crew {
         let Ok(Some(exit)) = worker.process.try_wait() else { return };
         let killed = exit.signal() == Some(Signal::KILL);
         let weight = if killed { self.places[place].lost.unwrap_or(KILLED) } else { BY_ITSELF };
+        if self.places[place].running.as_ref().is_some_and(|o| o.verdict == Some(Verdict::TooSlow)) {
+            self.places[place].lost = None;
+        }
         // What it said last counts.
         self.listen(place);
         self.version += 1;
-        let place = &mut self.places[place];
-        place.worker = None;
-        place.lost = None;
-        let order = place.running.take();
+        let Place { running: order, .. } = std::mem::take(&mut self.places[place]);
         if worker.journal.is_ready() {
             self.failed_starts = 0;
         } else {
             self.failed_starts += weight;
             self.last_failure = format!("{} {exit}", worker.who()).into();
+            if self.settings.setup.is_some() {
+                let is_late = killed && weight == BY_ITSELF;
+                let failure = worker.failure(exit, is_late.then_some(self.settings.start_timeout));
+                self.last_failure = format!("initializing {}: {failure}", worker.who()).into();
+                self.broken.get_or_insert_with(|| (worker.who(), failure));
+            }
         }
         if let Some(order) = order {
             self.settle_dead(&worker, exit, order, weight);
         }
     }
 
-    /// Outcomes of a dead worker's order. What was not begun is run again.
-    fn settle_dead(&mut self, worker: &Worker, exit: Exit, mut order: Order, weight: u32) {
-        let n_begun = replies::read_journal(worker, &self.name, &mut order);
-        if n_begun == 0 && order.n_settled == 0 {
-            return self.give_back(order, weight, &format!("{} {exit} before it began", worker.who()));
-        }
-        let mut panic = worker.deadly_panic();
-        for left in (0..n_begun).rev() {
-            let (task, worker) = (TaskId { pool: Arc::clone(&self.name), number: order.task }, worker.who());
-            // The last of them is the one that it died in.
-            let failure = match panic.take_if(|_| left == 0) {
-                Some(panic) => TaskFailed::Panicked { task, worker, panic },
-                None => TaskFailed::WorkerDied { task, worker, exit, hint: Hint::of(exit) },
-            };
-            order.settle(vec![Err(failure)]);
-        }
-        order.blame = 0;
-        if !order.job.items.is_empty() {
-            self.waiting.push_front(order);
-        }
-    }
-
-    /// Puts an order that no worker has begun back to the head of the line: it was given out before everything that
-    /// waits. One that was there too often is given up, or it would cost one worker after the other.
-    fn give_back(&mut self, mut order: Order, weight: u32, why: &str) {
-        order.blame += weight;
-        if order.blame < ENOUGH {
-            return self.waiting.push_front(order);
-        }
-        let reason: Arc<str> = why.into();
-        order.fail(&self.name, |task| TaskFailed::NoWorker { task, reason: Arc::clone(&reason) });
-    }
-
-    /// No more work; what has no outcome gets `Closed`.
+    /// No more work; what has no outcome gets `Closed`. Every worker is told to end.
     pub(crate) fn end(&mut self) -> Vec<Arc<Worker>> {
         self.phase = Phase::Ended;
         self.version += 1;
+        for place in 0..self.places.len() {
+            self.dismiss(place);
+        }
         let running = self.places.iter_mut().filter_map(|place| place.running.take());
         for order in running.chain(std::mem::take(&mut self.waiting)) {
             order.fail(&self.name, |task| TaskFailed::Closed { task });
@@ -392,6 +376,11 @@ impl Place {
         self.worker.is_some() && self.running.is_none() && self.lost.is_none()
     }
 }
+
+mod dead;
+mod retire;
+mod verdicts;
+mod worker;
 
 #[cfg(test)]
 mod tests;

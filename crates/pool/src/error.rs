@@ -3,10 +3,13 @@
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use procession_codec::{DecodeError, EncodeError};
 use procession_process::{Exit, Hint, Panic, SpawnError, Who};
 use procession_sys::OsError;
+
+use crate::setup::InitializerFailure;
 
 /// Why a pool could not be built.
 #[derive(Debug)]
@@ -14,6 +17,15 @@ use procession_sys::OsError;
 pub enum BuildError {
     /// A pool without workers was asked for.
     NoWorkers,
+    /// The argument of the initializer does not encode.
+    Argument(EncodeError),
+    /// The initializer failed in a worker. All were ended.
+    Initializer {
+        /// Which worker.
+        worker: Who,
+        /// What went wrong.
+        failure: InitializerFailure,
+    },
     /// A worker could not be started. Those started before it were ended.
     Worker(SpawnError),
     /// The system refused: descriptors, memory or threads have run out.
@@ -24,6 +36,10 @@ impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoWorkers => f.write_str("building a pool: it needs at least one worker"),
+            Self::Argument(e) => write!(f, "building a pool: {e}"),
+            Self::Initializer { worker, failure } => {
+                write!(f, "building a pool: initializing {worker}: {failure}")
+            }
             Self::Worker(e) => write!(f, "building a pool: {e}"),
             Self::Os(e) => write!(f, "building a pool: {e}"),
         }
@@ -33,7 +49,8 @@ impl fmt::Display for BuildError {
 impl Error for BuildError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::NoWorkers => None,
+            Self::NoWorkers | Self::Initializer { .. } => None,
+            Self::Argument(e) => Some(e),
             Self::Worker(e) => Some(e),
             Self::Os(e) => Some(e),
         }
@@ -117,6 +134,24 @@ pub enum TaskFailed {
         /// What such a death most often means.
         hint: Option<Hint>,
     },
+    /// The task took longer than it may. Its worker was ended for it and replaced.
+    TimedOut {
+        /// Which task.
+        task: TaskId,
+        /// Which worker ran it.
+        worker: Who,
+        /// How long it might have taken.
+        limit: Duration,
+    },
+    /// The task is [repeatable](crate::Builder::retries), but no attempt gave a value: each cost its worker.
+    GivenUp {
+        /// Which task.
+        task: TaskId,
+        /// Whether it was given up for the number of workers that died of it: there were attempts left.
+        is_poison: bool,
+        /// What became of each attempt, in order: [`WorkerDied`](Self::WorkerDied) or [`TimedOut`](Self::TimedOut).
+        attempts: Arc<[TaskFailed]>,
+    },
     /// The argument does not encode.
     Argument {
         /// Which task.
@@ -145,6 +180,12 @@ pub enum TaskFailed {
         /// Why.
         error: DecodeError,
     },
+    /// [`Task::cancel`](crate::Task::cancel) was called before the task was done. If it had begun, its worker was ended
+    /// for it and replaced.
+    Cancelled {
+        /// Which task.
+        task: TaskId,
+    },
     /// The pool ended before the task was done.
     Closed {
         /// Which task.
@@ -170,14 +211,22 @@ impl TaskFailed {
         match self {
             Self::Panicked { task, .. }
             | Self::WorkerDied { task, .. }
+            | Self::TimedOut { task, .. }
+            | Self::GivenUp { task, .. }
             | Self::Argument { task, .. }
             | Self::ArgumentNotDecoded { task, .. }
             | Self::ResultNotEncoded { task, .. }
             | Self::ResultNotDecoded { task, .. }
+            | Self::Cancelled { task }
             | Self::Closed { task }
             | Self::NoWorker { task, .. }
             | Self::AlreadyTaken { task } => task,
         }
+    }
+
+    /// What became of each attempt, in order; of a task that was tried once, this failure alone.
+    pub fn attempts(&self) -> &[Self] {
+        if let Self::GivenUp { attempts, .. } = self { attempts } else { std::slice::from_ref(self) }
     }
 
     /// The panic, if one it was.
@@ -199,6 +248,14 @@ impl fmt::Display for TaskFailed {
                 write!(f, "{task} is lost: its worker, {worker}, {how}{space}{exit}")?;
                 hint.as_ref().map_or(Ok(()), |hint| write!(f, " (likely: {hint})"))
             }
+            Self::TimedOut { task, worker, limit } => {
+                write!(f, "{task} took longer than {limit:?}: its worker, {worker}, was ended")
+            }
+            Self::GivenUp { task, is_poison, attempts } => {
+                let why = if *is_poison { " as poison" } else { "" };
+                write!(f, "{task} was given up{why} after {} attempts", attempts.len())?;
+                attempts.last().map_or(Ok(()), |last| write!(f, "; the last: {last}"))
+            }
             Self::Argument { task, error } => write!(f, "{task} could not be sent: {error}"),
             Self::ArgumentNotDecoded { task, error } => {
                 write!(f, "{task} did not run: its argument could not be decoded: {error}")
@@ -209,6 +266,7 @@ impl fmt::Display for TaskFailed {
             Self::ResultNotDecoded { task, error } => {
                 write!(f, "the value of {task} could not be decoded: {error}")
             }
+            Self::Cancelled { task } => write!(f, "{task} was cancelled"),
             Self::Closed { task } => write!(f, "{task} did not finish: the pool ended"),
             Self::NoWorker { task, reason } => {
                 write!(f, "{task} did not run: no worker could be started: {reason}")
@@ -221,6 +279,7 @@ impl fmt::Display for TaskFailed {
 impl Error for TaskFailed {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
+            Self::GivenUp { attempts, .. } => attempts.last().map(|last| last as _),
             Self::Argument { error, .. } => Some(error),
             Self::ResultNotDecoded { error, .. } => Some(error),
             _ => None,

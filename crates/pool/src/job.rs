@@ -2,11 +2,13 @@
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use procession_codec::{Codec, Descriptor, EncodeError, Message, Postcard, handles};
 use procession_sys::OsError;
 
 use crate::error::{TaskFailed, TaskId};
+use crate::rules::Rules;
 use crate::sink::{Outcome, Sink};
 use crate::wire::{Item, Job, Parcel};
 
@@ -24,9 +26,42 @@ pub(crate) struct Order {
     pub(crate) n_settled: usize,
     /// How much it is to blame for the deaths of workers that were given it and did not begin it.
     pub(crate) blame: u32,
+    /// Decided while a worker has it: what its first item gets once that worker has ended.
+    pub(crate) verdict: Option<Verdict>,
+    pub(crate) rules: Rules,
+    /// What became of earlier attempts. Then it has one item.
+    pub(crate) attempts: Vec<TaskFailed>,
+    /// How far the worker was when that was seen first.
+    pub(crate) seen: Option<(u64, Instant)>,
+}
+
+/// Why we end a worker, for the sake of the item that it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Its user wants it no more. The order has this one item.
+    Cancelled,
+    /// It ran into its limit, or its worker did not get on with the order.
+    TooSlow,
 }
 
 impl Order {
+    pub(crate) fn new(mut job: Job, task: u64, index: usize, sink: &Arc<Sink>, rules: Rules) -> Self {
+        job.is_timed = rules.timeout.is_some();
+        let sink = Arc::clone(sink);
+        Self {
+            job,
+            task,
+            index,
+            sink,
+            n_settled: 0,
+            blame: 0,
+            verdict: None,
+            rules,
+            attempts: Vec::new(),
+            seen: None,
+        }
+    }
+
     /// Takes away the first `n` items: they have their outcomes.
     pub(crate) fn advance(&mut self, n: usize) {
         let gone = self.job.items.drain(..n);
@@ -35,6 +70,52 @@ impl Order {
         self.task += n as u64;
         self.index += n;
         self.n_settled += n;
+    }
+
+    /// The limit that the worker was ended for, if it was.
+    pub(crate) fn slow_limit(&self) -> Option<Duration> {
+        self.rules.timeout.filter(|_| self.verdict == Some(Verdict::TooSlow))
+    }
+
+    /// An attempt at the first item cost its worker: either it is to be tried again, as the order that this answers, or it
+    /// has its outcome.
+    pub(crate) fn fail_attempt(&mut self, failure: TaskFailed) -> Option<Self> {
+        let Rules { retries, poison_after, .. } = self.rules;
+        if retries == 0 {
+            self.settle(vec![Err(failure)]);
+            return None;
+        }
+        let mut first = self.split_first()?;
+        first.attempts.push(failure);
+        let died = |failure: &&TaskFailed| matches!(failure, TaskFailed::WorkerDied { .. });
+        let is_poison = first.attempts.iter().filter(died).count() >= poison_after.max(1) as usize;
+        let n_attempts = first.attempts.len();
+        let has_left = n_attempts <= retries as usize;
+        if has_left && !is_poison {
+            first.job.attempt = u32::try_from(n_attempts + 1).unwrap_or(u32::MAX);
+            return Some(first);
+        }
+        let task = first.attempts[0].task().clone();
+        let attempts = std::mem::take(&mut first.attempts).into();
+        first.settle(vec![Err(TaskFailed::GivenUp { task, is_poison: is_poison && has_left, attempts })]);
+        None
+    }
+
+    /// Takes the first item away, as an order of its own.
+    fn split_first(&mut self) -> Option<Self> {
+        let item = self.job.items.first()?.clone();
+        let job = Job {
+            number: 0,
+            function: self.job.function.clone(),
+            parcel: self.job.parcel.clone(),
+            descriptors: self.job.descriptors.iter().take(item.descriptors.len()).cloned().collect(),
+            items: vec![item],
+            ..self.job
+        };
+        let mut first = Self::new(job, self.task, self.index, &self.sink, self.rules);
+        first.attempts = std::mem::take(&mut self.attempts);
+        self.advance(1);
+        Some(first)
     }
 
     /// Delivers the outcomes of the first items, as many as there are, and takes them away.
@@ -46,9 +127,11 @@ impl Order {
         }
     }
 
-    /// Gives every item left the same failure.
+    /// Gives every item left the same failure; a cancelled one stays cancelled.
     pub(crate) fn fail(mut self, pool: &Arc<str>, failure: impl Fn(TaskId) -> TaskFailed) {
         let ids = (self.task..).take(self.job.items.len());
+        let is_cancelled = self.verdict == Some(Verdict::Cancelled);
+        let failure = |task| if is_cancelled { TaskFailed::Cancelled { task } } else { failure(task) };
         let outcomes = ids.map(|number| Err(failure(TaskId { pool: Arc::clone(pool), number }))).collect();
         self.settle(outcomes);
     }
@@ -107,6 +190,9 @@ impl Packing {
             items: self.items,
             parcel: Parcel::pack(self.bytes)?,
             descriptors: self.descriptors,
+            is_timed: false,
+            attempt: 1,
+            n_now: 0,
         })
     }
 }

@@ -8,9 +8,10 @@
 //! | `JOB` | 0–7 | the job that the other words speak of | last, when a job begins |
 //! | `COMMIT` | 8–15 | answers in the journal (upper half), their bytes (lower half) | after each answer: its commit |
 //! | `BASE` | 16–23 | index of the journal's first answer among the job's items | after a flush |
-//! | `STARTED` | 24–31 | index + 1 of the item that is being run | before each item |
+//! | `STARTED` | 24–31 | index + 1 of the item that is being run; its top bit: no other may begin | before each item; the bit by the pool |
 //! | `READY` | 32–39 | 1: the worker has come so far that it asks for jobs | once |
 //! | `REVOKED` | 40–47 | a job of which nobody wants what has not begun | by the pool |
+//! | `SINCE` | 48–55 | when that item began, in nanoseconds of the monotonic clock | before `STARTED`, if the job has a time limit |
 //!
 //! | worker killed | the pool sees |
 //! |---|---|
@@ -20,10 +21,13 @@
 //! | after `COMMIT` is stored | the answer; the next item was not begun |
 //! | in a flush, after its message | the answers in the message; in the journal none, or the same ones again |
 //!
+//! A worker that is to be killed for an item must not be killed for the one after it: the pool sets the top bit of
+//! `STARTED` with the value it has seen, so either the item has changed meanwhile, or no other begins.
+//!
 //! The reader trusts nothing: lengths are checked against the mapping, indices against the job. Held by the tests below
 //! and by `tests/contract.rs` (`killed_*`).
 
-use std::sync::atomic::Ordering::{Acquire, Release};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 
 use procession_sys::OsError;
 use procession_sys::memory::{Mapping, Memfd};
@@ -37,7 +41,11 @@ const BASE: usize = 16;
 const STARTED: usize = 24;
 const READY: usize = 32;
 const REVOKED: usize = 40;
+const SINCE: usize = 48;
 const ANSWERS: usize = 64;
+
+/// In `STARTED`: the worker begins no further item.
+const CONDEMNED: u64 = 1 << 63;
 
 /// The memory of a journal, as both sides map it.
 #[derive(Debug)]
@@ -55,6 +63,17 @@ pub(crate) struct Entries {
     /// Index + 1 of the item that was begun last; 0: none; the most there is if the journal is damaged: then any item
     /// may have been begun.
     pub(crate) started: usize,
+}
+
+/// How far a worker is, as the pool looks at it meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// Whether it has begun the job.
+    pub(crate) is_begun: bool,
+    /// Changes with each item that is begun.
+    pub(crate) mark: u64,
+    /// When the item began that is being run, in nanoseconds of the monotonic clock; `None` while none is.
+    pub(crate) since: Option<u64>,
 }
 
 impl Journal {
@@ -96,9 +115,36 @@ impl Journal {
         self.map.atomic_u64(JOB).store(job, Release);
     }
 
-    /// Worker: item `index` is being run.
-    pub(crate) fn start(&self, index: usize) {
-        self.map.atomic_u64(STARTED).store(index as u64 + 1, Release);
+    /// Worker: the next item begins at `nanos`.
+    pub(crate) fn stamp(&self, nanos: u64) {
+        self.map.atomic_u64(SINCE).store(nanos, Release);
+    }
+
+    /// Worker: item `index` is being run; false if no further item may begin.
+    pub(crate) fn start(&self, index: usize) -> bool {
+        let next = |before: u64| (before & CONDEMNED == 0).then_some(index as u64 + 1);
+        self.map.atomic_u64(STARTED).fetch_update(AcqRel, Acquire, next).is_ok()
+    }
+
+    /// Pool: how far the worker is with `job`.
+    pub(crate) fn progress(&self, job: u64) -> Progress {
+        let word = |at| self.map.atomic_u64(at).load(Acquire);
+        if word(JOB) != job {
+            return Progress { is_begun: false, mark: 0, since: None };
+        }
+        // In this order: the time is that of the item, or a later one's.
+        let (mark, since) = (word(STARTED), word(SINCE));
+        let (n, _) = self.committed();
+        let is_running = mark > word(BASE).saturating_add(n as u64);
+        Progress { is_begun: true, mark, since: is_running.then_some(since) }
+    }
+
+    /// Pool: the worker begins no further item, unless it has begun one since `progress` was looked at. A job that it has
+    /// not begun it may begin. Not to be called while the worker may be given another.
+    pub(crate) fn condemn(&self, progress: Progress) -> bool {
+        let (now, then) = (progress.mark, progress.mark | CONDEMNED);
+        !progress.is_begun
+            || self.map.atomic_u64(STARTED).compare_exchange(now, then, AcqRel, Acquire).is_ok()
     }
 
     /// Worker: appends an answer; false when there is no room for it.
@@ -135,7 +181,7 @@ impl Journal {
             return None;
         }
         let word = |at| usize::try_from(self.map.atomic_u64(at).load(Acquire)).unwrap_or(usize::MAX);
-        let (base, started) = (word(BASE), word(STARTED));
+        let (base, started) = (word(BASE), word(STARTED) & !(CONDEMNED as usize));
         let (n, used) = self.committed();
         let bytes = (used <= self.map.len() - ANSWERS).then(|| self.map.read_vec(ANSWERS, used));
         let answers = bytes.map(|bytes| split(&bytes)).filter(|answers| answers.len() == n);
@@ -186,19 +232,40 @@ mod tests {
         assert_eq!(pool.read(7), None);
         worker.begin(7);
         assert_eq!(pool.read(7), entries(0, &[], 0));
-        worker.start(0);
+        assert!(worker.start(0));
         assert_eq!(pool.read(7), entries(0, &[], 1));
         assert!(worker.append(b"one"));
-        worker.start(1);
+        assert!(worker.start(1));
         assert!(worker.append(b""));
         assert_eq!(pool.read(7), entries(0, &[b"one", b""], 2));
         let (n, bytes) = worker.contents();
         assert_eq!((n, split(&bytes)), (2, vec![b"one".to_vec(), Vec::new()]));
         worker.restart(2);
-        worker.start(2);
+        assert!(worker.start(2));
         assert_eq!(pool.read(7), entries(2, &[], 3));
         worker.begin(8);
         assert_eq!(pool.read(7), None);
+    }
+
+    #[test]
+    fn no_item_begins_after_the_one_that_is_condemned() {
+        let (worker, pool) = journal();
+        worker.begin(7);
+        let none = pool.progress(7);
+        assert_eq!((none.since, pool.progress(6).since), (None, None));
+        worker.stamp(50);
+        assert!(worker.start(0));
+        let first = pool.progress(7);
+        assert_eq!(first.since, Some(50));
+        assert!(!pool.condemn(none), "an item has begun since");
+        assert!(worker.append(b"one"));
+        assert_eq!(pool.progress(7).since, None, "between two items");
+        worker.stamp(60);
+        assert!(worker.start(1));
+        assert!(!pool.condemn(first), "that one is done");
+        assert!(pool.condemn(pool.progress(7)));
+        assert!(worker.append(b"two") && !worker.start(2));
+        assert_eq!(pool.read(7), entries(0, &[b"one", b"two"], 2));
     }
 
     #[test]

@@ -17,25 +17,38 @@
 //! whose size follows the time they take; each has its own outcome all the same: a worker writes every answer into a
 //! journal that outlives it.
 //!
+//! A task can be cancelled ([`Task::cancel`]), limited in time ([`Builder::task_timeout`]) and tried again
+//! ([`Builder::retries`]); whatever has to be ended for that, nobody else pays. Workers can have a state of their own
+//! ([`Builder::initializer`]) and be replaced after so many tasks ([`Builder::max_tasks_per_worker`]).
+//!
 //! When *not* to use it: where threads would do. A task costs a few microseconds in a chunk and some hundred alone, and
 //! arguments and values are encoded.
 //!
-//! Not here yet: cancelling, time limits, retries, recycling, initializers, priorities, progress, insights, async.
+//! Not here yet: recycling by memory, priorities, callbacks, resizing, progress, insights, async.
 #![forbid(unsafe_code)]
 
+mod builder;
+mod collector;
 mod crew;
+mod current;
 mod error;
 mod job;
 mod journal;
 mod par;
 mod pool;
 mod replies;
+mod rules;
+mod setup;
 mod sink;
 mod task;
 mod wire;
 mod worker;
 
+pub use builder::Builder;
+pub use current::attempt;
 pub use error::{BuildError, SubmitError, TaskFailed, TaskId};
-pub use par::{Outcomes, ParIter, ParProcs};
-pub use pool::{Builder, Pool};
+pub use par::{NotYet, Outcomes, ParIter, ParProcs};
+pub use pool::Pool;
+pub use rules::TaskOptions;
+pub use setup::{InitializerFailure, with_state};
 pub use task::Task;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use procession_codec::Message;
 use procession_sys::Deadline;
@@ -10,6 +11,7 @@ use procession_sys::Deadline;
 use crate::error::{TaskFailed, TaskId};
 use crate::job::{PackError, Packing};
 use crate::pool::Pool;
+use crate::rules::{Rules, TaskOptions};
 use crate::sink::Sink;
 use crate::wire;
 
@@ -37,7 +39,14 @@ pub trait ParProcs: IntoIterator + Sized {
     /// ```
     #[doc(alias = "imap")]
     fn par_procs(self, pool: &Pool) -> ParIter<'_, Self::IntoIter> {
-        ParIter { pool, items: self.into_iter(), in_flight: None, ordered: true }
+        ParIter {
+            pool,
+            items: self.into_iter(),
+            in_flight: None,
+            chunk: None,
+            ordered: true,
+            options: TaskOptions::new(),
+        }
     }
 }
 
@@ -49,7 +58,9 @@ pub struct ParIter<'p, I> {
     pool: &'p Pool,
     items: I,
     in_flight: Option<usize>,
+    chunk: Option<usize>,
     ordered: bool,
+    options: TaskOptions,
 }
 
 impl<'p, I: Iterator> ParIter<'p, I> {
@@ -57,6 +68,15 @@ impl<'p, I: Iterator> ParIter<'p, I> {
     /// for each worker, where a chunk aims at a millisecond.
     pub fn in_flight(mut self, n: usize) -> Self {
         self.in_flight = Some(n.max(1));
+        self
+    }
+
+    /// Hands items out by `n` (at least 1), however long they take, but never more than
+    /// [`in_flight`](Self::in_flight) at once, nor more than 4096 or a mebibyte of arguments. Default: as many as take a
+    /// millisecond.
+    #[doc(alias = "chunksize")]
+    pub fn chunk(mut self, n: usize) -> Self {
+        self.chunk = Some(n.clamp(1, MOST_ITEMS));
         self
     }
 
@@ -73,6 +93,12 @@ impl<'p, I: Iterator> ParIter<'p, I> {
         self
     }
 
+    /// Time limit and so on of each task, where they are not to be those of the pool.
+    pub fn options(mut self, options: TaskOptions) -> Self {
+        self.options = options;
+        self
+    }
+
     /// Maps: an iterator with one result for each item.
     pub fn map<A: Message, R: Message>(self, task: fn(A) -> R) -> Outcomes<'p, I, A, R>
     where
@@ -83,7 +109,9 @@ impl<'p, I: Iterator> ParIter<'p, I> {
             pool: self.pool,
             items: Some(self.items),
             in_flight: self.in_flight,
+            chunk: self.chunk,
             ordered: self.ordered,
+            rules: self.options.over(self.pool.shared().rules),
             sink: Arc::default(),
             n_taken: 0,
             n_given: 0,
@@ -102,6 +130,18 @@ impl<I> fmt::Debug for ParIter<'_, I> {
     }
 }
 
+/// No result came in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotYet;
+
+impl fmt::Display for NotYet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("waiting for the next result of a map: none came in time")
+    }
+}
+
+impl std::error::Error for NotYet {}
+
 /// Results of a map over a pool, one for each item.
 ///
 /// Each call of `next` first hands out items, then waits for a result. A failed task is an `Err` in its place and stops
@@ -117,7 +157,9 @@ pub struct Outcomes<'p, I, A, R> {
     /// `None` once it is at its end.
     items: Option<I>,
     in_flight: Option<usize>,
+    chunk: Option<usize>,
     ordered: bool,
+    rules: Rules,
     sink: Arc<Sink>,
     /// Items taken from the iterator.
     n_taken: usize,
@@ -129,6 +171,45 @@ pub struct Outcomes<'p, I, A, R> {
 }
 
 impl<I: Iterator<Item = A>, A: Message, R: Message> Outcomes<'_, I, A, R> {
+    /// The next result, if it comes within `timeout`; `None` at the end. The time that the iterator over the items takes
+    /// is not counted. After [`NotYet`] whoever asks on misses nothing.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use procession_pool::{ParProcs, Pool};
+    /// use std::time::Duration;
+    ///
+    /// let pool = Pool::new(1)?;
+    /// let mut doubles = (1..3).par_procs(&pool).chunk(2).map(|n: u32| 2 * n);
+    /// assert_eq!(doubles.next_timeout(Duration::from_secs(30))?.transpose()?, Some(2));
+    /// # Ok(()) }
+    /// ```
+    pub fn next_timeout(&mut self, timeout: Duration) -> Result<Option<Result<R, TaskFailed>>, NotYet> {
+        self.next_by(Deadline::after(timeout))
+    }
+
+    /// [`next_timeout`](Self::next_timeout) until `instant`.
+    pub fn next_until(&mut self, instant: Instant) -> Result<Option<Result<R, TaskFailed>>, NotYet> {
+        self.next_by(Deadline::at(instant))
+    }
+
+    /// The next result, if it is there: never waits.
+    pub fn try_next(&mut self) -> Result<Option<Result<R, TaskFailed>>, NotYet> {
+        self.next_by(Deadline::now())
+    }
+
+    fn next_by(&mut self, deadline: Deadline) -> Result<Option<Result<R, TaskFailed>>, NotYet> {
+        self.hand_out();
+        if self.n_given == self.n_taken {
+            return Ok(None);
+        }
+        let index = self.ordered.then_some(self.next);
+        let (_, outcome) = self.sink.take(index, deadline).ok_or(NotYet)?;
+        self.n_given += 1;
+        self.next += 1;
+        Ok(Some(outcome.and_then(|value| value.decode(&self.pool.shared().name))))
+    }
+
     /// Hands out chunks while the bounds allow.
     fn hand_out(&mut self) {
         while self.items.is_some() {
@@ -145,6 +226,9 @@ impl<I: Iterator<Item = A>, A: Message, R: Message> Outcomes<'_, I, A, R> {
 
     /// How many items the next chunk should have: what takes [`AIM`], but no more than leaves work for all.
     fn chunk_len(&self) -> usize {
+        if let Some(chunk) = self.chunk {
+            return chunk.min(self.in_flight.unwrap_or(chunk));
+        }
         let by_time = self.sink.nanos_per_item().map_or(1, |nanos| AIM / nanos);
         let shares = CHUNKS_PER_WORKER * self.pool.workers();
         let left = self.items.as_ref().and_then(|items| items.size_hint().1).unwrap_or(usize::MAX);
@@ -190,7 +274,7 @@ impl<I: Iterator<Item = A>, A: Message, R: Message> Outcomes<'_, I, A, R> {
         let submitted = packing
             .finish(self.function)
             .map_err(|e| Some(e.to_string()))
-            .and_then(|job| self.pool.shared().submit(job, index, &self.sink).map_err(|_| None));
+            .and_then(|job| self.pool.shared().submit(job, index, &self.sink, self.rules).map_err(|_| None));
         let Err(reason) = submitted else { return };
         let number = self.pool.shared().crew().number_tasks(n);
         let failure = |number| {
@@ -215,15 +299,7 @@ impl<I: Iterator<Item = A>, A: Message, R: Message> Iterator for Outcomes<'_, I,
     type Item = Result<R, TaskFailed>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.hand_out();
-        if self.n_given == self.n_taken {
-            return None;
-        }
-        let index = self.ordered.then_some(self.next);
-        let (_, outcome) = self.sink.take(index, Deadline::NEVER)?;
-        self.n_given += 1;
-        self.next += 1;
-        Some(outcome.and_then(|value| value.decode(&self.pool.shared().name)))
+        self.next_by(Deadline::NEVER).unwrap_or_default()
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

@@ -16,8 +16,8 @@ use crate::wire::{Answer, Parcel, Reply};
 pub(crate) enum Heard {
     /// Some answers of the running job.
     Part,
-    /// The job is done, and settled.
-    Done,
+    /// What the worker was given is done, and settled; here is what it was not given of it.
+    Done(Option<Box<Order>>),
     /// Nothing more for now.
     Nothing,
 }
@@ -42,6 +42,14 @@ pub(crate) fn next(
         Err(RecvError::Closed | RecvError::ClosedInside { .. }) => return Err(Unreliable::Gone),
         Err(_) => return Err(Unreliable::Nonsense),
     };
+    match reply {
+        Reply::Ready => return Ok(Heard::Part),
+        Reply::NotSetUp(broken) => {
+            worker.remember_failure(broken.into());
+            return Err(Unreliable::Nonsense);
+        }
+        _ => {}
+    }
     let Some(order) = running else { return Err(Unreliable::Nonsense) };
     match reply {
         Reply::Answers { job, first, n, parcel, descriptors } if job == order.job.number => {
@@ -51,14 +59,19 @@ pub(crate) fn next(
         Reply::Done { job, nanos } if job == order.job.number => {
             read_journal(worker, pool, order);
             // Of a job that nobody wants any more it may leave out the rest.
-            if !order.job.items.is_empty() && !order.sink.is_cancelled() {
+            let is_cancelled = order.sink.is_cancelled();
+            if order.n_settled < order.job.n_now && !is_cancelled {
                 return Err(Unreliable::Nonsense);
             }
             order.sink.measured(order.n_settled, nanos);
-            if let Some(order) = running.take() {
+            let left = running.take().filter(|order| !order.job.items.is_empty());
+            if !is_cancelled {
+                return Ok(Heard::Done(left.map(Box::new)));
+            }
+            if let Some(order) = left {
                 order.fail(pool, |task| TaskFailed::Closed { task });
             }
-            Ok(Heard::Done)
+            Ok(Heard::Done(None))
         }
         _ => Err(Unreliable::Nonsense),
     }

@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use procession_codec::Message;
 use procession_sys::Deadline;
 
+use crate::collector::Shared;
 use crate::error::{TaskFailed, TaskId};
 use crate::sink::Sink;
 
@@ -19,12 +20,14 @@ use crate::sink::Sink;
 pub struct Task<R> {
     sink: Arc<Sink>,
     id: TaskId,
+    pool: Weak<Shared>,
     value: PhantomData<fn() -> R>,
 }
 
 impl<R> Task<R> {
-    pub(crate) fn new(sink: Arc<Sink>, pool: Arc<str>, number: u64) -> Self {
-        Self { sink, id: TaskId { pool, number }, value: PhantomData }
+    pub(crate) fn new(sink: Arc<Sink>, pool: &Arc<Shared>, number: u64) -> Self {
+        let id = TaskId { pool: Arc::clone(&pool.name), number };
+        Self { sink, id, pool: Arc::downgrade(pool), value: PhantomData }
     }
 
     /// Which task this is, as errors name it.
@@ -36,6 +39,28 @@ impl<R> Task<R> {
     #[doc(alias = "ready")]
     pub fn is_ready(&self) -> bool {
         self.sink.has(0)
+    }
+
+    /// Ends the task, unless it is done: whether its outcome is now, or will be, [`TaskFailed::Cancelled`]. `false`: it has
+    /// another outcome.
+    ///
+    /// A task that has not begun never will, and has its outcome at once. One that runs loses its worker: the process is
+    /// killed and replaced, and the outcome comes once it has ended, so that nothing the task does can come later. Other
+    /// tasks are not affected. Does not wait; [`get`](Self::get) does.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use procession_pool::{Pool, TaskFailed};
+    ///
+    /// let pool = Pool::new(1)?;
+    /// let endless = pool.submit(|()| -> u8 { loop { std::thread::park() } }, ())?;
+    /// assert!(endless.cancel());
+    /// assert!(matches!(endless.get(), Err(TaskFailed::Cancelled { .. })));
+    /// assert_eq!(pool.submit(|n: u8| n, 7)?.get()?, 7);
+    /// # Ok(()) }
+    /// ```
+    pub fn cancel(&self) -> bool {
+        self.pool.upgrade().map_or_else(|| self.sink.is_cancelled(), |pool| pool.cancel(&self.sink))
     }
 }
 

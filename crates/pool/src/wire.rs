@@ -10,12 +10,14 @@ use procession_sys::image::FunctionToken;
 use procession_sys::memory::Memfd;
 use serde::{Deserialize, Serialize};
 
+use crate::setup::Broken;
+
 /// Longest block of bytes that travels inside a message; longer ones travel in sealed memory, so that a message always
 /// fits into the kernel's buffer and the pool never waits for a worker to read.
 const INLINE: usize = 32 << 10;
 
 /// Bytes on their way.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Parcel {
     /// Here.
     Inline(Bytes),
@@ -60,6 +62,21 @@ pub(crate) struct Job {
     pub(crate) items: Vec<Item>,
     pub(crate) parcel: Parcel,
     pub(crate) descriptors: Vec<Descriptor>,
+    /// Whether the pool asks when each item began.
+    pub(crate) is_timed: bool,
+    /// Which attempt at its items this is, from 1.
+    pub(crate) attempt: u32,
+    /// How many of the items to run; the rest is for others. 0: the worker is to end.
+    pub(crate) n_now: usize,
+}
+
+impl Job {
+    /// What tells a worker to end.
+    pub(crate) fn farewell() -> Self {
+        let (function, parcel) = (Bytes::default(), Parcel::Inline(Bytes::default()));
+        let (items, descriptors) = (Vec::new(), Vec::new());
+        Self { number: 0, function, items, parcel, descriptors, is_timed: false, attempt: 0, n_now: 0 }
+    }
 }
 
 /// What came of one item, in the worker.
@@ -78,6 +95,10 @@ pub(crate) enum Answer {
 /// What a worker says.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Reply {
+    /// The initializer has done its work.
+    Ready,
+    /// The initializer has failed: the worker ends.
+    NotSetUp(Broken),
     /// Answers that do not fit into the journal: those of the items from `first` on, encoded one after the other.
     /// The descriptors belong to the last of them.
     Answers {

@@ -4,13 +4,16 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
-use procession_codec::{Codec, Descriptor, Postcard, handles};
+use procession_codec::{Bytes, Codec, Descriptor, Postcard, handles};
 use procession_pipe::{Duplex, SendError};
+use procession_sys::clock;
 use procession_sys::image::{Function, FunctionToken};
 use procession_sys::memory::Memfd;
 use serde::{Deserialize, Serialize};
 
+use crate::current;
 use crate::journal::Journal;
+use crate::setup;
 use crate::wire::{Answer, Call, Job, Parcel, Reply};
 
 /// What a worker is started with.
@@ -18,6 +21,10 @@ use crate::wire::{Answer, Call, Job, Parcel, Reply};
 pub(crate) struct Desk {
     pub(crate) jobs: Duplex<Reply, Job>,
     pub(crate) journal: Descriptor,
+    /// Whether the first job is the initializer.
+    pub(crate) is_set_up: bool,
+    /// The token of what ends the state it made.
+    pub(crate) close: Option<Bytes>,
 }
 
 /// Runs in the worker until the pool closes its end. What goes wrong here ends the worker, and the pool sees that.
@@ -25,10 +32,25 @@ pub(crate) fn work(desk: Desk) -> Result<(), String> {
     let memory = desk.journal.into_owned().map_err(|e| e.to_string())?;
     let memory = Memfd::adopt(memory).map_err(|e| e.to_string())?;
     let worker = Worker { jobs: desk.jobs, journal: Journal::open(&memory).map_err(|e| e.to_string())? };
+    if desk.is_set_up {
+        let Ok(job) = worker.jobs.recv() else { return Ok(()) };
+        if let Err(broken) = setup::open(job)? {
+            // The pool ends us for it; if it is not there any more, nobody needs to know.
+            let _ = worker.jobs.send(&Reply::NotSetUp(broken));
+            return Ok(());
+        }
+    }
     worker.journal.set_ready();
+    if desk.is_set_up {
+        worker.jobs.send(&Reply::Ready).map_err(|e| e.to_string())?;
+    }
     while let Ok(job) = worker.jobs.recv() {
+        if job.n_now == 0 {
+            break;
+        }
         worker.run(job)?;
     }
+    setup::close(desk.close.as_deref());
     Ok(())
 }
 
@@ -45,7 +67,8 @@ impl Worker {
         let function = FunctionToken::from_bytes(token).resolve().ok_or("a function of another program")?;
         let input = Arc::new(job.parcel.unpack().map_err(|e| e.to_string())?);
         let mut descriptors = job.descriptors.into_iter();
-        for (index, item) in job.items.into_iter().enumerate() {
+        current::set_attempt(job.attempt);
+        for (index, item) in job.items.into_iter().take(job.n_now).enumerate() {
             if self.journal.is_revoked(job.number) {
                 break;
             }
@@ -57,7 +80,12 @@ impl Worker {
                 descriptors: descriptors.map_err(|e| e.to_string())?,
                 answer: None,
             };
-            self.journal.start(index);
+            if job.is_timed {
+                self.journal.stamp(u64::try_from(clock::uptime().as_nanos()).unwrap_or(u64::MAX));
+            }
+            if !self.journal.start(index) {
+                return Err("the pool ends this worker".into());
+            }
             self.answer(&function, call, job.number, index).map_err(|e| e.to_string())?;
         }
         let nanos = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);

@@ -30,9 +30,9 @@ fn prepared() -> Memfd {
     let memory = Memfd::sealed("journal", journal::SIZE).expect("memory");
     let journal = Journal::open(&memory).expect("a mapping");
     journal.begin(JOB);
-    journal.start(0);
+    assert!(journal.start(0));
     assert!(journal.append(FIRST));
-    journal.start(1);
+    assert!(journal.start(1));
     memory
 }
 
@@ -95,5 +95,5 @@ fn a_flush_is_finished() {
 #[test]
 fn an_item_is_begun() {
     let states = [entries(0, &[FIRST], 2), entries(0, &[FIRST], 3)];
-    sweep("begin an item", |journal| journal.start(2), JOB, &states);
+    sweep("begin an item", |journal| assert!(journal.start(2)), JOB, &states);
 }

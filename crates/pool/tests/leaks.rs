@@ -1,7 +1,10 @@
 //! What pools hold is given back.
 
+use std::time::Duration;
+
 use procession_codec::Bytes;
 use procession_pool::{ParProcs, Pool};
+use procession_process::TaskError;
 use procession_shm::domain::Domain;
 use procession_testkit::processes::{self, Signal};
 use procession_testkit::{Counted, counted};
@@ -17,7 +20,8 @@ fn pools_made_used_and_dropped() {
     Domain::current().unwrap();
     Counted::new().warm_ups(0).run(|| {
         for round in 0..rounds() {
-            let pool = Pool::new(1 + round % 3).unwrap();
+            let settings = Pool::builder().workers(1 + round % 3).max_tasks_per_worker(1 + round % 2);
+            let pool = settings.build().unwrap();
             match round % 4 {
                 0 => drop(pool),
                 1 => assert_eq!(pool.map(|n: usize| n + 1, [round]).unwrap(), [round + 1]),
@@ -31,6 +35,33 @@ fn pools_made_used_and_dropped() {
                     assert_eq!(results.next().unwrap().unwrap(), 0);
                 }
             }
+        }
+    });
+}
+
+fn stay(_: ()) {
+    loop {
+        std::thread::park();
+    }
+}
+
+/// Workers set up, recycled, cancelled, ended for their limits, or never set up at all.
+#[test]
+fn states_limits_and_failing_starts() {
+    Domain::current().unwrap();
+    Counted::new().warm_ups(1).run(|| {
+        for round in 0..rounds() / 20 {
+            let settings = Pool::builder().workers(2).max_tasks_per_worker(2).retries(1);
+            let settings =
+                settings.task_timeout(Duration::from_millis(if round % 3 == 0 { 5 } else { 60_000 }));
+            let fails = |fails: bool| if fails { Err(TaskError::new("no")) } else { Ok(fails) };
+            assert!(settings.clone().initializer(fails, true).build().is_err());
+            let pool = settings.initializer_and_exit(fails, false, drop).build().unwrap();
+            let endless = pool.submit(stay, ()).unwrap();
+            let values: Vec<_> = (0..9).par_procs(&pool).map(|n: u8| n).collect();
+            assert_eq!(values.len(), 9);
+            endless.cancel();
+            assert!(endless.get().is_err());
         }
     });
 }

@@ -67,7 +67,7 @@ pub use codec::{Bytes, Descriptor, Message};
 pub use pipe::{
     Address, AuthKey, Client, Connection, Duplex, Listener, PipeError, RecvError, SendError, Waitable, pipe,
 };
-pub use pool::{ParProcs, Pool, Task, TaskFailed, TaskId};
+pub use pool::{ParProcs, Pool, Task, TaskFailed, TaskId, TaskOptions};
 pub use queue::{Job, JobReceiver, JobSender, Queue, Receiver, Sender, SimpleQueue};
 pub use shm::{Array, Atomic, Encoded, List, Nameable, Part, Plain, Shared, ShmError, Value};
 pub use sync::{

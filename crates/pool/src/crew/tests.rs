@@ -1,11 +1,13 @@
 //! Workers that lie, die and leave damaged journals, played by the test: what the crew makes of it.
 
 use procession_codec::{Codec, Postcard};
+use procession_pipe::{Duplex, pipe};
 use procession_testkit::guarded;
 
 use super::*;
+use crate::rules::Rules;
 use crate::sink::Outcome;
-use crate::wire::{Answer, Item, Parcel};
+use crate::wire::{Answer, Item, Job, Parcel, Reply};
 
 /// A crew of one worker, whose process does nothing: we hold its end of the pipe and write its journal.
 struct Stage {
@@ -19,22 +21,37 @@ const JOB: u64 = 99;
 fn order(n: usize, sink: &Arc<Sink>) -> Order {
     let items = vec![Item { bytes: 0..0, descriptors: 0..0 }; n];
     let parcel = Parcel::pack(Vec::new()).unwrap();
-    let job = Job { number: JOB, function: vec![0; 40].into(), items, parcel, descriptors: Vec::new() };
-    Order { job, task: 11, index: 0, sink: Arc::clone(sink), n_settled: 0, blame: 0 }
+    let job = Job {
+        number: JOB,
+        function: vec![0; 40].into(),
+        items,
+        parcel,
+        descriptors: Vec::new(),
+        is_timed: false,
+        attempt: 1,
+        n_now: n,
+    };
+    Order::new(job, 11, 0, sink, Rules::DEFAULT)
 }
 
 impl Stage {
     /// The worker has a job of `n` items, tasks 11 and on.
     fn with_job(n: usize) -> Self {
-        let mut crew = Crew::start(&"crew".into(), 1, Duration::from_secs(10)).unwrap();
+        Self::with_rules(n, Rules::DEFAULT)
+    }
+
+    fn with_rules(n: usize, rules: Rules) -> Self {
+        let mut crew = Crew::start(&"crew".into(), Settings::of(1)).unwrap();
         let (jobs, theirs) = pipe().unwrap();
-        let Worker { process, journal, start_deadline, last_panic, .. } =
+        let Worker { process, journal, start_deadline, last_panic, not_set_up, .. } =
             Arc::into_inner(crew.places[0].worker.take().unwrap()).unwrap();
         journal.set_ready();
-        let worker = Worker { process, jobs, journal, start_deadline, last_panic };
+        let worker = Worker { process, jobs, journal, start_deadline, last_panic, not_set_up };
         let sink = Arc::default();
-        let running = Some(order(n, &sink));
-        crew.places[0] = Place { worker: Some(Arc::new(worker)), running, lost: None };
+        let mut order = order(n, &sink);
+        order.rules = rules;
+        let running = Some(order);
+        crew.places[0] = Place { worker: Some(Arc::new(worker)), running, ..Place::default() };
         Self { crew, theirs, sink }
     }
 
@@ -58,6 +75,13 @@ impl Stage {
             told.push(tell(outcome, 11 + index as u64));
         }
         told
+    }
+
+    /// Looks after limits, as the collector does; whether the worker is being ended for one.
+    fn is_overdue(&mut self) -> bool {
+        self.crew.next_limit();
+        self.crew.end_slow();
+        self.crew.places[0].lost.is_some()
     }
 
     /// First task and number of items of each waiting order.
@@ -98,7 +122,7 @@ fn answers(first: u64, n: u64, parcel: Parcel) -> Reply {
 #[test]
 fn nobody_is_started_after_the_end() {
     guarded(|| {
-        let mut crew = Crew::start(&"crew".into(), 2, Duration::from_secs(10)).unwrap();
+        let mut crew = Crew::start(&"crew".into(), Settings::of(2)).unwrap();
         let workers = crew.end();
         assert_eq!((workers.len(), crew.n_started), (2, 2));
         crew.pump();
@@ -123,9 +147,9 @@ fn dead_in_the_middle() {
         let mut stage = Stage::with_job(5);
         let worker = stage.worker();
         worker.journal.begin(JOB);
-        worker.journal.start(0);
+        assert!(worker.journal.start(0));
         assert!(worker.journal.append(&answer(1)));
-        worker.journal.start(1);
+        assert!(worker.journal.start(1));
         stage.die();
         assert_eq!((stage.outcomes(), stage.waiting()), (vec![Some(1), None], vec![(13, 3)]));
     });
@@ -138,7 +162,7 @@ fn dead_between_two_items_and_after_the_last() {
             let mut stage = Stage::with_job(n);
             let worker = stage.worker();
             worker.journal.begin(JOB);
-            worker.journal.start(0);
+            assert!(worker.journal.start(0));
             assert!(worker.journal.append(&answer(1)));
             stage.die();
             let rest = if n == 2 { vec![(12, 1)] } else { vec![] };
@@ -155,9 +179,9 @@ fn a_message_with_answers_is_missing() {
         let worker = stage.worker();
         worker.journal.begin(JOB);
         worker.journal.restart(3);
-        worker.journal.start(3);
+        assert!(worker.journal.start(3));
         assert!(worker.journal.append(&answer(3)));
-        worker.journal.start(4);
+        assert!(worker.journal.start(4));
         stage.die();
         assert_eq!((stage.outcomes(), stage.waiting()), (vec![None; 5], vec![(16, 1)]));
     });
@@ -172,10 +196,10 @@ fn the_last_message_of_the_dead_counts() {
             let worker = stage.worker();
             worker.journal.begin(JOB);
             for value in 0..3 {
-                worker.journal.start(usize::from(value));
+                assert!(worker.journal.start(usize::from(value)));
                 assert!(worker.journal.append(&answer(value)));
             }
-            worker.journal.start(3);
+            assert!(worker.journal.start(3));
             stage.theirs.send(&answers(0, 3, block(&[0, 1, 2]))).unwrap();
             if restarted {
                 worker.journal.restart(3);
@@ -194,7 +218,7 @@ fn a_damaged_journal() {
         let mut stage = Stage::with_job(4);
         let worker = stage.worker();
         worker.journal.begin(JOB);
-        worker.journal.start(0);
+        assert!(worker.journal.start(0));
         worker.journal.damage();
         stage.die();
         assert_eq!((stage.outcomes(), stage.waiting()), (vec![None; 4], vec![]));
@@ -218,7 +242,7 @@ fn what_does_not_fit_ends_the_worker() {
         for (n, lie) in lies.iter().enumerate() {
             let mut stage = Stage::with_job(3);
             stage.worker().journal.begin(JOB);
-            stage.worker().journal.start(0);
+            assert!(stage.worker().journal.start(0));
             stage.theirs.send(&lie()).unwrap();
             stage.crew.listen(0);
             assert_eq!(stage.crew.places[0].lost, Some(BY_ITSELF), "lie {n}");
@@ -298,5 +322,74 @@ fn what_nobody_wants_is_forgotten() {
         stage.theirs.send(&Reply::Done { job: JOB, nanos: 1 }).unwrap();
         stage.crew.listen(0);
         assert!(stage.crew.places[0].is_idle(), "it may leave out what nobody wants");
+    });
+}
+
+const NO_TIME: Rules = Rules { timeout: Some(Duration::ZERO), ..Rules::DEFAULT };
+
+/// The task has taken too long; the one after it has not begun, and never does there.
+#[test]
+fn ended_for_its_limit() {
+    guarded(|| {
+        for answers_late in [false, true] {
+            let mut stage = Stage::with_rules(3, NO_TIME);
+            let worker = stage.worker();
+            worker.journal.begin(JOB);
+            assert!(!stage.is_overdue(), "none has begun");
+            assert!(worker.journal.start(0));
+            assert!(stage.is_overdue());
+            if answers_late {
+                // It counts: the value is there.
+                assert!(worker.journal.append(&answer(1)));
+            }
+            assert!(!worker.journal.start(1));
+            assert_eq!(stage.crew.next_limit(), Deadline::NEVER, "once is enough");
+            stage.worker().process.wait().unwrap();
+            stage.crew.bury(0);
+            let (_, outcome) = stage.sink.take(Some(0), Deadline::now()).unwrap();
+            match outcome {
+                Ok(value) => assert!(answers_late && value.bytes == [1]),
+                Err(TaskFailed::TimedOut { task, limit: Duration::ZERO, .. }) => {
+                    assert!(!answers_late && task.number == 11);
+                }
+                Err(other) => panic!("{other:?}"),
+            }
+            assert_eq!((stage.waiting(), stage.crew.failed_starts), (vec![(12, 2)], 0));
+        }
+    });
+}
+
+/// Answers on their way in a message when the limit passed are nobody's loss.
+#[test]
+fn ended_for_its_limit_after_a_message() {
+    guarded(|| {
+        let mut stage = Stage::with_rules(4, NO_TIME);
+        let worker = stage.worker();
+        worker.journal.begin(JOB);
+        stage.theirs.send(&answers(0, 2, block(&[1, 2]))).unwrap();
+        worker.journal.restart(2);
+        assert!(worker.journal.start(2));
+        assert!(stage.is_overdue());
+        stage.worker().process.wait().unwrap();
+        stage.crew.bury(0);
+        let outcome = |index| stage.sink.take(Some(index), Deadline::now()).unwrap().1;
+        assert_eq!((outcome(0).unwrap().bytes, outcome(1).unwrap().bytes), (vec![1], vec![2]));
+        assert!(matches!(outcome(2), Err(TaskFailed::TimedOut { task, .. }) if task.number == 13));
+        assert_eq!(stage.waiting(), [(14, 1)]);
+    });
+}
+
+/// A worker cannot lengthen its time by what it writes.
+#[test]
+fn a_task_that_says_it_began_later() {
+    guarded(|| {
+        let mut stage =
+            Stage::with_rules(1, Rules { timeout: Some(Duration::from_millis(1)), ..Rules::DEFAULT });
+        stage.worker().journal.begin(JOB);
+        stage.worker().journal.stamp(u64::MAX);
+        assert!(stage.worker().journal.start(0));
+        while !stage.is_overdue() {
+            std::thread::yield_now();
+        }
     });
 }

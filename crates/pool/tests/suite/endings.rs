@@ -1,6 +1,7 @@
 //! How a pool ends.
 
 use std::thread;
+use std::time::{Duration, Instant};
 
 use procession_pool::{ParProcs, SubmitError, TaskFailed};
 use procession_testkit::Signal;
@@ -65,6 +66,46 @@ pub(crate) fn dropping_ends_running_tasks(build: Build) {
     expected!(task.get(), Err(TaskFailed::Closed { .. }));
     assert!(family.iter().all(|process| process.state().is_none()), "ended, and waited for");
     assert!(children.iter().all(|child| child.wait_ended(PATIENCE)), "children end with their parents");
+}
+
+pub(crate) fn joined_in_time(build: Build) {
+    let pool = build().workers(1).build().unwrap();
+    let (ours, theirs) = gate();
+    let running = pool.submit(hold, theirs).unwrap();
+    let waiting = pool.submit(|n: u8| n, 4).unwrap();
+    await_start(&ours);
+    let pool = pool.join_timeout(Duration::from_millis(1)).unwrap_err();
+    let pool = pool.join_until(Instant::now()).unwrap_err();
+    expected!(pool.submit(|n: u8| n, 5), Err(SubmitError::Closed));
+    assert!(!running.is_ready() && !waiting.is_ready());
+    thread::scope(|scope| {
+        let join = scope.spawn(|| pool.join_timeout(PATIENCE).unwrap());
+        ours.send(&3).unwrap();
+        join.join().unwrap();
+    });
+    assert_eq!((running.try_get().unwrap(), waiting.try_get().unwrap()), (Some(3), Some(4)));
+    build().workers(2).build().unwrap().join_until(Instant::now() + PATIENCE).unwrap();
+    build().workers(1).build().unwrap().join_timeout(Duration::MAX).unwrap();
+}
+
+/// Tasks that ignore the request to end are killed, at once if there is no grace.
+pub(crate) fn terminated_within_its_grace(build: Build) {
+    fn stay(gate: procession_pipe::Duplex<u8, u8>) -> u8 {
+        use procession_sys::signal::{self, Disposition};
+        signal::set(procession_process::Signal::TERM, Disposition::Ignore).unwrap();
+        hold(gate)
+    }
+    for grace in [Duration::ZERO, Duration::from_millis(50)] {
+        let pool = build().workers(2).build().unwrap();
+        let workers: Vec<_> = pool.pids().into_iter().filter_map(Identity::of).collect();
+        let (ours, theirs) = gate();
+        let (task, waiting) = (pool.submit(stay, theirs).unwrap(), pool.submit(stay, gate().1).unwrap());
+        await_start(&ours);
+        pool.terminate(grace);
+        assert!(workers.iter().all(|worker| worker.wait_ended(PATIENCE)));
+        expected!(task.get(), Err(TaskFailed::Closed { .. }));
+        expected!(waiting.get(), Err(TaskFailed::Closed { .. } | TaskFailed::Panicked { .. }));
+    }
 }
 
 pub(crate) fn maps_of_a_closed_pool(build: Build) {

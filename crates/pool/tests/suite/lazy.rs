@@ -3,9 +3,10 @@
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
 
 use procession_pipe::RecvError;
-use procession_pool::ParProcs;
+use procession_pool::{NotYet, ParProcs};
 
 use super::{Build, PATIENCE, Tally, await_start, gate, hold};
 
@@ -161,6 +162,37 @@ pub(crate) fn size_hints(build: Build) {
     results.next();
     assert_eq!(results.size_hint(), (4, Some(4)));
     assert_eq!(results.count(), 4);
+}
+
+pub(crate) fn results_in_time(build: Build) {
+    let pool = build().workers(1).build().unwrap();
+    for ordered in [true, false] {
+        let (ours, theirs) = gate();
+        let results = [theirs].into_iter().par_procs(&pool);
+        let mut results = if ordered { results } else { results.unordered() }.map(hold);
+        assert!(matches!(results.try_next(), Err(NotYet)));
+        await_start(&ours);
+        assert!(matches!(results.next_timeout(Duration::from_millis(1)), Err(NotYet)));
+        assert!(matches!(results.next_until(Instant::now()), Err(NotYet)));
+        ours.send(&7).unwrap();
+        assert_eq!(results.next_timeout(PATIENCE).unwrap().unwrap().unwrap(), 7);
+        assert!(matches!(results.try_next(), Ok(None)) && results.next().is_none());
+    }
+}
+
+pub(crate) fn fixed_chunks(build: Build) {
+    let pool = build().workers(1).build().unwrap();
+    let pulled = Cell::new(0_usize);
+    let items = (0..500).inspect(|_| pulled.set(pulled.get() + 1));
+    for (n, result) in items.par_procs(&pool).chunk(10).map(double).enumerate() {
+        assert_eq!(result.unwrap(), 2 * n);
+        assert!(pulled.get().is_multiple_of(10) && pulled.get() <= n + 20, "{pulled:?} pulled, {n} given");
+    }
+    for (chunk, in_flight) in [(0, 5), (100, 7), (usize::MAX, 4)] {
+        let results = (0..100).par_procs(&pool).chunk(chunk).in_flight(in_flight).map(double);
+        assert!(results.map(Result::unwrap).eq((0..100).map(double)));
+    }
+    assert_eq!((0..9000).par_procs(&pool).chunk(usize::MAX).map(double).count(), 9000);
 }
 
 pub(crate) fn several_at_once_on_one_pool(build: Build) {

@@ -14,13 +14,18 @@ use procession_pool::Builder;
 use procession_sys::memory::{Mapping, Memfd};
 use procession_testkit::processes::{self, Identity, Signal, State};
 
+pub(crate) mod cancels;
 pub(crate) mod deaths;
 pub(crate) mod endings;
 pub(crate) mod failures;
 pub(crate) mod handles;
 pub(crate) mod large;
 pub(crate) mod lazy;
+pub(crate) mod limits;
 pub(crate) mod outside;
+pub(crate) mod recycling;
+pub(crate) mod retries;
+pub(crate) mod setups;
 pub(crate) mod tasks;
 pub(crate) mod values;
 
@@ -128,9 +133,22 @@ macro_rules! contract {
             lazy: ordered_results unordered_results pulls_no_more_than_in_flight
                 an_endless_iterator_is_not_drained dropped_early_nothing_more_begins dropped_inside_a_chunk
                 what_waits_is_let_go_at_the_drop a_panic_in_the_iterator a_panic_in_the_iterator_and_on
-                size_hints several_at_once_on_one_pool;
+                size_hints results_in_time fixed_chunks several_at_once_on_one_pool;
             tasks: every_form_of_waiting the_value_is_given_once a_waiter_learns_that_the_value_is_gone
                 a_dropped_task_still_runs many_threads_submit ids_count_from_one no_workers;
+            cancels: what_waits_never_begins what_runs_is_ended_first what_is_done_stays_done
+                cancelled_by_many_at_once a_stopped_worker_is_ended cancelled_at_any_moment
+                cancelled_and_the_pool_dropped cancelled_while_joining a_worker_on_its_way;
+            limits: an_endless_task_is_ended a_limit_of_its_own the_others_of_its_chunk a_stopped_task
+                a_worker_stopped_before_it_begins limits_while_everything_else_runs at_its_limit_exactly;
+            retries: tried_until_it_succeeds given_up_with_its_history poison_is_given_up_early
+                slow_attempts_are_no_poison what_is_not_tried_again poison_in_a_map cancelled_between_attempts
+                kills_that_nobody_notices;
+            recycling: a_worker_for_every_task no_worker_runs_more_than_it_may recycled_among_deaths
+                recycled_with_handles_and_large_answers;
+            setups: every_worker_has_its_state failures_are_told_at_build an_argument_that_does_not_travel
+                who_takes_the_place_is_set_up_too it_fails_later exits_of_idle_workers exits_of_recycled_workers
+                an_exit_that_goes_wrong no_state_is_a_panic;
             large: five_mebibytes_both_ways many_of_five_mebibytes answers_beyond_the_journal
                 one_large_answer_in_the_middle large_and_small_in_turn answers_around_every_bound
                 a_death_after_large_answers;
@@ -146,7 +164,7 @@ macro_rules! contract {
                 three_hundred_kills_under_load a_stopped_worker_holds_up_nobody
                 dropped_with_a_stopped_worker dropped_with_stubborn_tasks;
             endings: closed_takes_no_more join_waits_for_all dropping_tells_every_waiter
-                dropping_ends_running_tasks maps_of_a_closed_pool killed_while_closed;
+                dropping_ends_running_tasks joined_in_time terminated_within_its_grace maps_of_a_closed_pool killed_while_closed;
         }
     };
     (@cases $method:ident $builder:expr; $($topic:ident: $($case:ident)*;)*) => {

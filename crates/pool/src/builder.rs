@@ -1,0 +1,218 @@
+//! Settings of a pool, and its start.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use procession_codec::Message;
+use procession_process::TaskError;
+use procession_sys::{OsError, cpu};
+
+use crate::collector::Shared;
+use crate::crew::{Crew, Settings};
+use crate::error::BuildError;
+use crate::job::PackError;
+use crate::pool::Pool;
+use crate::rules::{Rules, TaskOptions};
+use crate::setup::Setup;
+
+/// How long a worker may take until it asks for a job, unless set otherwise.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Settings of a pool that is still to be built.
+#[derive(Clone, Debug)]
+#[must_use = "settings start nothing by themselves"]
+pub struct Builder {
+    name: String,
+    workers: Option<usize>,
+    start_timeout: Duration,
+    rules: Rules,
+    max_tasks: usize,
+    setup: Option<Result<Arc<Setup>, Arc<PackError>>>,
+}
+
+impl Builder {
+    /// The pool's name: in errors, and in the names of its workers (`NAME-1`, …). Default `pool`.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// The number of workers. Default: the processors this process may use, by affinity and control group.
+    #[doc(alias = "processes")]
+    pub fn workers(mut self, n: usize) -> Self {
+        self.workers = Some(n);
+        self
+    }
+
+    /// How long a worker may take from its start until it asks for work (default 10 s). One that takes longer is killed
+    /// and replaced; after several in a row, waiting tasks get [`NoWorker`](crate::TaskFailed::NoWorker).
+    pub fn start_timeout(mut self, timeout: Duration) -> Self {
+        self.start_timeout = timeout;
+        self
+    }
+
+    /// How long a task may take, from its begin in a worker until its value is encoded (default: no limit). A worker whose
+    /// task takes longer is killed and replaced; that task gets [`TaskFailed::TimedOut`](crate::TaskFailed::TimedOut),
+    /// never earlier than at its limit, and no other is affected. Time spent waiting for a worker does not count.
+    /// Likewise a worker is replaced that does not begin what it was given within the longer of this and the
+    /// [`start_timeout`](Self::start_timeout); what it was given goes to another.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use procession_pool::{Pool, TaskFailed};
+    /// use std::time::Duration;
+    ///
+    /// let pool = Pool::builder().workers(1).task_timeout(Duration::from_millis(50)).build()?;
+    /// let endless = pool.submit(|()| -> u8 { loop { std::thread::park() } }, ())?;
+    /// assert!(matches!(endless.get(), Err(TaskFailed::TimedOut { .. })));
+    /// # Ok(()) }
+    /// ```
+    pub fn task_timeout(mut self, limit: Duration) -> Self {
+        self.rules = TaskOptions::new().timeout(limit).over(self.rules);
+        self
+    }
+
+    /// Declares tasks to be repeatable: one whose worker died, or was ended for its time limit, is begun again, up to `n`
+    /// times (default 0: no task is ever begun twice). Panics and errors are outcomes and not tried again.
+    ///
+    /// A task that used up its attempts gets [`TaskFailed::GivenUp`](crate::TaskFailed::GivenUp), with the failure of each.
+    /// Each attempt gets the argument as it was submitted; handles in it are the same ones. [`attempt`](crate::attempt)
+    /// tells a task which attempt it is.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use procession_pool::{Pool, attempt};
+    ///
+    /// fn succeeds_later(n: u32) -> u32 {
+    ///     if attempt() < 3 { std::process::abort() } else { n }
+    /// }
+    ///
+    /// let pool = Pool::builder().workers(1).retries(2).build()?;
+    /// assert_eq!(pool.submit(succeeds_later, 5)?.get()?, 5);
+    /// # Ok(()) }
+    /// ```
+    pub fn retries(mut self, n: u32) -> Self {
+        self.rules.retries = n;
+        self
+    }
+
+    /// Gives a task up when so many workers have died of it (default 3, at least 1), however many
+    /// [`retries`](Self::retries) are left: one that kills whoever tries it does not go on for ever. Attempts that ended at
+    /// their time limit do not count.
+    pub fn poison_after(mut self, n_workers: u32) -> Self {
+        self.rules.poison_after = n_workers;
+        self
+    }
+
+    /// Replaces a worker when it has run `n` tasks (at least 1; default: never), so that what they leak, or leave behind in
+    /// the process, goes with it. It ends in order, not by a signal, and within a second.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use procession_pool::Pool;
+    ///
+    /// let pool = Pool::builder().workers(1).max_tasks_per_worker(2).build()?;
+    /// let pids = pool.map(|_: u8| std::process::id(), 0..4)?;
+    /// assert!(pids[0] == pids[1] && pids[1] != pids[2] && pids[2] == pids[3]);
+    /// # Ok(()) }
+    /// ```
+    #[doc(alias = "maxtasksperchild")]
+    pub fn max_tasks_per_worker(mut self, n: usize) -> Self {
+        self.max_tasks = n.max(1);
+        self
+    }
+
+    /// Calls `open(argument)` in every worker before its first task. What it returns is the worker's state, for tasks to use
+    /// by [`with_state`](crate::with_state): a connection, a model, a cache.
+    ///
+    /// [`build`](Self::build) waits until all have done so, at most for [`start_timeout`](Self::start_timeout). If one
+    /// fails, panics, dies or takes longer, there is no pool but [`BuildError::Initializer`]. Where it fails in a worker that
+    /// takes the place of another later, that is a start that failed: after several in a row, waiting tasks get
+    /// [`TaskFailed::NoWorker`](crate::TaskFailed::NoWorker) with the reason.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use procession_pool::{Pool, with_state};
+    /// use std::collections::HashMap;
+    ///
+    /// type Prices = HashMap<String, u32>;
+    /// fn price(name: String) -> Option<u32> {
+    ///     with_state(|prices: &mut Prices| prices.get(&name).copied())
+    /// }
+    ///
+    /// let prices = Prices::from([("tea".to_string(), 3)]);
+    /// let pool = Pool::builder().workers(1).initializer(|prices: Prices| Ok(prices), prices).build()?;
+    /// assert_eq!(pool.submit(price, "tea".to_string())?.get()?, Some(3));
+    /// # Ok(()) }
+    /// ```
+    pub fn initializer<A: Message, S: 'static>(
+        mut self,
+        open: fn(A) -> Result<S, TaskError>,
+        argument: A,
+    ) -> Self {
+        self.setup = Some(Setup::new(open, &argument, None).map(Arc::new).map_err(Arc::new));
+        self
+    }
+
+    /// [`initializer`](Self::initializer), and `close(state)` in every worker that ends in order: one that ran
+    /// [`max_tasks_per_worker`](Self::max_tasks_per_worker), and those that are idle when the pool is joined or dropped. It
+    /// has a second; a worker that needs longer is killed. Workers that die or are killed, and those that are busy when the
+    /// pool is dropped, do not get to it.
+    pub fn initializer_and_exit<A: Message, S: 'static>(
+        mut self,
+        open: fn(A) -> Result<S, TaskError>,
+        argument: A,
+        close: fn(S),
+    ) -> Self {
+        self.setup = Some(Setup::new(open, &argument, Some(close)).map(Arc::new).map_err(Arc::new));
+        self
+    }
+
+    /// Starts the workers. Does not wait until they are ready, unless there is an
+    /// [initializer](Self::initializer); tasks can be submitted at once.
+    pub fn build(self) -> Result<Pool, BuildError> {
+        let workers = self.workers.unwrap_or_else(cpu::available);
+        if workers == 0 {
+            return Err(BuildError::NoWorkers);
+        }
+        let is_set_up = self.setup.is_some();
+        let settings = Settings {
+            n_workers: workers,
+            start_timeout: self.start_timeout,
+            max_tasks: self.max_tasks,
+            setup: self.setup.transpose().map_err(|e| match &*e {
+                PackError::Encode(e) => BuildError::Argument(e.clone()),
+                PackError::Os(e) => {
+                    let error = std::io::Error::other(e.to_string());
+                    BuildError::Os(OsError::new("packing an initializer", error))
+                }
+            })?,
+        };
+        let name: Arc<str> = self.name.as_str().into();
+        let shared = Arc::new(Shared::new(Crew::start(&name, settings)?, self.rules)?);
+        let collector = Arc::clone(&shared);
+        let thread = thread::Builder::new().name(format!("{}-collector", self.name));
+        let collector = thread
+            .spawn(move || collector.collect())
+            .map_err(|e| BuildError::Os(OsError::new("starting the thread that collects results", e)))?;
+        let pool = Pool::of(shared, collector);
+        if is_set_up {
+            pool.shared().wait_set_up()?;
+        }
+        Ok(pool)
+    }
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            name: "pool".into(),
+            workers: None,
+            start_timeout: START_TIMEOUT,
+            rules: Rules::DEFAULT,
+            max_tasks: usize::MAX,
+            setup: None,
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! What callers and the collector share, and the collector: the thread that takes in what workers say.
+//!
+//! Invariant: whoever changes the crew so that the collector should look at other things, or at another time, wakes it
+//! before letting anybody wait for what comes of it.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use procession_sys::event::Event;
+use procession_sys::poll::{self, Interest};
+use procession_sys::{Deadline, OsError};
+
+use crate::crew::{Crew, GRACE, Phase, Worker};
+use crate::error::BuildError;
+use crate::job::Order;
+use crate::rules::Rules;
+use crate::sink::Sink;
+use crate::wire::Job;
+
+/// What callers and the collector share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// The pool's name, which needs no lock.
+    pub(crate) name: Arc<str>,
+    /// For tasks that have none of their own.
+    pub(crate) rules: Rules,
+    crew: Mutex<Crew>,
+    /// Told when every task has its outcome.
+    pub(crate) settled: Condvar,
+    /// Wakes the collector.
+    pub(crate) news: Event,
+}
+
+/// The pool takes no more work.
+#[derive(Debug)]
+pub(crate) struct Refused;
+
+impl Shared {
+    pub(crate) fn new(crew: Crew, rules: Rules) -> Result<Self, OsError> {
+        let name = Arc::clone(&crew.name);
+        Ok(Self { name, rules, crew: Mutex::new(crew), settled: Condvar::new(), news: Event::new()? })
+    }
+
+    pub(crate) fn crew(&self) -> MutexGuard<'_, Crew> {
+        // No code of users runs under the lock; what could panic there is a bug that must not hang others.
+        self.crew.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a job whose first item is item `index` of `sink`; answers its task number.
+    pub(crate) fn submit(
+        &self,
+        job: Job,
+        index: usize,
+        sink: &Arc<Sink>,
+        rules: Rules,
+    ) -> Result<u64, Refused> {
+        let mut crew = self.crew();
+        let task = crew.number_tasks(job.items.len());
+        crew.submit(Order::new(job, task, index, sink, rules)).ok_or(Refused)?;
+        self.wake_collector(&mut crew);
+        Ok(task)
+    }
+
+    /// Cancels the one task of `sink`: whether it has, or will have, the outcome `Cancelled`.
+    pub(crate) fn cancel(&self, sink: &Arc<Sink>) -> bool {
+        let mut crew = self.crew();
+        let is_cancelled = crew.cancel(sink);
+        // What it was in the way of goes on.
+        crew.pump();
+        self.wake_collector(&mut crew);
+        if crew.is_done() {
+            self.settled.notify_all();
+        }
+        is_cancelled
+    }
+
+    /// Waits until every initializer has done its work, or one has failed; no longer than a start may take.
+    pub(crate) fn wait_set_up(&self) -> Result<(), BuildError> {
+        let is_open =
+            |crew: &mut Crew| crew.broken.is_none() && !crew.is_ready() && crew.phase == Phase::Open;
+        let crew = self.settled.wait_while(self.crew(), is_open).unwrap_or_else(PoisonError::into_inner);
+        let Some((worker, failure)) = &crew.broken else { return Ok(()) };
+        Err(BuildError::Initializer { worker: worker.clone(), failure: failure.clone() })
+    }
+
+    /// Wakes the collector if it waits for other workers than there are, or for too late a time.
+    fn wake_collector(&self, crew: &mut Crew) {
+        if crew.version != crew.watched.0 || crew.wants_earlier() {
+            self.news.notify();
+        }
+    }
+
+    /// The collector's thread: waits for words and deaths of workers until the crew ends.
+    pub(crate) fn collect(&self) {
+        let _end = EndOnDrop(self);
+        let mut watch = Watch::default();
+        loop {
+            let late = {
+                let mut crew = self.crew();
+                if crew.phase == Phase::Ended {
+                    return;
+                }
+                if watch.version != Some(crew.version) {
+                    watch = Watch::of(&crew);
+                }
+                let late = crew.next_late().min(crew.next_limit());
+                crew.watched = (crew.version, late);
+                late
+            };
+            let Ok(ready) = poll::ready(&watch.descriptors(&self.news), late) else { return };
+            let mut crew = self.crew();
+            let mut ready = ready.into_iter();
+            if ready.next() == Some(true) {
+                self.news.clear();
+            }
+            for entry in &watch.entries {
+                let has_ended = ready.next() == Some(true);
+                if entry.socket.is_some() && ready.next() == Some(true) {
+                    crew.listen(entry.place);
+                }
+                if has_ended {
+                    crew.bury(entry.place);
+                }
+            }
+            if late.has_passed() {
+                crew.lose_late();
+                crew.end_slow();
+            }
+            crew.pump();
+            if crew.is_done() {
+                self.settled.notify_all();
+            }
+        }
+    }
+}
+
+/// Ends workers that were asked to end, within a bound: all are waited for, the rest is killed.
+pub(crate) fn end(workers: &[Arc<Worker>], grace: Duration) {
+    let deadline = Deadline::after(grace);
+    for worker in workers {
+        let ended = match deadline.instant() {
+            Some(instant) => worker.process.wait_until(instant),
+            None => worker.process.wait().map(Some),
+        };
+        if !matches!(ended, Ok(Some(_))) {
+            let _ = worker.process.kill();
+        }
+    }
+}
+
+/// Leaves nobody waiting if the collector's thread ends, of whatever.
+struct EndOnDrop<'a>(&'a Shared);
+
+impl Drop for EndOnDrop<'_> {
+    fn drop(&mut self) {
+        let workers = self.0.crew().end();
+        self.0.settled.notify_all();
+        end(&workers, GRACE);
+    }
+}
+
+/// What the collector polls, made anew when a worker was replaced or lost.
+#[derive(Default)]
+struct Watch {
+    version: Option<u64>,
+    entries: Vec<Entry>,
+}
+
+struct Entry {
+    place: usize,
+    worker: Arc<Worker>,
+    /// `None` if the worker is lost: what it says counts no more, and its socket may stay readable until it has ended.
+    socket: Option<Arc<OwnedFd>>,
+}
+
+impl Watch {
+    fn of(crew: &Crew) -> Self {
+        let places = crew.places.iter().enumerate();
+        let entries = places.filter_map(|(place, p)| {
+            let worker = Arc::clone(p.worker.as_ref()?);
+            let socket = if p.lost.is_some() { None } else { worker.jobs.descriptor() };
+            Some(Entry { place, worker, socket })
+        });
+        Self { version: Some(crew.version), entries: entries.collect() }
+    }
+
+    /// The event, then of each worker the process and, unless it is lost, the socket.
+    fn descriptors<'a>(&'a self, news: &'a Event) -> Vec<(BorrowedFd<'a>, Interest)> {
+        let of_workers = self
+            .entries
+            .iter()
+            .flat_map(|entry| [Some(entry.worker.process.as_fd()), entry.socket.as_ref().map(AsFd::as_fd)]);
+        [news.as_fd()].into_iter().chain(of_workers.flatten()).map(|fd| (fd, Interest::Readable)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crew::Settings;
+
+    /// The socket of a lost worker may stay readable for as long as it takes to die: it must not keep the collector
+    /// busy.
+    #[test]
+    fn a_lost_worker_is_watched_for_its_end_only() {
+        let mut crew = Crew::start(&"crew".into(), Settings::of(2)).unwrap();
+        let news = Event::new().unwrap();
+        let watch = Watch::of(&crew);
+        assert_eq!(watch.descriptors(&news).len(), 1 + 2 + 2);
+        crew.lose(1, 1);
+        assert_ne!(watch.version, Some(crew.version), "the watch is made anew");
+        assert_eq!(Watch::of(&crew).descriptors(&news).len(), 1 + 2 + 1);
+    }
+}

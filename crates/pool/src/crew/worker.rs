@@ -1,0 +1,100 @@
+//! A worker process, as the pool holds it.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use procession_codec::Descriptor;
+use procession_pipe::{Duplex, SendError, pipe};
+use procession_process::{Exit, JoinError, Panic, Process, Who};
+use procession_sys::OsError;
+use procession_sys::memory::Memfd;
+
+use super::Settings;
+use crate::error::BuildError;
+use crate::journal::{self, Journal};
+use crate::setup::InitializerFailure;
+use crate::wire::{Job, Reply};
+use crate::worker::{self, Desk};
+
+/// A worker process, as the pool holds it.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) process: Process<Result<(), String>>,
+    pub(crate) jobs: Duplex<Job, Reply>,
+    pub(crate) journal: Journal,
+    pub(super) start_deadline: Instant,
+    /// The last panic it told of: not the reason of its death.
+    pub(super) last_panic: Mutex<Option<Panic>>,
+    /// How its initializer failed, if it told that.
+    pub(super) not_set_up: Mutex<Option<InitializerFailure>>,
+}
+
+impl Worker {
+    pub(super) fn start(name: String, settings: &Settings) -> Result<Self, BuildError> {
+        let memory = Memfd::sealed("procession-journal", journal::SIZE)?;
+        let journal = Journal::open(&memory)?;
+        let (jobs, theirs) =
+            pipe().map_err(|e| OsError::new("making a worker's pipe", std::io::Error::other(e)))?;
+        let setup = settings.setup.as_deref();
+        let desk = Desk {
+            jobs: theirs,
+            journal: Descriptor::from(memory.into_fd()),
+            is_set_up: setup.is_some(),
+            close: setup.and_then(|setup| setup.close).map(|token| token.to_vec().into()),
+        };
+        let start_timeout = settings.start_timeout;
+        let now = Instant::now();
+        let start_deadline = now.checked_add(start_timeout).unwrap_or(now + Duration::from_secs(86_400));
+        let process = Process::builder().name(name).ignore_interrupt(true).start_timeout(start_timeout);
+        let process = process.spawn(worker::work, desk).map_err(BuildError::Worker)?;
+        if let Some(setup) = setup {
+            match jobs.try_send(&setup.job) {
+                // If it is dead already, its end says more.
+                Ok(()) | Err(SendError::Closed) => {}
+                Err(e) => {
+                    let error = std::io::Error::other(e);
+                    return Err(OsError::new("sending a worker its initializer", error).into());
+                }
+            }
+        }
+        Ok(Self {
+            process,
+            jobs,
+            journal,
+            start_deadline,
+            last_panic: Mutex::new(None),
+            not_set_up: Mutex::new(None),
+        })
+    }
+
+    /// It told of `panic`, and lived on.
+    pub(crate) fn remember(&self, panic: &Panic) {
+        *self.last_panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(panic.clone());
+    }
+
+    /// The panic that ended it, if one did.
+    pub(super) fn deadly_panic(&self) -> Option<Box<Panic>> {
+        let Err(JoinError::Panicked(panic)) = self.process.try_join() else { return None };
+        let told = self.last_panic.lock().unwrap_or_else(PoisonError::into_inner);
+        (told.as_ref() != Some(&panic)).then(|| Box::new(panic))
+    }
+
+    /// Its initializer has failed.
+    pub(crate) fn remember_failure(&self, failure: InitializerFailure) {
+        *self.not_set_up.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
+    }
+
+    /// Why its initializer did not do its work; `late` if we ended it for the time it took.
+    pub(super) fn failure(&self, exit: Exit, late: Option<Duration>) -> InitializerFailure {
+        let told = self.not_set_up.lock().unwrap_or_else(PoisonError::into_inner).take();
+        told.unwrap_or_else(|| match (self.process.try_join(), late) {
+            (Err(JoinError::Panicked(panic)), _) => InitializerFailure::Panicked(Box::new(panic)),
+            (_, Some(limit)) => InitializerFailure::TimedOut(limit),
+            (_, None) => InitializerFailure::Died(exit),
+        })
+    }
+
+    pub(crate) fn who(&self) -> Who {
+        Who { name: self.process.name().to_owned(), pid: self.process.pid() }
+    }
+}
