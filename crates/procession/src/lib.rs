@@ -32,6 +32,8 @@
 //! | what | where |
 //! |---|---|
 //! | run a function in a child: [`spawn`](fn@spawn), [`spawn!`], [`scope`], [`Process`], [`JoinError`] | [`process`] |
+//! | what a child has otherwise than its parent: [`Builder`](process::Builder), [`Stdio`], [`Limit`] | [`process`] |
+//! | who is who: [`current`], [`parent`], [`active_children`]; what to do at the end: [`at_exit`] | [`process`] |
 //! | two connected ends: [`pipe()`], [`Duplex`] | [`pipe`](mod@pipe) |
 //! | processes that are not related meet: [`Listener`], [`Client`], [`AuthKey`], [`Connection`] | [`pipe`](mod@pipe) |
 //! | which of many things are ready: [`pipe::wait`], [`Waitable`] | [`pipe`](mod@pipe) |
@@ -76,8 +78,9 @@ pub use sync::{
 };
 
 pub use process::{
-    Exit, Hint, JoinError, Panic, Process, Scope, ScopedProcess, Signal, SpawnError, TaskError, TaskFailure,
-    init, scope, spawn,
+    ActiveChild, Current, Exit, ExitHook, Hint, JoinError, Limit, Output, Panic, Parent, Process, Resource,
+    Scope, ScopedProcess, Setting, Signal, SpawnError, Stdio, TaskError, TaskFailure, active_children,
+    at_exit, current, exit_limit, init, parent, scope, spawn,
 };
 
 /// What most programs name: `use procession::prelude::*;`.
