@@ -116,21 +116,30 @@ pub(crate) fn bytes_above_a_limit_are_refused<M: Method>() {
     peer.join();
 }
 
-/// Reads when told to, until nothing is there; says how many came, each one longer than the last.
-fn count_when_told((go, end): (Duplex<usize, ()>, Connection)) {
-    while let Ok(()) = go.recv() {
-        let mut n = 0;
-        while let Ok(bytes) = end.try_recv_bytes() {
-            assert_eq!(bytes, n.to_string().into_bytes());
-            n += 1;
+/// Reads as many as it is told to, each one longer than the last.
+fn count_when_told((go, end): (Duplex<usize, usize>, Connection)) {
+    while let Ok(n_sent) = go.recv() {
+        for n in 0..n_sent {
+            assert_eq!(end.recv_bytes_timeout(FAR).unwrap(), n.to_string().into_bytes());
         }
-        go.send(&n).unwrap();
+        assert!(matches!(end.try_recv_bytes(), Err(RecvError::Empty)));
+        go.send(&n_sent).unwrap();
+    }
+}
+
+/// Sends until that is refused, and says why. What was full may have room again: kernels move what they have.
+fn until_refused(n: &mut usize, send: impl Fn(&[u8]) -> Result<(), SendError>) -> SendError {
+    loop {
+        match send(n.to_string().as_bytes()) {
+            Ok(()) => *n += 1,
+            Err(error) => return error,
+        }
     }
 }
 
 pub(crate) fn bytes_give_up_in_every_form<M: Method>() {
     let (ours, theirs) = M::pair().unwrap();
-    let (go, their_go) = M::pipe::<(), usize>().unwrap();
+    let (go, their_go) = M::pipe::<usize, usize>().unwrap();
     let peer = M::start(count_when_told, (their_go, theirs));
     assert!(matches!(ours.try_recv_bytes(), Err(RecvError::Empty)));
     assert!(matches!(ours.recv_bytes_timeout(SOON), Err(RecvError::TimedOut)));
@@ -144,17 +153,21 @@ pub(crate) fn bytes_give_up_in_every_form<M: Method>() {
     assert!(!ours.poll_until(Instant::now()).unwrap());
     for _ in 0..2 {
         let mut n = 0;
-        while ours.try_send_bytes(n.to_string().as_bytes()).is_ok() {
-            n += 1;
-        }
-        assert!(n > 50);
-        assert!(matches!(ours.try_send_bytes(b"x"), Err(SendError::Full)));
-        assert!(matches!(ours.try_send_vectored(&[]), Err(SendError::Full)));
+        let refused = until_refused(&mut n, |bytes| ours.try_send_bytes(bytes));
+        assert!(matches!(refused, SendError::Full) && n > 50, "{refused:?} after {n}");
+        let refused = until_refused(&mut n, |bytes| ours.try_send_vectored(&[IoSlice::new(bytes)]));
+        assert!(matches!(refused, SendError::Full), "{refused:?}");
         assert!(matches!(ours.send_bytes_timeout(&pattern(5 << 20), SOON), Err(SendError::TimedOut)));
-        assert!(matches!(ours.send_bytes_until(b"x", Instant::now()), Err(SendError::TimedOut)));
-        assert!(matches!(ours.send_vectored_timeout(&[], SOON), Err(SendError::TimedOut)));
-        assert!(matches!(ours.send_vectored_until(&[], Instant::now()), Err(SendError::TimedOut)));
-        go.send(&()).unwrap();
+        let timed_out: [&dyn Fn(&[u8]) -> Result<(), SendError>; 3] = [
+            &|bytes| ours.send_bytes_until(bytes, Instant::now()),
+            &|bytes| ours.send_vectored_timeout(&[IoSlice::new(bytes)], SOON),
+            &|bytes| ours.send_vectored_until(&[IoSlice::new(bytes)], Instant::now()),
+        ];
+        for send in timed_out {
+            let refused = until_refused(&mut n, send);
+            assert!(matches!(refused, SendError::TimedOut), "{refused:?}");
+        }
+        go.send(&n).unwrap();
         assert_eq!(go.recv().unwrap(), n);
     }
     drop(go);
