@@ -124,7 +124,8 @@ fn every_job_is_done_once() {
         let number = || Atomic::new(0_u64).unwrap();
         let ledger = (crowd::records(n_kills), number(), number(), number());
         let options = JobOptions::new(50).bytes(1 << 20).deliver_without_limit();
-        let mut sea = Crowd::new(options.create_as().unwrap(), ledger);
+        let ends: (Tx, Rx) = options.create_as().unwrap();
+        let mut sea = Crowd::new(ends, ledger);
         let n_killed = sea.storm(n_kills, &mut storm);
         // All others are dead: what they left comes here.
         while let Ok(job) = sea.rx.recv_timeout(Duration::from_millis(5)) {

@@ -110,7 +110,8 @@ fn nothing_is_lost_but_with_its_receiver() {
         let (n_kills, mut storm) = (crowd::n_kills(), Storm::seeded());
         let number = || Atomic::new(0_u64).unwrap();
         let ledger = (crowd::records(n_kills), number(), number());
-        let mut sea = Crowd::new(bounded_as(50, 1 << 20).unwrap(), ledger);
+        let ends: (Tx, Rx) = bounded_as(50, 1 << 20).unwrap();
+        let mut sea = Crowd::new(ends, ledger);
         let n_killed = sea.storm(n_kills, &mut storm);
         let mut last = Last::new();
         sea.rx.try_iter().for_each(|bytes| note(&bytes, &sea.ledger, &mut last));
