@@ -127,6 +127,8 @@ fn count_when_told((go, end): (Duplex<usize, usize>, Connection)) {
     }
 }
 
+type Sends<'a> = dyn Fn(&[u8]) -> Result<(), SendError> + 'a;
+
 /// Sends until that is refused, and says why. What was full may have room again: kernels move what they have.
 fn until_refused(n: &mut usize, send: impl Fn(&[u8]) -> Result<(), SendError>) -> SendError {
     loop {
@@ -158,7 +160,7 @@ pub(crate) fn bytes_give_up_in_every_form<M: Method>() {
         let refused = until_refused(&mut n, |bytes| ours.try_send_vectored(&[IoSlice::new(bytes)]));
         assert!(matches!(refused, SendError::Full), "{refused:?}");
         assert!(matches!(ours.send_bytes_timeout(&pattern(5 << 20), SOON), Err(SendError::TimedOut)));
-        let timed_out: [&dyn Fn(&[u8]) -> Result<(), SendError>; 3] = [
+        let timed_out: [&Sends<'_>; 3] = [
             &|bytes| ours.send_bytes_until(bytes, Instant::now()),
             &|bytes| ours.send_vectored_timeout(&[IoSlice::new(bytes)], SOON),
             &|bytes| ours.send_vectored_until(&[IoSlice::new(bytes)], Instant::now()),
