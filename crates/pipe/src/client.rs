@@ -123,6 +123,8 @@ fn not_connected(error: OsError) -> ConnectFault {
     match error.kind() {
         ErrorKind::ConnectionRefused | ErrorKind::NotFound => ConnectFault::NobodyListens,
         ErrorKind::TimedOut => ConnectFault::TimedOut,
+        // TCP had got through, and the listener ended just then.
+        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => ConnectFault::Closed,
         // A socket of another kind is bound to the name.
         _ if error.errno() == Some(WRONG_TYPE) => ConnectFault::Foreign,
         _ => ConnectFault::Os(error),

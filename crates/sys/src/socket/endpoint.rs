@@ -108,7 +108,7 @@ pub fn accept(listener: impl AsFd) -> Result<Option<OwnedFd>> {
 /// the network.
 ///
 /// # Errors
-/// `ConnectionRefused` or `NotFound` where nobody listens; `TimedOut` at the deadline; `PermissionDenied`.
+/// `ConnectionRefused` or `NotFound` where nobody listens; `ConnectionReset` where one ended just then; `TimedOut` at the deadline; `PermissionDenied`.
 pub fn connect(endpoint: Endpoint<'_>, deadline: Deadline) -> Result<OwnedFd> {
     let failed = |errno| OsError::new("connecting", errno);
     match endpoint {
