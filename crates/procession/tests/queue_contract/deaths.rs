@@ -11,7 +11,9 @@ use crate::travel::workers;
 
 fn kill<R: procession_codec::Message>(process: Process<R>) {
     process.kill().unwrap();
-    assert!(matches!(process.join(), Err(JoinError::Killed { .. })));
+    // One of several may not have come to its task before the others did all there was to do.
+    let error = process.join().err().unwrap();
+    assert!(matches!(error, JoinError::Killed { .. } | JoinError::NeverStarted { .. }), "{error:?}");
 }
 
 fn until(mut holds: impl FnMut() -> bool) {
