@@ -129,7 +129,7 @@ impl Waitable for News<'_> {
     }
 }
 
-/// The pause after an error, which is a lack of memory.
+/// The longest pause after an error, which is a lack of memory.
 const PAUSE: Duration = Duration::from_millis(10);
 /// Enough for the wakers of most runtimes.
 const STACK: usize = 512 << 10;
@@ -173,7 +173,8 @@ impl Watcher {
                 wait::any(&things, Deadline::NEVER)
             };
             let Ok(ready) = ready else {
-                thread::sleep(PAUSE);
+                // Nothing tells when there is memory; what came or went meanwhile may need less.
+                futex::wait(news.0, news.1, Deadline::after(PAUSE));
                 continue;
             };
             for fired in ready.into_iter().filter_map(|index| all.get(index.checked_sub(1)?)) {
