@@ -5,6 +5,7 @@
 
 mod memory;
 mod parcel;
+mod sweeper;
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -12,7 +13,6 @@ use std::io::{ErrorKind, IoSlice, Read, Write};
 use std::os::fd::OwnedFd;
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
 
 use memory::{HEAD, LUGGAGE, Memory};
 use parcel::{hand, pack, received};
@@ -22,11 +22,8 @@ use procession_shm::domain::TICK;
 use procession_sys::{Deadline, socket};
 use procession_testkit::roles::Role;
 use procession_testkit::step::{self, Outcome};
-use procession_testkit::{guarded, guarded_for, need, role};
-
-const LIMIT: Duration = Duration::from_secs(60);
-/// Woken, and not by a tick.
-const NEVER: &str = "600000";
+use procession_testkit::{guarded, role};
+use sweeper::{LIMIT, NEVER};
 
 /// Its number, files that say it, and bytes.
 type Item = (u64, Vec<Descriptor>, Bytes);
@@ -155,22 +152,9 @@ fn with(place: &Place, verb: &str, item: Item) -> Role {
     hand(role, &(place.tx.clone(), place.rx.clone(), item)).env(TICK, NEVER)
 }
 
-/// Runs the sweeps in a role of its own.
+/// Runs the sweeps, or what they kill.
 fn sweeper(sweeps: impl FnOnce()) {
-    match role().as_deref() {
-        Some("sweeper") => guarded_for(LIMIT * 60, || {
-            if need("ptrace") {
-                sweeps();
-            }
-        }),
-        Some(role) => victim(role),
-        // Ten times as many instructions, which would say nothing more: `ci` runs this file optimised.
-        None if cfg!(debug_assertions) && std::env::var_os("PROCESSION_LONG").is_none() => {}
-        None => guarded_for(LIMIT * 60, || {
-            let output = Role::new("sweeper").env(TICK, NEVER).spawn().wait_with_output(LIMIT * 60);
-            let _ = write!(std::io::stderr(), "{}", output.expect_success().stderr);
-        }),
-    }
+    sweeper::sweeper(NEVER, victim, sweeps);
 }
 
 #[test]

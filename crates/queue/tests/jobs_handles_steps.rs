@@ -5,6 +5,7 @@
 //! anywhere when all are done.
 
 mod parcel;
+mod sweeper;
 
 use std::cell::{Cell, RefCell};
 use std::fs::File;
@@ -18,11 +19,9 @@ use procession_queue::{Job, JobReceiver, JobSender, RecvError, jobs};
 use procession_shm::domain::TICK;
 use procession_testkit::roles::{self, Role};
 use procession_testkit::step::{self, Outcome};
-use procession_testkit::{guarded, guarded_for, need, role};
+use procession_testkit::{guarded, role};
+use sweeper::{LIMIT, NEVER};
 
-const LIMIT: Duration = Duration::from_secs(60);
-/// Woken, and not by a tick.
-const NEVER: &str = "600000";
 /// What the victim has to do with.
 const SALT: u64 = 77;
 
@@ -155,22 +154,9 @@ fn leave_with_a_dead_worker(place: &Place) {
     process.kill();
 }
 
-/// Runs the sweeps in a role of its own, whose tick never comes.
+/// Runs the sweeps, or what they kill.
 fn sweeper(sweeps: impl FnOnce()) {
-    match role().as_deref() {
-        Some("sweeper") => guarded_for(LIMIT * 60, || {
-            if need("ptrace") {
-                sweeps();
-            }
-        }),
-        Some(role) => victim(role),
-        // Ten times as many instructions, which would say nothing more: `ci` runs this file optimised.
-        None if cfg!(debug_assertions) && std::env::var_os("PROCESSION_LONG").is_none() => {}
-        None => guarded_for(LIMIT * 60, || {
-            let output = Role::new("sweeper").env(TICK, NEVER).spawn().wait_with_output(LIMIT * 60);
-            let _ = write!(std::io::stderr(), "{}", output.expect_success().stderr);
-        }),
-    }
+    sweeper::sweeper(NEVER, victim, sweeps);
 }
 
 #[test]

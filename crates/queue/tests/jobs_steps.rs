@@ -7,9 +7,9 @@
 
 mod jobs_place;
 mod parcel;
+mod sweeper;
 
 use std::cell::{Cell, RefCell};
-use std::io::Write;
 use std::process::Command;
 
 use jobs_place::*;
@@ -18,7 +18,7 @@ use procession_queue::{Job, JobsError, RecvError};
 use procession_shm::domain::TICK;
 use procession_testkit::roles::{self, Role};
 use procession_testkit::step::{self, Outcome};
-use procession_testkit::{guarded, guarded_for, need, role};
+use procession_testkit::{guarded, role};
 
 /// What is done in the window; once on another queue before: what happens at the first use only is not what is looked at.
 fn victim(role: &str) {
@@ -106,22 +106,9 @@ fn leave_with_a_dead_worker(place: &Place, len: usize) -> u32 {
     pid
 }
 
-/// Runs the sweeps in a role of its own, whose tick never comes.
+/// Runs the sweeps, or what they kill.
 fn sweeper(sweeps: impl FnOnce()) {
-    match role().as_deref() {
-        Some("sweeper") => guarded_for(LIMIT * 60, || {
-            if need("ptrace") {
-                sweeps();
-            }
-        }),
-        Some(role) => victim(role),
-        // Ten times as many instructions, which would say nothing more: `ci` runs this file optimised.
-        None if cfg!(debug_assertions) && std::env::var_os("PROCESSION_LONG").is_none() => {}
-        None => guarded_for(LIMIT * 60, || {
-            let output = Role::new("sweeper").env(TICK, NEVER).spawn().wait_with_output(LIMIT * 60);
-            let _ = write!(std::io::stderr(), "{}", output.expect_success().stderr);
-        }),
-    }
+    sweeper::sweeper(NEVER, victim, sweeps);
 }
 
 #[test]

@@ -1,39 +1,15 @@
 //! Ends of queues of jobs that are waited for together with others, where no tick mends a lost wake: it is an hour here.
 
+mod ticks;
+
 use std::thread;
-use std::time::Duration;
 
 use procession_queue::{JobReceiver, JobSender, JobsError, RecvError, SendFault, bounded, jobs};
 use procession_sys::caps::{self, Capability};
-use procession_sys::wait::{self, Waitable};
-use procession_sys::{Deadline, event::Event};
+use procession_sys::event::Event;
+use procession_sys::wait::Waitable;
 use procession_testkit::guarded;
-use procession_testkit::roles::{self, Role};
-
-/// Runs `body` in a process of its own whose tick is an hour.
-fn without_ticks(body: fn()) {
-    if roles::role().is_some() {
-        body();
-        return roles::say("done");
-    }
-    guarded(|| {
-        let mut other = Role::new("without ticks").env("PROCESSION_TICK", "3600000").spawn();
-        assert_eq!(other.hear(Duration::from_secs(50)).as_deref(), Some("done"));
-        other.wait_with_output(Duration::from_secs(10)).expect_success();
-    });
-}
-
-fn any(things: &[&dyn Waitable]) -> Vec<usize> {
-    wait::any(things, Deadline::NEVER).unwrap()
-}
-
-fn is_ready(thing: &dyn Waitable) -> bool {
-    !wait::any(&[thing], Deadline::now()).unwrap().is_empty()
-}
-
-fn yield_often() {
-    (0..200).for_each(|_| thread::yield_now());
-}
+use ticks::{any, is_ready, without_ticks, yield_often};
 
 #[test]
 fn readiness_is_what_try_forms_say() {

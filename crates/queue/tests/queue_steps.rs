@@ -6,12 +6,11 @@
 
 mod memory;
 mod parcel;
+mod sweeper;
 
 use std::cell::RefCell;
-use std::io::Write;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use memory::{HEAD, Memory, N_EXTENTS, TAIL};
 use parcel::{hand, received};
@@ -21,9 +20,8 @@ use procession_shm::Atomic;
 use procession_shm::domain::TICK;
 use procession_testkit::roles::Role;
 use procession_testkit::step::{self, Outcome};
-use procession_testkit::{guarded, guarded_for, need, role};
-
-const LIMIT: Duration = Duration::from_secs(60);
+use procession_testkit::{guarded, role};
+use sweeper::{LIMIT, NEVER};
 
 type Tx = Sender<Bytes, AsBytes>;
 type Rx = Receiver<Bytes, AsBytes>;
@@ -155,25 +153,10 @@ fn with(place: &Place, role: &str) -> std::process::Command {
     hand(Role::new(role), &ends).env(TICK, "600000").into_command()
 }
 
-/// Runs the sweeps in a role of its own, whose tick is this.
+/// Runs the sweeps, or what they kill.
 fn sweeper(tick: &str, sweeps: impl FnOnce()) {
-    match role().as_deref() {
-        Some("sweeper") => guarded_for(LIMIT * 60, || {
-            if need("ptrace") {
-                sweeps();
-            }
-        }),
-        Some(role) => victim(role),
-        // Ten times as many instructions, which would say nothing more: `ci` runs this file optimised.
-        None if cfg!(debug_assertions) && std::env::var_os("PROCESSION_LONG").is_none() => {}
-        None => guarded_for(LIMIT * 60, || {
-            let output = Role::new("sweeper").env(TICK, tick).spawn().wait_with_output(LIMIT * 60);
-            let _ = write!(std::io::stderr(), "{}", output.expect_success().stderr);
-        }),
-    }
+    sweeper::sweeper(tick, victim, sweeps);
 }
-
-const NEVER: &str = "600000";
 
 /// A send behind `before`, with one more by a survivor before anything is received.
 fn sweep_send(scenario: &str, place: &Place, len: usize, before: &[Bytes]) {

@@ -7,8 +7,7 @@ use std::time::Duration;
 use procession_codec::Bytes;
 use procession_queue::{AsBytes, Job, JobOptions, JobReceiver, JobSender, RecvError, SendFault};
 
-pub(crate) const LIMIT: Duration = Duration::from_secs(60);
-pub(crate) const NEVER: &str = "600000";
+pub(crate) use crate::sweeper::{LIMIT, NEVER};
 /// In its cell, and in the cell's room.
 pub(crate) const LENGTHS: [usize; 2] = [8, 100];
 pub(crate) const CAPACITY: usize = 8;
