@@ -4,6 +4,8 @@
 //! (a cancel, a limit). No task is run twice unless it may be. Afterwards the pool has its size again and nothing is
 //! left behind. Deterministic as far as the choices go; who is hit by them is up to the scheduler.
 
+mod gate;
+
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -11,6 +13,7 @@ use std::sync::{Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use gate::PATIENCE;
 use procession_codec::Bytes;
 use procession_pool::{ParProcs, Pool, Task, TaskFailed, TaskOptions};
 use procession_shm::Segment;
@@ -18,7 +21,6 @@ use procession_shm::domain::Domain;
 use procession_testkit::processes::{Identity, Signal};
 use procession_testkit::{Counted, Storm};
 
-const PATIENCE: Duration = Duration::from_secs(60);
 const WORKERS: usize = 4;
 /// Room for as many tasks that count how often they run.
 const MOST: usize = 4 << 20;
@@ -35,7 +37,7 @@ type Argument = (Segment, usize, usize);
 fn count((runs, n, len): Argument) -> (usize, Bytes) {
     let before: u8 = runs.get(n).expect("a place of its own");
     runs.put(n, &before.saturating_add(1)).expect("a place of its own");
-    for _ in 0..(n % 7) * 10_000 {
+    for _ in 0..(n % 7) * 4_000 {
         std::hint::spin_loop();
     }
     (n, vec![n as u8; len].into())
@@ -342,5 +344,34 @@ fn a_thousand_kills_under_load() {
         );
         assert!(sea.counts.died.load(SeqCst) > 0, "the storm missed every task");
         sea.pool.join();
+    });
+}
+
+/// Workers are killed before they are ready, for as long as the pool starts any. Another one lives: so they are started
+/// again after a while, and the pool has its size once nobody kills them any more.
+#[test]
+fn killed_at_their_start_again_and_again() {
+    Domain::current().unwrap();
+    Counted::new().warm_ups(0).run(|| {
+        let pool = Pool::new(2).unwrap();
+        let (ours, theirs) = gate::gate();
+        let busy = pool.submit(gate::hold, theirs).unwrap();
+        let holder = gate::await_start(&ours);
+        let mut n_kills = 0;
+        while let Some(victim) = pool.pids().into_iter().find(|pid| *pid != holder) {
+            assert!(n_kills < 1000, "it is not given up");
+            let victim = Identity::of(victim).filter(|victim| victim.kill(Signal::KILL).is_ok());
+            n_kills += usize::from(victim.is_some());
+            while victim.is_some_and(|victim| pool.pids().contains(&victim.pid())) {
+                thread::yield_now();
+            }
+        }
+        let _ = writeln!(std::io::stderr(), "given up for the time being after {n_kills} kills");
+        while pool.pids().len() < 2 {
+            thread::yield_now();
+        }
+        assert_eq!(pool.submit(|n: u32| n, 5).unwrap().get().unwrap(), 5);
+        ours.send(&1).unwrap();
+        assert_eq!(busy.get().unwrap(), 1);
     });
 }
