@@ -5,6 +5,8 @@ mod gate;
 mod scarce;
 
 use std::error::Error;
+use std::io::Write;
+use std::os::unix::process::CommandExt;
 use std::thread;
 
 use gate::{PATIENCE, await_start, gate, hold};
@@ -13,11 +15,14 @@ use procession_pool::{BuildError, Pool, SubmitError, TaskFailed};
 use procession_process::TaskError;
 use procession_shm::domain::Domain;
 use procession_sys::OsError;
-use procession_testkit::{counted, roles};
+use procession_testkit::roles::{self, Role};
+use procession_testkit::{counted, guarded, role};
 use rustix::process::{Pid, Resource, Signal, kill_process};
 use scarce::{in_a_process_of_its_own, leave_descriptors, limited, without_new_descriptors};
 
 const EMFILE: i32 = 24;
+const EAGAIN: i32 = 11;
+const ENOMEM: i32 = 12;
 
 /// The error of the system below all others.
 fn errno(error: &(dyn Error + 'static)) -> Option<i32> {
@@ -74,6 +79,22 @@ fn without_descriptors_no_pool_is_built() {
                 "pool of 3, {name}: needs {n_refused} descriptors at a time, refused with every number below"
             ));
         }
+    });
+}
+
+/// Neither is one left of those that could be started.
+#[test]
+fn a_crowd_beyond_the_limit() {
+    in_a_process_of_its_own(256, || {
+        warm_up();
+        counted(|| {
+            let refused = Pool::new(200).unwrap_err();
+            let told = refused.to_string();
+            assert_eq!(errno(&refused), Some(EMFILE), "{told}");
+            let pool = Pool::new(40).unwrap();
+            assert_eq!(pool.map(|n: u32| n, 0..200).unwrap(), Vec::from_iter(0..200));
+            roles::say(&format!("pool of 200 with a limit of 256 descriptors: {told}"));
+        });
     });
 }
 
@@ -274,7 +295,7 @@ fn without_address_space() {
                     Ok(pool) => expect_whole(&pool),
                     Err(error) => {
                         let errno = errno(&error);
-                        assert!([Some(11), Some(12)].contains(&errno), "{left} left: {error:?}");
+                        assert!([Some(EAGAIN), Some(ENOMEM)].contains(&errno), "{left} left: {error:?}");
                         reasons.insert(error.to_string());
                         n_refused += 1;
                     }
@@ -286,4 +307,63 @@ fn without_address_space() {
             ));
         });
     });
+}
+
+/// Somebody who has no other processes, and no rights.
+const NOBODY: u32 = 54_321;
+
+/// As many processes and threads as there are from none on: an error, or workers that cannot start their threads, or all is
+/// well. Root is not bound by this limit, and who is somebody already has other processes: so the role is played as nobody.
+#[test]
+fn without_processes() {
+    if role().is_some() {
+        return with_few_processes();
+    }
+    guarded(|| {
+        let (said, theirs) = std::io::pipe().unwrap();
+        let mut command = Role::new("nobody").into_command();
+        let started = command.uid(NOBODY).gid(NOBODY).stdout(theirs).spawn();
+        drop(command);
+        let mut child = match started {
+            Ok(child) => child,
+            Err(e) => procession_testkit::skip!("root", &format!("starting a process as nobody: {e}")),
+        };
+        let said = std::io::read_to_string(said).unwrap();
+        assert!(child.wait().unwrap().success(), "{said}");
+        let told = said.lines().find(|line| line.contains("pool of 2 with few processes"));
+        let _ = writeln!(std::io::stderr(), "{}", told.expect("it tells what it has seen"));
+    });
+}
+
+fn with_few_processes() {
+    warm_up();
+    let (mut n_refused, mut n_idle, mut n_whole) = (0, 0, 0);
+    counted(|| {
+        (n_refused, n_idle, n_whole) = (0, 0, 0);
+        for left in 0..12 {
+            let n_threads = std::fs::read_dir("/proc/self/task").unwrap().count() as u64;
+            let outcome = limited(Resource::Nproc, n_threads + left, || {
+                let pool = Pool::new(2)?;
+                Ok(pool.map(|n: u32| n, 0..20))
+            });
+            match outcome {
+                Ok(Ok(values)) => {
+                    n_whole += 1;
+                    assert_eq!(values, Vec::from_iter(0..20));
+                }
+                // They are there, but have no thread to work with.
+                Ok(Err(TaskFailed::NoWorker { .. })) => n_idle += 1,
+                Ok(Err(other)) => panic!("{left} left: {other}"),
+                Err::<_, BuildError>(error) => {
+                    assert_eq!(errno(&error), Some(EAGAIN), "{left} left: {error:?}");
+                    n_refused += 1;
+                }
+            }
+        }
+    });
+    assert!(n_refused > 0 && n_whole > 0);
+    expect_whole(&Pool::new(2).unwrap());
+    roles::say(&format!(
+        "pool of 2 with few processes: refused {n_refused} times, without workers {n_idle} times, whole {n_whole} times"
+    ));
 }

@@ -79,8 +79,10 @@ fn a_worker_kills_itself() {
 }
 
 fn spin_at_seven(n: u32) -> u32 {
-    while n == 7 {
-        std::hint::spin_loop();
+    if n == 7 {
+        loop {
+            std::hint::spin_loop();
+        }
     }
     n + 1
 }
