@@ -16,8 +16,9 @@ use std::time::Duration;
 use gate::PATIENCE;
 use procession_codec::Bytes;
 use procession_pool::{ParProcs, Pool, Task, TaskFailed, TaskOptions};
-use procession_shm::Segment;
+use procession_process::TaskError;
 use procession_shm::domain::Domain;
+use procession_shm::{Atomic, Segment};
 use procession_testkit::processes::{Identity, Signal};
 use procession_testkit::{Counted, Storm};
 
@@ -347,31 +348,37 @@ fn a_thousand_kills_under_load() {
     });
 }
 
-/// Workers are killed before they are ready, for as long as the pool starts any. Another one lives: so they are started
-/// again after a while, and the pool has its size once nobody kills them any more.
+/// Workers die at their start, until the pool starts no more. Another one lives: so it is tried again after a while, and
+/// the pool has its size once they die no more.
 #[test]
-fn killed_at_their_start_again_and_again() {
+fn what_was_given_up_is_tried_again() {
+    fn open((is_deadly, n_dead): (Atomic<u32>, Atomic<u32>)) -> Result<(), TaskError> {
+        if is_deadly.load() == 1 {
+            n_dead.fetch_add(1);
+            std::process::exit(3);
+        }
+        Ok(())
+    }
     Domain::current().unwrap();
     Counted::new().warm_ups(0).run(|| {
-        let pool = Pool::new(2).unwrap();
+        let (is_deadly, n_dead) = (Atomic::new(0).unwrap(), Atomic::new(0).unwrap());
+        let settings = Pool::builder().workers(2);
+        let pool = settings.initializer(open, (is_deadly.clone(), n_dead.clone())).build().unwrap();
         let (ours, theirs) = gate::gate();
         let busy = pool.submit(gate::hold, theirs).unwrap();
         let holder = gate::await_start(&ours);
-        let mut n_kills = 0;
-        while let Some(victim) = pool.pids().into_iter().find(|pid| *pid != holder) {
-            assert!(n_kills < 1000, "it is not given up");
-            let victim = Identity::of(victim).filter(|victim| victim.kill(Signal::KILL).is_ok());
-            n_kills += usize::from(victim.is_some());
-            while victim.is_some_and(|victim| pool.pids().contains(&victim.pid())) {
-                thread::yield_now();
-            }
-        }
-        let _ = writeln!(std::io::stderr(), "given up for the time being after {n_kills} kills");
-        while pool.pids().len() < 2 {
+        is_deadly.store(1);
+        let other = pool.pids().into_iter().find(|pid| *pid != holder).and_then(Identity::of).unwrap();
+        other.kill(Signal::KILL).unwrap();
+        // So many in a row are enough.
+        while n_dead.load() < 8 {
             thread::yield_now();
         }
+        is_deadly.store(0);
         assert_eq!(pool.submit(|n: u32| n, 5).unwrap().get().unwrap(), 5);
+        assert_eq!(pool.pids().len(), 2);
         ours.send(&1).unwrap();
         assert_eq!(busy.get().unwrap(), 1);
+        assert!(n_dead.load() <= 10, "{} were started in vain", n_dead.load());
     });
 }
