@@ -184,8 +184,12 @@ impl Builder {
             setup: self.setup.transpose().map_err(|e| match &*e {
                 PackError::Encode(e) => BuildError::Argument(e.clone()),
                 PackError::Os(e) => {
-                    let error = std::io::Error::other(e.to_string());
-                    BuildError::Os(OsError::new("packing an initializer", error))
+                    let doing = format!("packing an initializer: {}", e.doing());
+                    let error = e.errno().map(std::io::Error::from_raw_os_error);
+                    BuildError::Os(OsError::new(
+                        doing,
+                        error.unwrap_or_else(|| std::io::ErrorKind::Other.into()),
+                    ))
                 }
             })?,
         };

@@ -45,6 +45,9 @@ const BY_ITSELF: u32 = 8;
 /// workers again.
 const ENOUGH: u32 = 64;
 
+/// Where workers could not be started, or died at their start too often, and others live: how long until the next try.
+const TRY_AGAIN: Duration = Duration::from_millis(250);
+
 /// A worker's place in the crew. The place stays when the worker is replaced.
 #[derive(Debug, Default)]
 pub(crate) struct Place {
@@ -103,6 +106,8 @@ pub(crate) struct Crew {
     failed_starts: u32,
     /// How the last of them ended.
     last_failure: Arc<str>,
+    /// When empty places are to be filled that could not be before.
+    next_try: Option<Instant>,
     /// The first worker whose initializer failed, and how.
     pub(crate) broken: Option<(Who, InitializerFailure)>,
 }
@@ -122,6 +127,7 @@ impl Crew {
             n_started: 0,
             failed_starts: 0,
             last_failure: "".into(),
+            next_try: None,
             broken: None,
         };
         for _ in 0..crew.settings.n_workers {
@@ -158,7 +164,8 @@ impl Crew {
 
     /// Whether every worker has asked for a job.
     pub(crate) fn is_ready(&self) -> bool {
-        self.places.iter().all(|place| place.worker.as_ref().is_some_and(|worker| worker.journal.is_ready()))
+        // One that could not be replaced yet is not waited for.
+        self.places.iter().all(|place| place.worker.as_ref().is_none_or(|worker| worker.journal.is_ready()))
     }
 
     /// Whether no worker is left.
@@ -236,25 +243,42 @@ impl Crew {
         }
     }
 
-    /// Starts workers for empty places, unless they keep dying.
+    /// Starts workers for empty places, unless they keep dying. Where that fails, those that live go on, and it is tried
+    /// again after a while; also where workers keep dying, one at a time.
     fn fill_places(&mut self) {
-        for place in 0..self.places.len() {
-            if self.places[place].worker.is_some() || self.failed_starts >= ENOUGH {
-                continue;
+        let now = Instant::now();
+        while let Some(place) = self.places.iter().position(|place| place.worker.is_none()) {
+            let (is_deserted, keep_dying) = (self.is_deserted(), self.failed_starts >= ENOUGH);
+            let is_early = if is_deserted { keep_dying } else { self.next_try.is_some_and(|at| at > now) };
+            if is_early {
+                return;
+            }
+            if keep_dying && self.next_try.is_none() {
+                self.next_try = Some(now + TRY_AGAIN);
+                return;
             }
             match self.start_worker() {
                 Ok(worker) => {
                     self.places[place].worker = Some(Arc::new(worker));
                     self.version += 1;
+                    self.next_try = keep_dying.then_some(now + TRY_AGAIN);
                 }
                 Err(e) => {
-                    if self.is_deserted() {
+                    self.next_try = Some(now + TRY_AGAIN);
+                    if is_deserted {
                         self.fail_waiting(&e.to_string());
                     }
                     return;
                 }
             }
         }
+        self.next_try = None;
+    }
+
+    /// When an empty place is to be filled that could not be before.
+    fn next_try(&self) -> Option<Instant> {
+        let is_given_up = self.failed_starts >= ENOUGH && self.is_deserted();
+        self.next_try.filter(|_| !is_given_up)
     }
 
     fn start_worker(&mut self) -> Result<Worker, BuildError> {
@@ -302,14 +326,14 @@ impl Crew {
         }
     }
 
-    /// When the first of the workers that are still on their way, or on their way out, is late.
+    /// When the first of the workers that are still on their way, or on their way out, is late, or one is to be started.
     pub(crate) fn next_late(&self) -> Deadline {
         let awaited =
             self.places.iter().filter(|place| place.lost.is_none()).filter_map(|place| place.worker.as_ref());
         let deadlines =
             awaited.filter(|worker| !worker.journal.is_ready()).map(|worker| worker.start_deadline);
         let ends = self.places.iter().filter_map(|place| place.retired);
-        deadlines.chain(ends).min().map_or(Deadline::NEVER, Deadline::at)
+        deadlines.chain(ends).chain(self.next_try()).min().map_or(Deadline::NEVER, Deadline::at)
     }
 
     /// Gives up workers that should have asked for a job, or have ended, by now.
