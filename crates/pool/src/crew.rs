@@ -27,6 +27,7 @@ use procession_process::{Signal, Who};
 use procession_sys::Deadline;
 
 use crate::error::{BuildError, TaskFailed};
+use crate::insights::book::Book;
 use crate::job::{Order, Verdict};
 use crate::replies;
 use crate::setup::{InitializerFailure, Setup};
@@ -56,6 +57,8 @@ pub(crate) struct Place {
     n_tasks: usize,
     /// The worker was told to end: it is killed if it has not by then.
     retired: Option<Instant>,
+    /// Where its time went, and that of those before it.
+    pub(crate) book: Book,
 }
 
 /// What a crew is made by.
@@ -138,6 +141,11 @@ impl Crew {
         first
     }
 
+    /// The number that the next task gets.
+    pub(crate) fn n_tasks(&self) -> u64 {
+        self.next_task
+    }
+
     /// Takes an order; `None` if the pool takes no more.
     pub(crate) fn submit(&mut self, order: Order) -> Option<()> {
         if self.phase != Phase::Open {
@@ -208,6 +216,7 @@ impl Crew {
 
     fn give(&mut self, place: usize, mut order: Order) {
         order.job.number = self.next_job;
+        order.job.task = order.task;
         order.n_settled = 0;
         order.verdict = None;
         order.seen = None;
@@ -216,6 +225,8 @@ impl Crew {
         order.job.n_now = order.job.items.len().min(self.settings.max_tasks - self.places[place].n_tasks);
         match worker.jobs.try_send(&order.job) {
             Ok(()) => {
+                let worker = Arc::clone(worker);
+                self.places[place].book.given(&worker);
                 self.places[place].n_tasks += order.job.n_now;
                 self.places[place].running = Some(order);
             }
@@ -277,6 +288,7 @@ impl Crew {
             match replies::next(&worker, &name, &mut self.places[place].running) {
                 Ok(replies::Heard::Part) => {}
                 Ok(replies::Heard::Done(left)) => {
+                    self.places[place].book.done();
                     if let Some(left) = left {
                         self.waiting.push_front(*left);
                     }
@@ -338,7 +350,9 @@ impl Crew {
         // What it said last counts.
         self.listen(place);
         self.version += 1;
-        let Place { running: order, .. } = std::mem::take(&mut self.places[place]);
+        let Place { running: order, mut book, .. } = std::mem::take(&mut self.places[place]);
+        book.buried(&worker, order.as_ref());
+        self.places[place].book = book;
         if worker.journal.is_ready() {
             self.failed_starts = 0;
         } else {

@@ -24,7 +24,9 @@
 //! When *not* to use it: where threads would do. A task costs a few microseconds in a chunk and some hundred alone, and
 //! arguments and values are encoded.
 //!
-//! Not here yet: recycling by memory, priorities, callbacks, resizing, progress, insights, async.
+//! Where the time goes tells [`Pool::insights`].
+//!
+//! Not here yet: recycling by memory, priorities, callbacks, resizing, progress, async.
 #![forbid(unsafe_code)]
 
 mod builder;
@@ -32,6 +34,7 @@ mod collector;
 mod crew;
 mod current;
 mod error;
+mod insights;
 mod job;
 mod journal;
 mod par;
@@ -47,6 +50,7 @@ mod worker;
 pub use builder::Builder;
 pub use current::attempt;
 pub use error::{BuildError, SubmitError, TaskFailed, TaskId};
+pub use insights::{Insights, Shares, SlowTask, Verdict, WorkerInsights};
 pub use par::{NotYet, Outcomes, ParIter, ParProcs};
 pub use pool::Pool;
 pub use rules::TaskOptions;

@@ -11,6 +11,7 @@ use procession_sys::memory::Memfd;
 
 use super::Settings;
 use crate::error::BuildError;
+use crate::insights::ledger::{self, Ledger};
 use crate::journal::{self, Journal};
 use crate::setup::InitializerFailure;
 use crate::wire::{Job, Reply};
@@ -23,6 +24,8 @@ pub(crate) struct Worker {
     pub(crate) jobs: Duplex<Job, Reply>,
     pub(crate) journal: Journal,
     pub(super) start_deadline: Instant,
+    /// When it was started, in nanoseconds of the monotonic clock.
+    pub(crate) started: u64,
     /// The last panic it told of: not the reason of its death.
     pub(super) last_panic: Mutex<Option<Panic>>,
     /// How its initializer failed, if it told that.
@@ -43,7 +46,7 @@ impl Worker {
             close: setup.and_then(|setup| setup.close).map(|token| token.to_vec().into()),
         };
         let start_timeout = settings.start_timeout;
-        let now = Instant::now();
+        let (now, started) = (Instant::now(), ledger::now());
         let start_deadline = now.checked_add(start_timeout).unwrap_or(now + Duration::from_secs(86_400));
         let process = Process::builder().name(name).ignore_interrupt(true).start_timeout(start_timeout);
         let process = process.spawn(worker::work, desk).map_err(BuildError::Worker)?;
@@ -62,9 +65,15 @@ impl Worker {
             jobs,
             journal,
             start_deadline,
+            started,
             last_panic: Mutex::new(None),
             not_set_up: Mutex::new(None),
         })
+    }
+
+    /// What it notes of its time.
+    pub(crate) fn ledger(&self) -> Ledger<'_> {
+        Ledger::of(self.journal.map())
     }
 
     /// It told of `panic`, and lived on.
