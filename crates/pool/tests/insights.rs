@@ -1,6 +1,6 @@
 //! What pools tell of the time of their workers.
 
-use std::thread::sleep;
+use std::thread::sleep; // tidy: sleep: tasks whose time is what is looked at
 use std::time::{Duration, Instant};
 
 use procession_pool::{Insights, ParProcs, Pool, Verdict};
