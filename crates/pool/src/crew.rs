@@ -32,6 +32,7 @@ use crate::job::{Order, Verdict};
 use crate::replies;
 use crate::setup::{InitializerFailure, Setup};
 use crate::sink::Sink;
+use crate::streams::Streams;
 
 pub(crate) use retire::GRACE;
 pub(crate) use worker::Worker;
@@ -69,12 +70,19 @@ pub(crate) struct Settings {
     /// How many tasks a worker may run.
     pub(crate) max_tasks: usize,
     pub(crate) setup: Option<Arc<Setup>>,
+    pub(crate) streams: Streams,
 }
 
 impl Settings {
     #[cfg(test)]
     pub(crate) fn of(n_workers: usize) -> Self {
-        Self { n_workers, start_timeout: Duration::from_secs(10), max_tasks: usize::MAX, setup: None }
+        Self {
+            n_workers,
+            start_timeout: Duration::from_secs(10),
+            max_tasks: usize::MAX,
+            setup: None,
+            streams: Streams::default(),
+        }
     }
 }
 

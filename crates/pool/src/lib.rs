@@ -43,6 +43,7 @@ mod replies;
 mod rules;
 mod setup;
 mod sink;
+mod streams;
 mod task;
 mod wire;
 mod worker;

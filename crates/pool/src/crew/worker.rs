@@ -14,6 +14,7 @@ use crate::error::BuildError;
 use crate::insights::ledger::{self, Ledger};
 use crate::journal::{self, Journal};
 use crate::setup::InitializerFailure;
+use crate::streams::Streams;
 use crate::wire::{Job, Reply};
 use crate::worker::{self, Desk};
 
@@ -49,7 +50,11 @@ impl Worker {
         let (now, started) = (Instant::now(), ledger::now());
         let start_deadline = now.checked_add(start_timeout).unwrap_or(now + Duration::from_secs(86_400));
         let process = Process::builder().name(name).ignore_interrupt(true).start_timeout(start_timeout);
+        let Streams { stdout, stderr } = settings.streams.clone();
+        let process = process.stdout(stdout).stderr(stderr);
         let process = process.spawn(worker::work, desk).map_err(BuildError::Worker)?;
+        // Nobody could read them: without a reader a write is an error, and waits for nobody.
+        drop((process.take_stdout(), process.take_stderr()));
         if let Some(setup) = setup {
             match jobs.try_send(&setup.job) {
                 // If it is dead already, its end says more.
