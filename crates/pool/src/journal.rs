@@ -152,6 +152,15 @@ impl Journal {
         Progress { is_begun: true, mark, since: is_running.then_some(since) }
     }
 
+    /// Pool: how many items of `job` are finished.
+    pub(crate) fn n_finished(&self, job: u64) -> usize {
+        if self.map.atomic_u64(JOB).load(Acquire) != job {
+            return 0;
+        }
+        let (n, _) = self.committed();
+        usize::try_from(self.map.atomic_u64(BASE).load(Acquire)).unwrap_or(0).saturating_add(n)
+    }
+
     /// Pool: the worker begins no further item, unless it has begun one since `progress` was looked at. A job that it has
     /// not begun it may begin. Not to be called while the worker may be given another.
     pub(crate) fn condemn(&self, progress: Progress) -> bool {

@@ -24,9 +24,9 @@
 //! When *not* to use it: where threads would do. A task costs a few microseconds in a chunk and some hundred alone, and
 //! arguments and values are encoded.
 //!
-//! Where the time goes tells [`Pool::insights`].
+//! Where the time goes tells [`Pool::insights`], how far a map is [`ParIter::on_progress`]; the feature `progress` shows that.
 //!
-//! Not here yet: recycling by memory, priorities, callbacks, resizing, progress, async.
+//! Not here yet: recycling by memory, priorities, callbacks, resizing, async.
 #![forbid(unsafe_code)]
 
 mod builder;
@@ -39,6 +39,7 @@ mod job;
 mod journal;
 mod par;
 mod pool;
+mod progress;
 mod replies;
 mod rules;
 mod setup;
@@ -54,6 +55,7 @@ pub use error::{BuildError, SubmitError, TaskFailed, TaskId};
 pub use insights::{Insights, Shares, SlowTask, Verdict, WorkerInsights};
 pub use par::{NotYet, Outcomes, ParIter, ParProcs};
 pub use pool::Pool;
+pub use progress::Progress;
 pub use rules::TaskOptions;
 pub use setup::{InitializerFailure, with_state};
 pub use task::Task;

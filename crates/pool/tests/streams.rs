@@ -18,7 +18,7 @@ fn lines_of_all_workers_also_of_those_that_die() {
     counted(|| {
         let (tell, told) = channel();
         let log = Stdio::lines(move |line| {
-            drop(tell.send((line.pid, line.process.to_owned(), line.text.to_owned())))
+            drop(tell.send((line.pid, line.process.to_owned(), line.text.to_owned())));
         });
         let pool = Pool::builder().workers(2).name("loud").stdout(log.clone()).stderr(log).build().unwrap();
         let print = |n: u32| {
