@@ -15,6 +15,7 @@ use crate::job::PackError;
 use crate::pool::Pool;
 use crate::rules::{Rules, TaskOptions};
 use crate::setup::Setup;
+use crate::streams::Streams;
 
 /// How long a worker may take until it asks for a job, unless set otherwise.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,6 +30,7 @@ pub struct Builder {
     rules: Rules,
     max_tasks: usize,
     setup: Option<Result<Arc<Setup>, Arc<PackError>>>,
+    pub(crate) streams: Streams,
 }
 
 impl Builder {
@@ -181,6 +183,7 @@ impl Builder {
             n_workers: workers,
             start_timeout: self.start_timeout,
             max_tasks: self.max_tasks,
+            streams: self.streams,
             setup: self.setup.transpose().map_err(|e| match &*e {
                 PackError::Encode(e) => BuildError::Argument(e.clone()),
                 PackError::Os(e) => {
@@ -217,6 +220,7 @@ impl Default for Builder {
             rules: Rules::DEFAULT,
             max_tasks: usize::MAX,
             setup: None,
+            streams: Streams::default(),
         }
     }
 }

@@ -27,10 +27,12 @@ use procession_process::{Signal, Who};
 use procession_sys::Deadline;
 
 use crate::error::{BuildError, TaskFailed};
+use crate::insights::book::Book;
 use crate::job::{Order, Verdict};
 use crate::replies;
 use crate::setup::{InitializerFailure, Setup};
 use crate::sink::Sink;
+use crate::streams::Streams;
 
 pub(crate) use retire::GRACE;
 pub(crate) use worker::Worker;
@@ -59,6 +61,8 @@ pub(crate) struct Place {
     n_tasks: usize,
     /// The worker was told to end: it is killed if it has not by then.
     retired: Option<Instant>,
+    /// Where its time went, and that of those before it.
+    pub(crate) book: Book,
 }
 
 /// What a crew is made by.
@@ -69,12 +73,19 @@ pub(crate) struct Settings {
     /// How many tasks a worker may run.
     pub(crate) max_tasks: usize,
     pub(crate) setup: Option<Arc<Setup>>,
+    pub(crate) streams: Streams,
 }
 
 impl Settings {
     #[cfg(test)]
     pub(crate) fn of(n_workers: usize) -> Self {
-        Self { n_workers, start_timeout: Duration::from_secs(10), max_tasks: usize::MAX, setup: None }
+        Self {
+            n_workers,
+            start_timeout: Duration::from_secs(10),
+            max_tasks: usize::MAX,
+            setup: None,
+            streams: Streams::default(),
+        }
     }
 }
 
@@ -144,6 +155,11 @@ impl Crew {
         first
     }
 
+    /// The number that the next task gets.
+    pub(crate) fn n_tasks(&self) -> u64 {
+        self.next_task
+    }
+
     /// Takes an order; `None` if the pool takes no more.
     pub(crate) fn submit(&mut self, order: Order) -> Option<()> {
         if self.phase != Phase::Open {
@@ -201,6 +217,19 @@ impl Crew {
         }
     }
 
+    /// Tasks of `sink` that are finished, and whose outcomes stand in journals still.
+    pub(crate) fn n_finished(&self, sink: &Arc<Sink>) -> usize {
+        let running =
+            self.places.iter().filter_map(|place| Some((place.worker.as_ref()?, place.running.as_ref()?)));
+        let of_sink = running.filter(|(_, order)| Arc::ptr_eq(&order.sink, sink));
+        of_sink
+            .map(|(worker, order)| {
+                let finished = worker.journal.n_finished(order.job.number);
+                finished.saturating_sub(order.n_settled).min(order.job.items.len())
+            })
+            .sum()
+    }
+
     /// The next order that somebody still wants.
     fn next_order(&mut self) -> Option<Order> {
         let name = Arc::clone(&self.name);
@@ -215,6 +244,7 @@ impl Crew {
 
     fn give(&mut self, place: usize, mut order: Order) {
         order.job.number = self.next_job;
+        order.job.task = order.task;
         order.n_settled = 0;
         order.verdict = None;
         order.seen = None;
@@ -223,6 +253,8 @@ impl Crew {
         order.job.n_now = order.job.items.len().min(self.settings.max_tasks - self.places[place].n_tasks);
         match worker.jobs.try_send(&order.job) {
             Ok(()) => {
+                let worker = Arc::clone(worker);
+                self.places[place].book.given(&worker);
                 self.places[place].n_tasks += order.job.n_now;
                 self.places[place].running = Some(order);
             }
@@ -301,6 +333,7 @@ impl Crew {
             match replies::next(&worker, &name, &mut self.places[place].running) {
                 Ok(replies::Heard::Part) => {}
                 Ok(replies::Heard::Done(left)) => {
+                    self.places[place].book.done();
                     if let Some(left) = left {
                         self.waiting.push_front(*left);
                     }
@@ -362,7 +395,9 @@ impl Crew {
         // What it said last counts.
         self.listen(place);
         self.version += 1;
-        let Place { running: order, .. } = std::mem::take(&mut self.places[place]);
+        let Place { running: order, mut book, .. } = std::mem::take(&mut self.places[place]);
+        book.buried(&worker, order.as_ref());
+        self.places[place].book = book;
         if worker.journal.is_ready() {
             self.failed_starts = 0;
         } else {

@@ -24,7 +24,9 @@
 //! When *not* to use it: where threads would do. A task costs a few microseconds in a chunk and some hundred alone, and
 //! arguments and values are encoded.
 //!
-//! Not here yet: recycling by memory, priorities, callbacks, resizing, progress, insights, async.
+//! Where the time goes tells [`Pool::insights`], how far a map is [`ParIter::on_progress`]; the feature `progress` shows that.
+//!
+//! Not here yet: recycling by memory, priorities, callbacks, resizing, async.
 #![forbid(unsafe_code)]
 
 mod builder;
@@ -32,14 +34,17 @@ mod collector;
 mod crew;
 mod current;
 mod error;
+mod insights;
 mod job;
 mod journal;
 mod par;
 mod pool;
+mod progress;
 mod replies;
 mod rules;
 mod setup;
 mod sink;
+mod streams;
 mod task;
 mod wire;
 mod worker;
@@ -47,8 +52,10 @@ mod worker;
 pub use builder::Builder;
 pub use current::attempt;
 pub use error::{BuildError, SubmitError, TaskFailed, TaskId};
+pub use insights::{Insights, Shares, SlowTask, Verdict, WorkerInsights};
 pub use par::{NotYet, Outcomes, ParIter, ParProcs};
 pub use pool::Pool;
+pub use progress::Progress;
 pub use rules::TaskOptions;
 pub use setup::{InitializerFailure, with_state};
 pub use task::Task;
