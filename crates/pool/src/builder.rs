@@ -8,6 +8,7 @@ use procession_codec::Message;
 use procession_process::TaskError;
 use procession_sys::{OsError, cpu};
 
+use crate::care::MemoryRules;
 use crate::collector::Shared;
 use crate::crew::{Crew, Settings};
 use crate::error::BuildError;
@@ -29,6 +30,7 @@ pub struct Builder {
     rules: Rules,
     max_tasks: usize,
     setup: Option<Result<Arc<Setup>, Arc<PackError>>>,
+    memory: MemoryRules,
 }
 
 impl Builder {
@@ -123,6 +125,62 @@ impl Builder {
         self
     }
 
+    /// Replaces a worker between two tasks when it has more than `bytes` in memory (default: never), so that what tasks
+    /// leak does not add up. It ends in order, as after [`max_tasks_per_worker`](Self::max_tasks_per_worker), and is nobody's
+    /// failure; [`Pool::recycled`] counts. Each worker runs one task at least, however small `bytes` is.
+    ///
+    /// What is counted is the resident size: all pages in memory, those shared with others too. The worker looks after each
+    /// task; in chunks of more than 64 after some.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use procession_pool::Pool;
+    ///
+    /// fn leak(mebibytes: usize) -> u32 {
+    ///     std::mem::forget(std::hint::black_box(vec![1_u8; mebibytes << 20]));
+    ///     std::process::id()
+    /// }
+    ///
+    /// let pool = Pool::builder().workers(1).recycle_above(128 << 20).build()?;
+    /// let first = pool.submit(leak, 1)?.get()?;
+    /// assert_eq!(pool.submit(leak, 200)?.get()?, first);
+    /// assert_ne!(pool.submit(leak, 1)?.get()?, first);
+    /// assert_eq!(pool.recycled(), 1);
+    /// # Ok(()) }
+    /// ```
+    pub fn recycle_above(mut self, bytes: u64) -> Self {
+        self.memory.recycle_above = Some(bytes);
+        self
+    }
+
+    /// Ends a task whose worker has more than `bytes` in memory (default: no limit): the worker is killed and replaced, and
+    /// the task gets [`TaskFailed::MemoryExceeded`](crate::TaskFailed::MemoryExceeded), or is tried again if it is
+    /// [repeatable](Self::retries). No other is affected.
+    ///
+    /// The resident size is looked at every 50 ms: what comes and goes in between is not seen, and a task that allocates fast
+    /// can have some more by then. It counts what earlier tasks of the worker leaked: see
+    /// [`recycle_above`](Self::recycle_above).
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use procession_pool::{Pool, TaskFailed};
+    ///
+    /// let pool = Pool::builder().workers(1).memory_limit(128 << 20).build()?;
+    /// let greedy = |mebibytes: usize| {
+    ///     let _much = std::hint::black_box(vec![1_u8; mebibytes << 20]);
+    ///     loop {
+    ///         std::thread::park();
+    ///     }
+    /// };
+    /// let failed = pool.submit::<_, ()>(greedy, 256)?.get();
+    /// assert!(matches!(failed, Err(TaskFailed::MemoryExceeded { resident, .. }) if resident > 128 << 20));
+    /// # Ok(()) }
+    /// ```
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.memory.limit = Some(bytes);
+        self
+    }
+
     /// Calls `open(argument)` in every worker before its first task. What it returns is the worker's state, for tasks to use
     /// by [`with_state`](crate::with_state): a connection, a model, a cache.
     ///
@@ -188,6 +246,7 @@ impl Builder {
                     BuildError::Os(OsError::new("packing an initializer", error))
                 }
             })?,
+            memory: self.memory,
         };
         let name: Arc<str> = self.name.as_str().into();
         let shared = Arc::new(Shared::new(Crew::start(&name, settings)?, self.rules)?);
@@ -213,6 +272,7 @@ impl Default for Builder {
             rules: Rules::DEFAULT,
             max_tasks: usize::MAX,
             setup: None,
+            memory: MemoryRules::default(),
         }
     }
 }

@@ -126,6 +126,7 @@ impl Shared {
             if late.has_passed() {
                 crew.lose_late();
                 crew.end_slow();
+                crew.sample();
             }
             crew.pump();
             if crew.is_done() {

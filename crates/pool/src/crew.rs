@@ -12,6 +12,7 @@
 //! | after the last item | all outcomes count |
 //! | of our hand, since its task was cancelled | that task gets `Cancelled` |
 //! | of our hand, since its task took too long | as if by another; the task gets `TimedOut` instead of `WorkerDied` |
+//! | of our hand, since it had too much memory | the same, with `MemoryExceeded` |
 //! | in an item that is repeatable | the item is run again, alone, unless it used up its attempts: then `GivenUp` |
 //! | and answers it gave did not reach us, or its journal is damaged | all items it may have begun get `WorkerDied` |
 //!
@@ -26,8 +27,9 @@ use procession_pipe::SendError;
 use procession_process::{Signal, Who};
 use procession_sys::Deadline;
 
+use crate::care::MemoryRules;
 use crate::error::{BuildError, TaskFailed};
-use crate::job::{Order, Verdict};
+use crate::job::Order;
 use crate::replies;
 use crate::setup::{InitializerFailure, Setup};
 use crate::sink::Sink;
@@ -66,12 +68,19 @@ pub(crate) struct Settings {
     /// How many tasks a worker may run.
     pub(crate) max_tasks: usize,
     pub(crate) setup: Option<Arc<Setup>>,
+    pub(crate) memory: MemoryRules,
 }
 
 impl Settings {
     #[cfg(test)]
     pub(crate) fn of(n_workers: usize) -> Self {
-        Self { n_workers, start_timeout: Duration::from_secs(10), max_tasks: usize::MAX, setup: None }
+        Self {
+            n_workers,
+            start_timeout: Duration::from_secs(10),
+            max_tasks: usize::MAX,
+            setup: None,
+            memory: MemoryRules::default(),
+        }
     }
 }
 
@@ -105,6 +114,10 @@ pub(crate) struct Crew {
     last_failure: Arc<str>,
     /// The first worker whose initializer failed, and how.
     pub(crate) broken: Option<(Who, InitializerFailure)>,
+    /// When to look at the memory of workers.
+    sample_due: Option<Instant>,
+    /// Workers that were replaced because they had grown too large.
+    pub(crate) n_recycled: u64,
 }
 
 impl Crew {
@@ -123,6 +136,8 @@ impl Crew {
             failed_starts: 0,
             last_failure: "".into(),
             broken: None,
+            sample_due: None,
+            n_recycled: 0,
         };
         for _ in 0..crew.settings.n_workers {
             let worker = crew.start_worker()?;
@@ -218,6 +233,7 @@ impl Crew {
             Ok(()) => {
                 self.places[place].n_tasks += order.job.n_now;
                 self.places[place].running = Some(order);
+                self.expect_sample();
             }
             // It is dead. Its end comes, then its place is filled.
             Err(SendError::Closed) => {
@@ -280,7 +296,9 @@ impl Crew {
                     if let Some(left) = left {
                         self.waiting.push_front(*left);
                     }
-                    if self.places[place].n_tasks >= self.settings.max_tasks {
+                    let is_full = worker.journal.is_full();
+                    self.n_recycled += u64::from(is_full);
+                    if is_full || self.places[place].n_tasks >= self.settings.max_tasks {
                         self.retire(place);
                     }
                 }
@@ -332,7 +350,7 @@ impl Crew {
         let Ok(Some(exit)) = worker.process.try_wait() else { return };
         let killed = exit.signal() == Some(Signal::KILL);
         let weight = if killed { self.places[place].lost.unwrap_or(KILLED) } else { BY_ITSELF };
-        if self.places[place].running.as_ref().is_some_and(|o| o.verdict == Some(Verdict::TooSlow)) {
+        if self.places[place].running.as_ref().is_some_and(Order::is_condemned) {
             self.places[place].lost = None;
         }
         // What it said last counts.
@@ -378,6 +396,7 @@ impl Place {
 }
 
 mod dead;
+mod memory;
 mod retire;
 mod verdicts;
 mod worker;

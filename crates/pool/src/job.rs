@@ -8,6 +8,7 @@ use procession_codec::{Codec, Descriptor, EncodeError, Message, Postcard, handle
 use procession_sys::OsError;
 
 use crate::error::{TaskFailed, TaskId};
+use crate::origin::Extra;
 use crate::rules::Rules;
 use crate::sink::{Outcome, Sink};
 use crate::wire::{Item, Job, Parcel};
@@ -42,6 +43,8 @@ pub(crate) enum Verdict {
     Cancelled,
     /// It ran into its limit, or its worker did not get on with the order.
     TooSlow,
+    /// Its worker has so many bytes in memory, which is more than it may.
+    TooLarge(u64),
 }
 
 impl Order {
@@ -70,6 +73,11 @@ impl Order {
         self.task += n as u64;
         self.index += n;
         self.n_settled += n;
+    }
+
+    /// Whether its worker begins no further item, since we end it for the one that it runs.
+    pub(crate) fn is_condemned(&self) -> bool {
+        matches!(self.verdict, Some(Verdict::TooSlow | Verdict::TooLarge(_)))
     }
 
     /// The limit that the worker was ended for, if it was.
@@ -110,6 +118,7 @@ impl Order {
             parcel: self.job.parcel.clone(),
             descriptors: self.job.descriptors.iter().take(item.descriptors.len()).cloned().collect(),
             items: vec![item],
+            extra: self.job.extra.clone(),
             ..self.job
         };
         let mut first = Self::new(job, self.task, self.index, &self.sink, self.rules);
@@ -193,6 +202,7 @@ impl Packing {
             is_timed: false,
             attempt: 1,
             n_now: 0,
+            extra: Extra::default(),
         })
     }
 }

@@ -19,24 +19,28 @@
 //!
 //! A task can be cancelled ([`Task::cancel`]), limited in time ([`Builder::task_timeout`]) and tried again
 //! ([`Builder::retries`]); whatever has to be ended for that, nobody else pays. Workers can have a state of their own
-//! ([`Builder::initializer`]) and be replaced after so many tasks ([`Builder::max_tasks_per_worker`]).
+//! ([`Builder::initializer`]) and be replaced after so many tasks ([`Builder::max_tasks_per_worker`]), or when they have
+//! grown too large ([`Builder::recycle_above`], [`Builder::memory_limit`]). A failure says what is known of it: [`Report`].
 //!
 //! When *not* to use it: where threads would do. A task costs a few microseconds in a chunk and some hundred alone, and
 //! arguments and values are encoded.
 //!
-//! Not here yet: recycling by memory, priorities, callbacks, resizing, progress, insights, async.
+//! Not here yet: priorities, callbacks, resizing, progress, insights, async.
 #![forbid(unsafe_code)]
 
 mod builder;
+mod care;
 mod collector;
 mod crew;
 mod current;
 mod error;
 mod job;
 mod journal;
+mod origin;
 mod par;
 mod pool;
 mod replies;
+mod report;
 mod rules;
 mod setup;
 mod sink;
@@ -49,6 +53,7 @@ pub use current::attempt;
 pub use error::{BuildError, SubmitError, TaskFailed, TaskId};
 pub use par::{NotYet, Outcomes, ParIter, ParProcs};
 pub use pool::Pool;
+pub use report::Report;
 pub use rules::TaskOptions;
 pub use setup::{InitializerFailure, with_state};
 pub use task::Task;

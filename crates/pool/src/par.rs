@@ -10,6 +10,7 @@ use procession_sys::Deadline;
 
 use crate::error::{TaskFailed, TaskId};
 use crate::job::{PackError, Packing};
+use crate::origin::{Extra, Origin};
 use crate::pool::Pool;
 use crate::rules::{Rules, TaskOptions};
 use crate::sink::Sink;
@@ -106,6 +107,7 @@ impl<'p, I: Iterator> ParIter<'p, I> {
     {
         Outcomes {
             function: wire::token(task),
+            extra: Extra { origin: Origin::of(task) },
             pool: self.pool,
             items: Some(self.items),
             in_flight: self.in_flight,
@@ -154,6 +156,7 @@ impl std::error::Error for NotYet {}
 pub struct Outcomes<'p, I, A, R> {
     pool: &'p Pool,
     function: [u8; 40],
+    extra: Extra,
     /// `None` once it is at its end.
     items: Option<I>,
     in_flight: Option<usize>,
@@ -271,10 +274,10 @@ impl<I: Iterator<Item = A>, A: Message, R: Message> Outcomes<'_, I, A, R> {
 
     fn submit(&mut self, packing: Packing, index: usize) {
         let n = packing.len();
-        let submitted = packing
-            .finish(self.function)
-            .map_err(|e| Some(e.to_string()))
-            .and_then(|job| self.pool.shared().submit(job, index, &self.sink, self.rules).map_err(|_| None));
+        let submitted = packing.finish(self.function).map_err(|e| Some(e.to_string())).and_then(|mut job| {
+            job.extra = self.extra.clone();
+            self.pool.shared().submit(job, index, &self.sink, self.rules).map_err(|_| None)
+        });
         let Err(reason) = submitted else { return };
         let number = self.pool.shared().crew().number_tasks(n);
         let failure = |number| {

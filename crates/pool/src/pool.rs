@@ -13,6 +13,7 @@ use crate::collector::{self, Shared};
 use crate::crew::{GRACE, Phase};
 use crate::error::{BuildError, SubmitError, TaskFailed};
 use crate::job::{PackError, Packing};
+use crate::origin::Origin;
 use crate::par::ParProcs;
 use crate::rules::TaskOptions;
 use crate::sink::Sink;
@@ -98,7 +99,8 @@ impl Pool {
         })?;
         // With it goes our side of what has moved.
         drop(argument);
-        let job = packing.finish(wire::token(task)).map_err(SubmitError::Os)?;
+        let mut job = packing.finish(wire::token(task)).map_err(SubmitError::Os)?;
+        job.extra.origin = Origin::of(task);
         let sink = Arc::new(Sink::default());
         let number = self
             .shared
@@ -132,6 +134,11 @@ impl Pool {
             .iter()
             .filter_map(|place| place.worker.as_ref().map(|w| w.process.pid()))
             .collect()
+    }
+
+    /// How many workers were replaced because they had grown beyond [`recycle_above`](Builder::recycle_above).
+    pub fn recycled(&self) -> u64 {
+        self.shared.crew().n_recycled
     }
 
     /// Takes no more tasks; those it has are finished.

@@ -10,6 +10,7 @@ use procession_sys::image::FunctionToken;
 use procession_sys::memory::Memfd;
 use serde::{Deserialize, Serialize};
 
+use crate::origin::Extra;
 use crate::setup::Broken;
 
 /// Longest block of bytes that travels inside a message; longer ones travel in sealed memory, so that a message always
@@ -68,6 +69,8 @@ pub(crate) struct Job {
     pub(crate) attempt: u32,
     /// How many of the items to run; the rest is for others. 0: the worker is to end.
     pub(crate) n_now: usize,
+    /// What else belongs to it.
+    pub(crate) extra: Extra,
 }
 
 impl Job {
@@ -75,7 +78,8 @@ impl Job {
     pub(crate) fn farewell() -> Self {
         let (function, parcel) = (Bytes::default(), Parcel::Inline(Bytes::default()));
         let (items, descriptors) = (Vec::new(), Vec::new());
-        Self { number: 0, function, items, parcel, descriptors, is_timed: false, attempt: 0, n_now: 0 }
+        let extra = Extra::default();
+        Self { number: 0, function, items, parcel, descriptors, is_timed: false, attempt: 0, n_now: 0, extra }
     }
 }
 

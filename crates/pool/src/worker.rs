@@ -8,13 +8,16 @@ use procession_codec::{Bytes, Codec, Descriptor, Postcard, handles};
 use procession_pipe::{Duplex, SendError};
 use procession_sys::clock;
 use procession_sys::image::{Function, FunctionToken};
-use procession_sys::memory::Memfd;
+use procession_sys::memory::{Memfd, Resident};
 use serde::{Deserialize, Serialize};
 
 use crate::current;
 use crate::journal::Journal;
 use crate::setup;
 use crate::wire::{Answer, Call, Job, Parcel, Reply};
+
+/// See [`is_looked_at`].
+const LOOK_EVERY: usize = 64;
 
 /// What a worker is started with.
 #[derive(Debug, Serialize, Deserialize)]
@@ -25,13 +28,17 @@ pub(crate) struct Desk {
     pub(crate) is_set_up: bool,
     /// The token of what ends the state it made.
     pub(crate) close: Option<Bytes>,
+    /// With more bytes in memory than these it is to be replaced.
+    pub(crate) recycle_above: Option<u64>,
 }
 
 /// Runs in the worker until the pool closes its end. What goes wrong here ends the worker, and the pool sees that.
 pub(crate) fn work(desk: Desk) -> Result<(), String> {
     let memory = desk.journal.into_owned().map_err(|e| e.to_string())?;
     let memory = Memfd::adopt(memory).map_err(|e| e.to_string())?;
-    let worker = Worker { jobs: desk.jobs, journal: Journal::open(&memory).map_err(|e| e.to_string())? };
+    let journal = Journal::open(&memory).map_err(|e| e.to_string())?;
+    let size = desk.recycle_above.and_then(|most| Some((Resident::own()?, most)));
+    let worker = Worker { jobs: desk.jobs, journal, size };
     if desk.is_set_up {
         let Ok(job) = worker.jobs.recv() else { return Ok(()) };
         if let Err(broken) = setup::open(job)? {
@@ -57,6 +64,8 @@ pub(crate) fn work(desk: Desk) -> Result<(), String> {
 struct Worker {
     jobs: Duplex<Reply, Job>,
     journal: Journal,
+    /// Its own size, and the most that it should be.
+    size: Option<(Resident, u64)>,
 }
 
 impl Worker {
@@ -80,16 +89,25 @@ impl Worker {
                 descriptors: descriptors.map_err(|e| e.to_string())?,
                 answer: None,
             };
-            if job.is_timed {
+            if job.is_timed || is_looked_at(index, job.n_now) {
                 self.journal.stamp(u64::try_from(clock::uptime().as_nanos()).unwrap_or(u64::MAX));
             }
             if !self.journal.start(index) {
                 return Err("the pool ends this worker".into());
             }
             self.answer(&function, call, job.number, index).map_err(|e| e.to_string())?;
+            if is_looked_at(index, job.n_now) && self.is_too_large() {
+                self.journal.set_full();
+                break;
+            }
         }
         let nanos = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.jobs.send(&Reply::Done { job: job.number, nanos }).map_err(|e| e.to_string())
+    }
+
+    fn is_too_large(&self) -> bool {
+        let Some((size, most)) = &self.size else { return false };
+        size.bytes().is_some_and(|bytes| bytes > *most)
     }
 
     fn answer(
@@ -169,6 +187,12 @@ impl Worker {
         let parcel = Parcel::pack(bytes).map_err(SendError::Os)?;
         self.jobs.send(&Reply::Answers { job, first: first as u64, n: n as u64, parcel, descriptors })
     }
+}
+
+/// Whether a clock or a measure is read at this item of `n`: at each, or where they are many and so short that it would be
+/// felt, at some.
+fn is_looked_at(index: usize, n: usize) -> bool {
+    n <= LOOK_EVERY || index.is_multiple_of(LOOK_EVERY) || index + 1 == n
 }
 
 fn encode(answer: &Answer) -> Vec<u8> {

@@ -10,6 +10,7 @@ use procession_sys::OsError;
 use procession_sys::memory::Memfd;
 
 use super::Settings;
+use crate::care::Care;
 use crate::error::BuildError;
 use crate::journal::{self, Journal};
 use crate::setup::InitializerFailure;
@@ -23,6 +24,7 @@ pub(crate) struct Worker {
     pub(crate) jobs: Duplex<Job, Reply>,
     pub(crate) journal: Journal,
     pub(super) start_deadline: Instant,
+    pub(crate) care: Care,
     /// The last panic it told of: not the reason of its death.
     pub(super) last_panic: Mutex<Option<Panic>>,
     /// How its initializer failed, if it told that.
@@ -40,6 +42,7 @@ impl Worker {
             jobs: theirs,
             journal: Descriptor::from(memory.into_fd()),
             is_set_up: setup.is_some(),
+            recycle_above: settings.memory.recycle_above,
             close: setup.and_then(|setup| setup.close).map(|token| token.to_vec().into()),
         };
         let start_timeout = settings.start_timeout;
@@ -62,6 +65,7 @@ impl Worker {
             jobs,
             journal,
             start_deadline,
+            care: Care::new(settings.memory, settings.setup.clone()),
             last_panic: Mutex::new(None),
             not_set_up: Mutex::new(None),
         })
