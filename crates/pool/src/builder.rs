@@ -15,6 +15,7 @@ use crate::error::BuildError;
 use crate::job::PackError;
 use crate::pool::Pool;
 use crate::rules::{Rules, TaskOptions};
+use crate::serial::{self, Serial};
 use crate::setup::Setup;
 
 /// How long a worker may take until it asks for a job, unless set otherwise.
@@ -31,6 +32,7 @@ pub struct Builder {
     max_tasks: usize,
     setup: Option<Result<Arc<Setup>, Arc<PackError>>>,
     memory: MemoryRules,
+    serial: Option<bool>,
 }
 
 impl Builder {
@@ -181,6 +183,29 @@ impl Builder {
         self
     }
 
+    /// A pool without workers: each task runs where it is submitted, in the calling thread, before `submit` returns; maps run
+    /// an item when its result is asked for, or shortly before. For debuggers, profilers and coverage. Default: whether the
+    /// variable `PROCESSION_SERIAL` is `1`.
+    ///
+    /// Outcomes are the same, but for what needs a process of its own: a task that ends its process ends this one, an endless
+    /// one is not ended, there are no limits of time or memory, and nothing is tried again. Arguments and values are encoded
+    /// as ever. [`workers`](Pool::workers) is 1. Every thread that runs tasks makes a [state](Self::initializer) of its own;
+    /// the exit function is called for that of the thread that ends the pool. A panic hook is chained before the one there
+    /// is, so that panics are told with place and backtrace.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use procession_pool::Pool;
+    ///
+    /// let pool = Pool::builder().serial(true).build()?;
+    /// assert_eq!(pool.submit(|()| std::process::id(), ())?.get()?, std::process::id());
+    /// # Ok(()) }
+    /// ```
+    pub fn serial(mut self, serial: bool) -> Self {
+        self.serial = Some(serial);
+        self
+    }
+
     /// Calls `open(argument)` in every worker before its first task. What it returns is the worker's state, for tasks to use
     /// by [`with_state`](crate::with_state): a connection, a model, a cache.
     ///
@@ -235,8 +260,9 @@ impl Builder {
             return Err(BuildError::NoWorkers);
         }
         let is_set_up = self.setup.is_some();
+        let is_serial = self.serial.unwrap_or_else(serial::is_asked_for);
         let settings = Settings {
-            n_workers: workers,
+            n_workers: if is_serial { 0 } else { workers },
             start_timeout: self.start_timeout,
             max_tasks: self.max_tasks,
             setup: self.setup.transpose().map_err(|e| match &*e {
@@ -249,13 +275,21 @@ impl Builder {
             memory: self.memory,
         };
         let name: Arc<str> = self.name.as_str().into();
-        let shared = Arc::new(Shared::new(Crew::start(&name, settings)?, self.rules)?);
+        let serial = is_serial.then(|| Serial::new(&name, settings.setup.clone()));
+        let mut shared = Shared::new(Crew::start(&name, settings)?, self.rules)?;
+        if let Some(serial) = serial {
+            let opened = serial.open();
+            opened.map_err(|failure| BuildError::Initializer { worker: serial.who(), failure })?;
+            shared.serial = Some(serial);
+            return Ok(Pool::of(Arc::new(shared), None));
+        }
+        let shared = Arc::new(shared);
         let collector = Arc::clone(&shared);
         let thread = thread::Builder::new().name(format!("{}-collector", self.name));
         let collector = thread
             .spawn(move || collector.collect())
             .map_err(|e| BuildError::Os(OsError::new("starting the thread that collects results", e)))?;
-        let pool = Pool::of(shared, collector);
+        let pool = Pool::of(shared, Some(collector));
         if is_set_up {
             pool.shared().wait_set_up()?;
         }
@@ -273,6 +307,7 @@ impl Default for Builder {
             max_tasks: usize::MAX,
             setup: None,
             memory: MemoryRules::default(),
+            serial: None,
         }
     }
 }

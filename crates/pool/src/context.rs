@@ -41,7 +41,7 @@ pub(crate) struct ContextRef {
     memory: Descriptor,
     handles: Vec<Descriptor>,
     #[serde(skip)]
-    lease: Option<Arc<Lease>>,
+    _lease: Option<Arc<Lease>>,
 }
 
 /// Whoever has one needs the context.
@@ -65,15 +65,15 @@ impl ContextRef {
         let (bytes, handles) = Packing::alone(context)?;
         let memory = Memfd::from_bytes("procession-context", &bytes).map_err(PackError::Os)?;
         let id = random::number().map_err(PackError::Os)?;
-        let lease = Some(Arc::new(Lease { id, released }));
-        Ok(Self { id, memory: memory.into_fd().into(), handles, lease })
+        let _lease = Some(Arc::new(Lease { id, released }));
+        Ok(Self { id, memory: memory.into_fd().into(), handles, _lease })
     }
 
     /// A context that was encoded before, for one call.
     pub(crate) fn of_bytes(bytes: &[u8]) -> Result<Self, PackError> {
         let memory = Memfd::from_bytes("procession-context", bytes).map_err(PackError::Os)?;
         let id = random::number().map_err(PackError::Os)?;
-        Ok(Self { id, memory: memory.into_fd().into(), handles: Vec::new(), lease: None })
+        Ok(Self { id, memory: memory.into_fd().into(), handles: Vec::new(), _lease: None })
     }
 
     /// Its encoded bytes; `None` if it has handles, or cannot be read.
@@ -82,6 +82,11 @@ impl ContextRef {
             return None;
         }
         Memfd::adopt(self.memory.as_fd().try_clone_to_owned().ok()?).ok()?.read_all().ok()
+    }
+
+    /// The same, for an error that may be kept for long: workers need not keep the object for it.
+    pub(crate) fn without_lease(&self) -> Self {
+        Self { _lease: None, ..self.clone() }
     }
 
     pub(crate) fn n_handles(&self) -> usize {

@@ -28,6 +28,7 @@ use procession_process::{Signal, Who};
 use procession_sys::Deadline;
 
 use crate::care::MemoryRules;
+use crate::context::Released;
 use crate::error::{BuildError, TaskFailed};
 use crate::job::Order;
 use crate::replies;
@@ -58,6 +59,10 @@ pub(crate) struct Place {
     n_tasks: usize,
     /// The worker was told to end: it is killed if it has not by then.
     retired: Option<Instant>,
+    /// Contexts that the worker is to let go.
+    forget: Vec<u128>,
+    /// Messages about them since its last job.
+    n_told: u32,
 }
 
 /// What a crew is made by.
@@ -118,6 +123,8 @@ pub(crate) struct Crew {
     sample_due: Option<Instant>,
     /// Workers that were replaced because they had grown too large.
     pub(crate) n_recycled: u64,
+    /// Contexts that nobody needs any more, and no worker was told of yet.
+    pub(crate) released: Released,
 }
 
 impl Crew {
@@ -138,6 +145,7 @@ impl Crew {
             broken: None,
             sample_due: None,
             n_recycled: 0,
+            released: Released::default(),
         };
         for _ in 0..crew.settings.n_workers {
             let worker = crew.start_worker()?;
@@ -187,6 +195,7 @@ impl Crew {
             return;
         }
         self.fill_places();
+        self.let_go();
         while let Some(idle) = self.places.iter().position(Place::is_idle) {
             let Some(order) = self.next_order() else { return };
             self.give(idle, order);
@@ -227,10 +236,14 @@ impl Crew {
         order.verdict = None;
         order.seen = None;
         self.next_job += 1;
+        order.job.extra.forget = std::mem::take(&mut self.places[place].forget);
         let Some(worker) = &self.places[place].worker else { return self.waiting.push_front(order) };
         order.job.n_now = order.job.items.len().min(self.settings.max_tasks - self.places[place].n_tasks);
-        match worker.jobs.try_send(&order.job) {
+        let sent = worker.jobs.try_send(&order.job);
+        order.job.extra.forget.clear();
+        match sent {
             Ok(()) => {
+                self.places[place].n_told = 0;
                 self.places[place].n_tasks += order.job.n_now;
                 self.places[place].running = Some(order);
                 self.expect_sample();
@@ -395,6 +408,7 @@ impl Place {
     }
 }
 
+mod contexts;
 mod dead;
 mod memory;
 mod retire;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use procession_codec::{Codec, Descriptor, EncodeError, Message, Postcard, handles};
 use procession_sys::OsError;
 
-use crate::error::{TaskFailed, TaskId};
+use crate::error::{SubmitError, TaskFailed, TaskId};
 use crate::origin::Extra;
 use crate::rules::Rules;
 use crate::sink::{Outcome, Sink};
@@ -161,7 +161,31 @@ pub(crate) enum PackError {
     Os(OsError),
 }
 
+impl PackError {
+    /// The same error, for another item.
+    pub(crate) fn again(&self) -> Self {
+        match self {
+            Self::Encode(e) => Self::Encode(e.clone()),
+            Self::Os(e) => Self::Os(OsError::new("packing a context", std::io::Error::other(e.to_string()))),
+        }
+    }
+
+    pub(crate) fn into_submit(self) -> SubmitError {
+        match self {
+            Self::Encode(e) => SubmitError::Argument(e),
+            Self::Os(e) => SubmitError::Os(e),
+        }
+    }
+}
+
 impl Packing {
+    /// The bytes and descriptors of one value by itself.
+    pub(crate) fn alone<A: Message>(value: &A) -> Result<(Vec<u8>, Vec<Descriptor>), PackError> {
+        let mut packing = Self::default();
+        packing.push(value)?;
+        Ok((packing.bytes, packing.descriptors))
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.items.len()
     }

@@ -5,7 +5,10 @@ use std::fmt::{self, Write as _};
 
 use procession_codec::{Codec, Message, Postcard, handles};
 use procession_process::catch_panic;
+use procession_sys::image::Two;
 use serde::{Deserialize, Serialize};
+
+use crate::context::ContextRef;
 
 /// Longest text of an argument, in characters.
 const LONGEST: usize = 200;
@@ -15,6 +18,10 @@ const LONGEST: usize = 200;
 pub(crate) struct Extra {
     #[serde(skip)]
     pub(crate) origin: Origin,
+    /// What the function is called with, besides the items.
+    pub(crate) context: Option<ContextRef>,
+    /// Contexts that nobody needs any more.
+    pub(crate) forget: Vec<u128>,
 }
 
 /// The types of a task, as they were written.
@@ -29,6 +36,10 @@ pub(crate) struct Origin {
 impl Origin {
     pub(crate) fn of<A, R>(_task: fn(A) -> R) -> Self {
         Self { signature: type_name::<fn(A) -> R>(), argument: type_name::<A>() }
+    }
+
+    pub(crate) fn of_two<C, A, R>(_task: Two<C, A, R>) -> Self {
+        Self { signature: type_name::<Two<C, A, R>>(), argument: type_name::<A>() }
     }
 }
 

@@ -11,12 +11,14 @@ use procession_sys::clock;
 use procession_sys::image::FunctionToken;
 use procession_sys::memory::Memfd;
 
+use crate::context::ContextRef;
 use crate::crew::Worker;
 use crate::error::TaskFailed;
 use crate::job::Order;
 use crate::origin::{Origin, Shown};
+use crate::rules::Rules;
 use crate::setup::Setup;
-use crate::wire::{Call, Parcel};
+use crate::wire::{Call, Job, Parcel};
 
 /// What is known of a task that failed: [`TaskFailed::report`]. The text of the error says the same.
 ///
@@ -56,6 +58,7 @@ pub(crate) struct Case {
     pub(crate) argument: Saved,
     pub(crate) n_handles: usize,
     pub(crate) setup: Option<Arc<Setup>>,
+    pub(crate) context: Option<ContextRef>,
     origin: Origin,
     label: Option<&'static str>,
     shown: Option<Shown>,
@@ -83,10 +86,24 @@ impl Saved {
 }
 
 impl Report {
+    /// Of item `index` of a job that this process runs itself.
+    pub(crate) fn inline(who: Who, job: &Job, index: usize, rules: Rules, setup: Option<Arc<Setup>>) -> Self {
+        Self {
+            case: Arc::new(Case::of(job, index, rules, setup)),
+            worker: who,
+            attempt: 1,
+            allowed: 1,
+            ran: None,
+            resident: None,
+            memory_limit: None,
+            oom_kills: 0,
+        }
+    }
+
     /// Of item `index` of an order that `worker` has.
     pub(crate) fn of(worker: &Worker, order: &Order, index: usize) -> Self {
         Self {
-            case: Arc::new(Case::of(order, index, worker.care.setup.clone())),
+            case: Arc::new(Case::of(&order.job, index, order.rules, worker.care.setup.clone())),
             worker: worker.who(),
             attempt: order.job.attempt,
             allowed: order.rules.retries.saturating_add(1),
@@ -236,21 +253,22 @@ impl Report {
 }
 
 impl Case {
-    fn of(order: &Order, index: usize, setup: Option<Arc<Setup>>) -> Self {
-        let item = order.job.items.get(index);
+    fn of(job: &Job, index: usize, rules: Rules, setup: Option<Arc<Setup>>) -> Self {
+        let item = job.items.get(index);
         let range = item.map(|item| item.bytes.clone()).unwrap_or_default();
-        let argument = match &order.job.parcel {
+        let argument = match &job.parcel {
             Parcel::Inline(bytes) => Saved::Here(bytes.get(range).unwrap_or_default().to_vec().into()),
             Parcel::Memory(memory) => Saved::In(memory.clone(), range),
         };
         Self {
-            function: order.job.function.clone(),
+            function: job.function.clone(),
             argument,
             n_handles: item.map_or(0, |item| item.descriptors.len()),
             setup,
-            origin: order.job.extra.origin,
-            label: order.rules.label,
-            shown: order.rules.shown,
+            context: job.extra.context.as_ref().map(ContextRef::without_lease),
+            origin: job.extra.origin,
+            label: rules.label,
+            shown: rules.shown,
         }
     }
 }

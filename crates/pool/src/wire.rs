@@ -10,6 +10,7 @@ use procession_sys::image::FunctionToken;
 use procession_sys::memory::Memfd;
 use serde::{Deserialize, Serialize};
 
+use crate::context::ContextRef;
 use crate::origin::Extra;
 use crate::setup::Broken;
 
@@ -83,6 +84,27 @@ impl Job {
     }
 }
 
+impl Job {
+    /// What tells a worker that nobody needs these contexts any more.
+    pub(crate) fn forget(contexts: Vec<u128>) -> Self {
+        let mut job = Self::farewell();
+        job.extra.forget = contexts;
+        job
+    }
+
+    /// The same job, for another run.
+    pub(crate) fn again(&self) -> Self {
+        Self {
+            function: self.function.clone(),
+            items: self.items.clone(),
+            parcel: self.parcel.clone(),
+            descriptors: self.descriptors.clone(),
+            extra: self.extra.clone(),
+            ..*self
+        }
+    }
+}
+
 /// What came of one item, in the worker.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Answer {
@@ -132,6 +154,7 @@ pub(crate) struct Call {
     pub(crate) input: Arc<Vec<u8>>,
     pub(crate) bytes: Range<usize>,
     pub(crate) descriptors: Vec<std::os::fd::OwnedFd>,
+    pub(crate) context: Option<ContextRef>,
     pub(crate) answer: Option<(Answer, Option<handles::Outgoing>)>,
 }
 
@@ -152,7 +175,7 @@ fn shim<A: Message, R: Message>(task: fn(A) -> R, call: &mut Call) {
     call.answer = Some(answer.unwrap_or_else(|panic| (Answer::Panicked(panic), None)));
 }
 
-fn encode<R: Message>(value: &R) -> (Answer, Option<handles::Outgoing>) {
+pub(crate) fn encode<R: Message>(value: &R) -> (Answer, Option<handles::Outgoing>) {
     let mut bytes = Vec::new();
     match handles::collect(|| Postcard::encode_into(value, &mut bytes)) {
         Ok(((), handles)) => (Answer::Value(bytes.into()), (!handles.is_empty()).then_some(handles)),

@@ -11,6 +11,7 @@ use procession_sys::image::{Function, FunctionToken};
 use procession_sys::memory::{Memfd, Resident};
 use serde::{Deserialize, Serialize};
 
+use crate::context;
 use crate::current;
 use crate::journal::Journal;
 use crate::setup;
@@ -52,8 +53,11 @@ pub(crate) fn work(desk: Desk) -> Result<(), String> {
         worker.jobs.send(&Reply::Ready).map_err(|e| e.to_string())?;
     }
     while let Ok(job) = worker.jobs.recv() {
-        if job.n_now == 0 {
-            break;
+        context::forget(&job.extra.forget);
+        match (job.n_now, job.extra.forget.is_empty()) {
+            (0, true) => break,
+            (0, false) => continue,
+            _ => {}
         }
         worker.run(job)?;
     }
@@ -87,6 +91,7 @@ impl Worker {
                 input: Arc::clone(&input),
                 bytes: item.bytes,
                 descriptors: descriptors.map_err(|e| e.to_string())?,
+                context: job.extra.context.clone(),
                 answer: None,
             };
             if job.is_timed || is_looked_at(index, job.n_now) {

@@ -4,7 +4,7 @@
 //! that knows its types, the hash of those types' names, and a keyed check over all of it. The key is random, one per
 //! process tree, and never leaves the private channels of the tree. So a [`FunctionToken`] that passes
 //! [`FunctionToken::resolve`] was made by [`FunctionToken::of`] from a real `fn(A) -> R`, in this very image: bytes
-//! from elsewhere are an error value and not a jump. Held by the tests below and by those of
+//! from elsewhere are an error value and not a jump. [`kept`] says what a file must be to name a function. Held by the tests below and by those of
 //! [`hook`](crate::hook).
 //!
 //! # Safety
@@ -26,6 +26,8 @@ use std::sync::OnceLock;
 use std::{fmt, slice};
 
 use crate::{OsError, Result};
+
+pub mod kept;
 
 unsafe extern "C" {
     /// First byte of the image's ELF header; made by the linker.
@@ -291,7 +293,7 @@ impl<I: 'static> FunctionToken<I> {
             code().any(|range| range.contains(&address)).then_some(address)
         };
         let (function, shim) = (address(self.function)? as *const (), address(self.shim)? as *const ());
-        // SAFETY: the keyed check proves that `of` made this token from a `fn(A) -> R` of this image (module page).
+        // SAFETY: the keyed check proves that `of` or `of_two` made this token, now or in a file, from a `fn(A) -> R` of this image (module page).
         let function = unsafe { std::mem::transmute::<*const (), fn()>(function) };
         // SAFETY: as above, from a `fn(fn(A) -> R, &mut I)`, which may be called under this type (module page).
         let shim = unsafe { std::mem::transmute::<*const (), fn(fn(), &mut I)>(shim) };
