@@ -9,6 +9,7 @@ use procession_process::TaskError;
 use procession_sys::{OsError, cpu};
 
 use crate::care::MemoryRules;
+use crate::chaos::Chaos;
 use crate::collector::Shared;
 use crate::crew::{Crew, Settings};
 use crate::error::BuildError;
@@ -33,6 +34,7 @@ pub struct Builder {
     setup: Option<Result<Arc<Setup>, Arc<PackError>>>,
     memory: MemoryRules,
     serial: Option<bool>,
+    chaos: Option<Chaos>,
 }
 
 impl Builder {
@@ -206,6 +208,25 @@ impl Builder {
         self
     }
 
+    /// Kills workers on purpose, for tests of what comes of it. Default: what the variable `PROCESSION_CHAOS` says, as
+    /// [`Chaos`] reads it (`kill:0.01,seed:7`); without it nobody is killed. One that cannot be read is
+    /// [`BuildError::Chaos`]. Workers inherit the variable, and with it pools inside of tasks. [Serial](Self::serial) pools
+    /// have no workers to kill.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use procession_pool::{ChaosPoint, Pool};
+    ///
+    /// let pool = Pool::builder().workers(1).chaos("kill:1,at:in".parse()?).build()?;
+    /// let failed = pool.submit(|n: u8| n, 1)?.get().unwrap_err();
+    /// assert_eq!(failed.report().and_then(|report| report.chaos()), Some(ChaosPoint::InTask));
+    /// # Ok(()) }
+    /// ```
+    pub fn chaos(mut self, chaos: Chaos) -> Self {
+        self.chaos = Some(chaos);
+        self
+    }
+
     /// Calls `open(argument)` in every worker before its first task. What it returns is the worker's state, for tasks to use
     /// by [`with_state`](crate::with_state): a connection, a model, a cache.
     ///
@@ -273,6 +294,7 @@ impl Builder {
                 }
             })?,
             memory: self.memory,
+            chaos: self.chaos.map_or_else(Chaos::of_environment, |chaos| Ok(Some(chaos)))?,
         };
         let name: Arc<str> = self.name.as_str().into();
         let serial = is_serial.then(|| Serial::new(&name, settings.setup.clone()));
@@ -308,6 +330,7 @@ impl Default for Builder {
             setup: None,
             memory: MemoryRules::default(),
             serial: None,
+            chaos: None,
         }
     }
 }

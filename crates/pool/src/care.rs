@@ -12,6 +12,9 @@ use std::time::Duration;
 
 use procession_sys::memory;
 
+use crate::chaos::{Chaos, ChaosPoint};
+use crate::crew::Settings;
+use crate::job::Order;
 use crate::setup::Setup;
 
 /// Between two looks at the memory of workers that may not have too much of it.
@@ -40,6 +43,7 @@ impl MemoryRules {
 pub(crate) struct Care {
     pub(crate) memory: MemoryRules,
     pub(crate) setup: Option<Arc<Setup>>,
+    pub(crate) chaos: Option<Chaos>,
     /// Resident bytes at the last look; 0: never looked.
     resident: AtomicU64,
     /// What the control group had counted when the worker started.
@@ -47,8 +51,14 @@ pub(crate) struct Care {
 }
 
 impl Care {
-    pub(crate) fn new(memory: MemoryRules, setup: Option<Arc<Setup>>) -> Self {
-        Self { memory, setup, resident: AtomicU64::new(0), oom_before: memory::oom_kills() }
+    pub(crate) fn new(settings: &Settings) -> Self {
+        let (memory, setup, chaos) = (settings.memory, settings.setup.clone(), settings.chaos);
+        Self { memory, setup, chaos, resident: AtomicU64::new(0), oom_before: memory::oom_kills() }
+    }
+
+    /// Where the worker is to be killed on purpose that runs the first item of `order`.
+    pub(crate) fn fate_of(&self, order: &Order) -> Option<ChaosPoint> {
+        self.chaos?.hit(order.task, order.job.attempt, order.job.extra.n_killed)
     }
 
     pub(crate) fn note(&self, resident: u64) {

@@ -244,7 +244,7 @@ impl<'p, C: Message + 'static> With<'p, C> {
     pub(crate) fn extra<A, R>(&self, task: fn(&C, A) -> R) -> Result<Extra, PackError> {
         let origin = Origin::of_two(task);
         match &self.context {
-            Some(Ok(context)) => Ok(Extra { origin, context: Some(context.clone()), forget: Vec::new() }),
+            Some(Ok(context)) => Ok(Extra { origin, context: Some(context.clone()), ..Extra::default() }),
             Some(Err(e)) => Err(e.again()),
             None => Ok(Extra { origin, ..Extra::default() }),
         }

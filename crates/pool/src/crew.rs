@@ -28,6 +28,7 @@ use procession_process::{Signal, Who};
 use procession_sys::Deadline;
 
 use crate::care::MemoryRules;
+use crate::chaos::Chaos;
 use crate::context::Released;
 use crate::error::{BuildError, TaskFailed};
 use crate::job::Order;
@@ -74,6 +75,7 @@ pub(crate) struct Settings {
     pub(crate) max_tasks: usize,
     pub(crate) setup: Option<Arc<Setup>>,
     pub(crate) memory: MemoryRules,
+    pub(crate) chaos: Option<Chaos>,
 }
 
 impl Settings {
@@ -85,6 +87,7 @@ impl Settings {
             max_tasks: usize::MAX,
             setup: None,
             memory: MemoryRules::default(),
+            chaos: None,
         }
     }
 }
@@ -237,6 +240,7 @@ impl Crew {
         order.seen = None;
         self.next_job += 1;
         order.job.extra.forget = std::mem::take(&mut self.places[place].forget);
+        order.job.extra.task = order.task;
         let Some(worker) = &self.places[place].worker else { return self.waiting.push_front(order) };
         order.job.n_now = order.job.items.len().min(self.settings.max_tasks - self.places[place].n_tasks);
         let sent = worker.jobs.try_send(&order.job);

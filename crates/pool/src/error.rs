@@ -9,6 +9,7 @@ use procession_codec::{DecodeError, EncodeError};
 use procession_process::{Exit, Hint, Panic, SpawnError, Who};
 use procession_sys::OsError;
 
+use crate::chaos::ChaosError;
 use crate::report::{Report, Size};
 use crate::setup::InitializerFailure;
 
@@ -27,6 +28,8 @@ pub enum BuildError {
         /// What went wrong.
         failure: InitializerFailure,
     },
+    /// The variable `PROCESSION_CHAOS` cannot be read.
+    Chaos(ChaosError),
     /// A worker could not be started. Those started before it were ended.
     Worker(SpawnError),
     /// The system refused: descriptors, memory or threads have run out.
@@ -41,6 +44,7 @@ impl fmt::Display for BuildError {
             Self::Initializer { worker, failure } => {
                 write!(f, "building a pool: initializing {worker}: {failure}")
             }
+            Self::Chaos(e) => write!(f, "building a pool: {e}"),
             Self::Worker(e) => write!(f, "building a pool: {e}"),
             Self::Os(e) => write!(f, "building a pool: {e}"),
         }
@@ -52,9 +56,16 @@ impl Error for BuildError {
         match self {
             Self::NoWorkers | Self::Initializer { .. } => None,
             Self::Argument(e) => Some(e),
+            Self::Chaos(e) => Some(e),
             Self::Worker(e) => Some(e),
             Self::Os(e) => Some(e),
         }
+    }
+}
+
+impl From<ChaosError> for BuildError {
+    fn from(error: ChaosError) -> Self {
+        Self::Chaos(error)
     }
 }
 

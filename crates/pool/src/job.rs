@@ -73,6 +73,7 @@ impl Order {
         self.task += n as u64;
         self.index += n;
         self.n_settled += n;
+        self.job.extra.n_killed = 0;
     }
 
     /// Whether its worker begins no further item, since we end it for the one that it runs.
@@ -123,6 +124,7 @@ impl Order {
         };
         let mut first = Self::new(job, self.task, self.index, &self.sink, self.rules);
         first.attempts = std::mem::take(&mut self.attempts);
+        first.job.extra.n_killed = 0;
         self.advance(1);
         Some(first)
     }

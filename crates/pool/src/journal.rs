@@ -174,6 +174,14 @@ impl Journal {
         true
     }
 
+    /// Worker: writes an answer that does not count. Who does this dies of it.
+    pub(crate) fn tear(&self, answer: &[u8]) {
+        let at = ANSWERS + self.committed().1 + 4;
+        if at.checked_add(answer.len()).is_some_and(|end| end <= self.map.len()) {
+            self.map.write(at, answer);
+        }
+    }
+
     /// Worker: the answers so far, as a message carries them, and how many.
     pub(crate) fn contents(&self) -> (usize, Vec<u8>) {
         let (n, used) = self.committed();

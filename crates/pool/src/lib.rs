@@ -21,6 +21,7 @@
 //! ([`Builder::retries`]); whatever has to be ended for that, nobody else pays. Workers can have a state of their own
 //! ([`Builder::initializer`]) and be replaced after so many tasks ([`Builder::max_tasks_per_worker`]), or when they have
 //! grown too large ([`Builder::recycle_above`], [`Builder::memory_limit`]). A failure says what is known of it: [`Report`].
+//! [`Pool::with`] gives tasks a large object once; [`Builder::serial`], [`replay`] and [`Chaos`] are for debuggers and tests.
 //!
 //! When *not* to use it: where threads would do. A task costs a few microseconds in a chunk and some hundred alone, and
 //! arguments and values are encoded.
@@ -30,6 +31,7 @@
 
 mod builder;
 mod care;
+mod chaos;
 mod collector;
 mod context;
 mod crew;
@@ -52,6 +54,7 @@ mod wire;
 mod worker;
 
 pub use builder::Builder;
+pub use chaos::{Chaos, ChaosError, ChaosPoint};
 pub use context::With;
 pub use current::attempt;
 pub use error::{BuildError, SubmitError, TaskFailed, TaskId};

@@ -22,6 +22,10 @@ pub(crate) struct Extra {
     pub(crate) context: Option<ContextRef>,
     /// Contexts that nobody needs any more.
     pub(crate) forget: Vec<u128>,
+    /// Number of the first item's task.
+    pub(crate) task: u64,
+    /// How many workers were killed on purpose before they began that item.
+    pub(crate) n_killed: u32,
 }
 
 /// The types of a task, as they were written.

@@ -11,6 +11,7 @@ use procession_sys::clock;
 use procession_sys::image::FunctionToken;
 use procession_sys::memory::Memfd;
 
+use crate::chaos::ChaosPoint;
 use crate::context::ContextRef;
 use crate::crew::Worker;
 use crate::error::TaskFailed;
@@ -49,6 +50,7 @@ pub struct Report {
     resident: Option<u64>,
     memory_limit: Option<u64>,
     oom_kills: u64,
+    chaos: Option<ChaosPoint>,
 }
 
 /// The task itself: enough to run it once more.
@@ -97,6 +99,7 @@ impl Report {
             resident: None,
             memory_limit: None,
             oom_kills: 0,
+            chaos: None,
         }
     }
 
@@ -111,14 +114,19 @@ impl Report {
             resident: worker.care.resident(),
             memory_limit: worker.care.memory.limit,
             oom_kills: 0,
+            chaos: None,
         }
     }
 
     /// Of the first item of an order whose worker died of it, or was ended for it.
-    pub(crate) fn of_dead(worker: &Worker, order: &Order) -> Self {
+    pub(crate) fn of_dead(worker: &Worker, order: &Order, exit: Exit) -> Self {
         let since = worker.journal.progress(order.job.number).since.filter(|since| *since > 0);
         let ran = since.map(|since| clock::uptime().saturating_sub(Duration::from_nanos(since)));
-        Self { ran, oom_kills: worker.care.oom_kills(), ..Self::of(worker, order, 0) }
+        let chaos = worker.care.fate_of(order);
+        let chaos = chaos.filter(|point| {
+            point.is_deadly() && order.verdict.is_none() && exit.signal() == Some(Signal::KILL)
+        });
+        Self { ran, chaos, oom_kills: worker.care.oom_kills(), ..Self::of(worker, order, 0) }
     }
 
     pub(crate) fn with_resident(self, bytes: u64) -> Self {
@@ -188,6 +196,11 @@ impl Report {
         self.oom_kills
     }
 
+    /// Where its worker was killed on purpose, by [`Builder::chaos`](crate::Builder::chaos).
+    pub fn chaos(&self) -> Option<ChaosPoint> {
+        self.chaos
+    }
+
     /// The lines that follow the one that says what happened.
     pub(crate) fn write(&self, f: &mut fmt::Formatter<'_>, failure: &TaskFailed) -> fmt::Result {
         write!(f, "\n  ran       {}", self.function())?;
@@ -199,7 +212,14 @@ impl Report {
             write!(f, "\n  argument  {argument}")?;
         }
         self.write_memory(f)?;
-        self.help(failure).map_or(Ok(()), |help| write!(f, "\n  help      {help}"))
+        match (self.chaos, self.help(failure)) {
+            (Some(point), _) => {
+                let who = "PROCESSION_CHAOS, or Builder::chaos, killed its worker on purpose";
+                write!(f, "\n  help      {who}, {point}")
+            }
+            (None, Some(help)) => write!(f, "\n  help      {help}"),
+            (None, None) => Ok(()),
+        }
     }
 
     fn write_memory(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

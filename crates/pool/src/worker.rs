@@ -1,19 +1,22 @@
 //! The worker's side: takes a job, runs its items one after the other, answers each.
 
+use std::cell::Cell;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
 use procession_codec::{Bytes, Codec, Descriptor, Postcard, handles};
 use procession_pipe::{Duplex, SendError};
-use procession_sys::clock;
 use procession_sys::image::{Function, FunctionToken};
 use procession_sys::memory::{Memfd, Resident};
+use procession_sys::{clock, signal};
 use serde::{Deserialize, Serialize};
 
+use crate::chaos::{Chaos, ChaosPoint};
 use crate::context;
 use crate::current;
 use crate::journal::Journal;
+use crate::origin::Extra;
 use crate::setup;
 use crate::wire::{Answer, Call, Job, Parcel, Reply};
 
@@ -31,6 +34,8 @@ pub(crate) struct Desk {
     pub(crate) close: Option<Bytes>,
     /// With more bytes in memory than these it is to be replaced.
     pub(crate) recycle_above: Option<u64>,
+    /// Where it is to die on purpose.
+    pub(crate) chaos: Option<Chaos>,
 }
 
 /// Runs in the worker until the pool closes its end. What goes wrong here ends the worker, and the pool sees that.
@@ -39,7 +44,7 @@ pub(crate) fn work(desk: Desk) -> Result<(), String> {
     let memory = Memfd::adopt(memory).map_err(|e| e.to_string())?;
     let journal = Journal::open(&memory).map_err(|e| e.to_string())?;
     let size = desk.recycle_above.and_then(|most| Some((Resident::own()?, most)));
-    let worker = Worker { jobs: desk.jobs, journal, size };
+    let worker = Worker { jobs: desk.jobs, journal, size, chaos: desk.chaos, fate: Cell::new(None) };
     if desk.is_set_up {
         let Ok(job) = worker.jobs.recv() else { return Ok(()) };
         if let Err(broken) = setup::open(job)? {
@@ -70,6 +75,9 @@ struct Worker {
     journal: Journal,
     /// Its own size, and the most that it should be.
     size: Option<(Resident, u64)>,
+    chaos: Option<Chaos>,
+    /// Where to die on purpose, of the task that it is at.
+    fate: Cell<Option<ChaosPoint>>,
 }
 
 impl Worker {
@@ -81,6 +89,7 @@ impl Worker {
         let input = Arc::new(job.parcel.unpack().map_err(|e| e.to_string())?);
         let mut descriptors = job.descriptors.into_iter();
         current::set_attempt(job.attempt);
+        let mut is_doomed = false;
         for (index, item) in job.items.into_iter().take(job.n_now).enumerate() {
             if self.journal.is_revoked(job.number) {
                 break;
@@ -97,9 +106,13 @@ impl Worker {
             if job.is_timed || is_looked_at(index, job.n_now) {
                 self.journal.stamp(u64::try_from(clock::uptime().as_nanos()).unwrap_or(u64::MAX));
             }
+            self.fate.set(self.fate_of(&job.extra, job.attempt, index));
+            is_doomed |= self.fate.get() == Some(ChaosPoint::Idle);
+            self.meet(ChaosPoint::BeforeTask);
             if !self.journal.start(index) {
                 return Err("the pool ends this worker".into());
             }
+            self.meet(ChaosPoint::InTask);
             self.answer(&function, call, job.number, index).map_err(|e| e.to_string())?;
             if is_looked_at(index, job.n_now) && self.is_too_large() {
                 self.journal.set_full();
@@ -107,7 +120,24 @@ impl Worker {
             }
         }
         let nanos = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.jobs.send(&Reply::Done { job: job.number, nanos }).map_err(|e| e.to_string())
+        self.jobs.send(&Reply::Done { job: job.number, nanos }).map_err(|e| e.to_string())?;
+        if is_doomed {
+            signal::die();
+        }
+        Ok(())
+    }
+
+    /// Where the worker is to die of item `index` of a job, if it is.
+    fn fate_of(&self, extra: &Extra, attempt: u32, index: usize) -> Option<ChaosPoint> {
+        let n_killed = if index == 0 { extra.n_killed } else { 0 };
+        self.chaos.and_then(|chaos| chaos.hit(extra.task + index as u64, attempt, n_killed))
+    }
+
+    /// It is at `point`: if that is its fate, nothing comes after.
+    fn meet(&self, point: ChaosPoint) {
+        if self.fate.get() == Some(point) {
+            signal::die();
+        }
     }
 
     fn is_too_large(&self) -> bool {
@@ -125,7 +155,12 @@ impl Worker {
         function.call(&mut call);
         let (answer, handles) =
             call.answer.take().unwrap_or((Answer::BadResult("the task left no answer".into()), None));
+        self.meet(ChaosPoint::AfterTask);
         let mut bytes = encode(&answer);
+        if self.fate.get() == Some(ChaosPoint::Answering) {
+            self.journal.tear(&bytes);
+            signal::die();
+        }
         if let Some(handles) = handles {
             return self.send_alone(job, index, &bytes, Some(handles));
         }

@@ -39,7 +39,7 @@ impl Drop for Scratch {
 }
 
 fn fragile((n, text): (u32, String)) -> usize {
-    if n > 3 { panic!("{n} is too much for {:.4}", text) } else { text.len() }
+    if n > 3 { panic!("{n} is too much for {text:.4}") } else { text.len() }
 }
 
 fn panic_of(replayed: Replayed) -> String {

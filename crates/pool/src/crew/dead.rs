@@ -5,6 +5,7 @@ use std::sync::Arc;
 use procession_process::{Exit, Hint};
 
 use super::{Crew, ENOUGH, Worker};
+use crate::chaos::ChaosPoint;
 use crate::error::{TaskFailed, TaskId};
 use crate::job::{Order, Verdict};
 use crate::replies;
@@ -18,6 +19,9 @@ impl Crew {
         }
         let n_begun = replies::read_journal(worker, &self.name, &mut order);
         if n_begun == 0 && order.n_settled == 0 {
+            // The next one has another fate.
+            let is_fate = worker.care.fate_of(&order) == Some(ChaosPoint::BeforeTask);
+            order.job.extra.n_killed += u32::from(is_fate);
             let why = if worker.journal.is_ready() {
                 format!("{} {exit} before it began", worker.who())
             } else {
@@ -32,7 +36,7 @@ impl Crew {
             // The last of them is the one that it died in.
             let is_it = left == 0;
             let limit = order.slow_limit().filter(|_| is_it);
-            let report = Box::new(Report::of_dead(worker, &order));
+            let report = Box::new(Report::of_dead(worker, &order, exit));
             let too_large = match order.verdict {
                 Some(Verdict::TooLarge(resident)) if is_it => Some(resident),
                 _ => None,

@@ -42,6 +42,7 @@ impl Worker {
             jobs: theirs,
             journal: Descriptor::from(memory.into_fd()),
             is_set_up: setup.is_some(),
+            chaos: settings.chaos,
             recycle_above: settings.memory.recycle_above,
             close: setup.and_then(|setup| setup.close).map(|token| token.to_vec().into()),
         };
@@ -65,7 +66,7 @@ impl Worker {
             jobs,
             journal,
             start_deadline,
-            care: Care::new(settings.memory, settings.setup.clone()),
+            care: Care::new(settings),
             last_panic: Mutex::new(None),
             not_set_up: Mutex::new(None),
         })
