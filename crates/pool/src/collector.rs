@@ -4,7 +4,7 @@
 //! before letting anybody wait for what comes of it.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use procession_sys::event::Event;
@@ -14,6 +14,7 @@ use procession_sys::{Deadline, OsError};
 use crate::crew::{Crew, GRACE, Phase, Worker};
 use crate::error::BuildError;
 use crate::job::Order;
+use crate::notice::{Guard, Outbox};
 use crate::rules::Rules;
 use crate::sink::Sink;
 use crate::wire::Job;
@@ -30,6 +31,7 @@ pub(crate) struct Shared {
     pub(crate) settled: Condvar,
     /// Wakes the collector.
     pub(crate) news: Event,
+    pub(crate) outbox: Arc<Outbox>,
 }
 
 /// The pool takes no more work.
@@ -39,12 +41,12 @@ pub(crate) struct Refused;
 impl Shared {
     pub(crate) fn new(crew: Crew, rules: Rules) -> Result<Self, OsError> {
         let name = Arc::clone(&crew.name);
-        Ok(Self { name, rules, crew: Mutex::new(crew), settled: Condvar::new(), news: Event::new()? })
+        let (crew, settled, news) = (Mutex::new(crew), Condvar::new(), Event::new()?);
+        Ok(Self { name, rules, crew, settled, news, outbox: Arc::default() })
     }
 
-    pub(crate) fn crew(&self) -> MutexGuard<'_, Crew> {
-        // No code of users runs under the lock; what could panic there is a bug that must not hang others.
-        self.crew.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn crew(&self) -> Guard<'_> {
+        Guard::new(&self.crew, &self.outbox)
     }
 
     /// Takes a job whose first item is item `index` of `sink`; answers its task number.
@@ -79,7 +81,10 @@ impl Shared {
     pub(crate) fn wait_set_up(&self) -> Result<(), BuildError> {
         let is_open =
             |crew: &mut Crew| crew.broken.is_none() && !crew.is_ready() && crew.phase == Phase::Open;
-        let crew = self.settled.wait_while(self.crew(), is_open).unwrap_or_else(PoisonError::into_inner);
+        let mut crew = self.crew();
+        while is_open(&mut crew) {
+            crew.wait(&self.settled, Deadline::NEVER);
+        }
         let Some((worker, failure)) = &crew.broken else { return Ok(()) };
         Err(BuildError::Initializer { worker: worker.clone(), failure: failure.clone() })
     }

@@ -32,8 +32,11 @@ mod collector;
 mod crew;
 mod current;
 mod error;
+#[cfg(feature = "async")]
+mod future;
 mod job;
 mod journal;
+mod notice;
 mod par;
 mod pool;
 mod replies;
@@ -41,14 +44,18 @@ mod rules;
 mod setup;
 mod sink;
 mod task;
+mod waits;
 mod wire;
 mod worker;
 
 pub use builder::Builder;
 pub use current::attempt;
 pub use error::{BuildError, SubmitError, TaskFailed, TaskId};
+#[cfg(feature = "async")]
+pub use future::TaskFuture;
 pub use par::{NotYet, Outcomes, ParIter, ParProcs};
 pub use pool::Pool;
 pub use rules::TaskOptions;
 pub use setup::{InitializerFailure, with_state};
 pub use task::Task;
+pub use waits::{AnyTask, AsCompleted, as_completed, wait_all, wait_any};

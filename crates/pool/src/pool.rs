@@ -1,7 +1,7 @@
 //! The pool as its user holds it.
 
 use std::fmt;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -187,12 +187,9 @@ impl Pool {
     fn wait_done(&self, deadline: Deadline) -> bool {
         let mut crew = self.shared.crew();
         while !crew.is_done() {
-            let settled = &self.shared.settled;
-            crew = match deadline.remaining() {
-                Some(left) if left.is_zero() => return false,
-                Some(left) => settled.wait_timeout(crew, left).unwrap_or_else(PoisonError::into_inner).0,
-                None => settled.wait(crew).unwrap_or_else(PoisonError::into_inner),
-            };
+            if !crew.wait(&self.shared.settled, deadline) {
+                return false;
+            }
         }
         true
     }

@@ -10,6 +10,7 @@ use procession_codec::{Codec, Message, Postcard, handles};
 use procession_sys::Deadline;
 
 use crate::error::{TaskFailed, TaskId};
+use crate::notice::Notice;
 
 /// A value as it arrived, not yet decoded.
 #[derive(Debug)]
@@ -47,14 +48,22 @@ struct Inbox {
     outcomes: BTreeMap<usize, Outcome>,
     /// Who asks by index asks for each once, in order: below this all were taken.
     taken_below: usize,
+    /// Who is told of the next outcome that comes, or goes, each by a key of its own.
+    notices: BTreeMap<u64, Notice>,
+    next_key: u64,
 }
 
 impl Sink {
     /// Takes the outcomes of the tasks from `first` on.
     pub(crate) fn deliver(&self, first: usize, outcomes: Vec<Outcome>) {
         let outcomes = outcomes.into_iter().enumerate().map(|(i, outcome)| (first + i, outcome));
-        self.inbox().outcomes.extend(outcomes);
+        let notices = {
+            let mut inbox = self.inbox();
+            inbox.outcomes.extend(outcomes);
+            std::mem::take(&mut inbox.notices)
+        };
         self.news.notify_all();
+        notices.into_values().for_each(Notice::post);
     }
 
     /// Waits for the outcome of task `index`, or with `None` for that of any; answers index and outcome. `None` at the
@@ -66,9 +75,11 @@ impl Sink {
                 return None;
             }
             if let Some(taken) = inbox.take(index) {
+                let notices = std::mem::take(&mut inbox.notices);
                 drop(inbox);
                 // Whoever waits for the same one waits in vain.
                 self.news.notify_all();
+                notices.into_values().for_each(Notice::deliver);
                 return Some(taken);
             }
             let left = deadline.remaining();
@@ -85,6 +96,39 @@ impl Sink {
     /// Whether the outcome of task `index` is there.
     pub(crate) fn has(&self, index: usize) -> bool {
         self.inbox().outcomes.contains_key(&index)
+    }
+
+    /// Whether the outcome of task `index` is there, or was.
+    pub(crate) fn is_settled(&self, index: usize) -> bool {
+        let inbox = self.inbox();
+        index < inbox.taken_below || inbox.outcomes.contains_key(&index)
+    }
+
+    /// Whether the outcome of task `index` was taken. Only for who asks by index.
+    pub(crate) fn is_taken(&self, index: usize) -> bool {
+        index < self.inbox().taken_below
+    }
+
+    /// Tells of the next news after task `index` was found without an outcome; the key to have none of it, or `None` if it
+    /// has one, or had.
+    pub(crate) fn watch(&self, index: usize, notice: Notice) -> Option<u64> {
+        let mut inbox = self.inbox();
+        if index < inbox.taken_below || inbox.outcomes.contains_key(&index) {
+            // What it holds is not to be dropped under the lock.
+            drop(inbox);
+            drop(notice);
+            return None;
+        }
+        let key = inbox.next_key;
+        inbox.next_key += 1;
+        inbox.notices.insert(key, notice);
+        Some(key)
+    }
+
+    /// No news for `key` any more.
+    pub(crate) fn unwatch(&self, key: u64) {
+        let notice = self.inbox().notices.remove(&key);
+        drop(notice);
     }
 
     /// Nobody wants what has not begun.

@@ -30,6 +30,16 @@ impl<R> Task<R> {
         Self { sink, id, pool: Arc::downgrade(pool), value: PhantomData }
     }
 
+    pub(crate) fn sink(&self) -> &Arc<Sink> {
+        &self.sink
+    }
+
+    /// Where wakers go. A pool that is gone has no use for it: every task has its outcome.
+    #[cfg(feature = "async")]
+    pub(crate) fn outbox(&self) -> Arc<crate::notice::Outbox> {
+        self.pool.upgrade().map(|pool| Arc::clone(&pool.outbox)).unwrap_or_default()
+    }
+
     /// Which task this is, as errors name it.
     pub fn id(&self) -> &TaskId {
         &self.id

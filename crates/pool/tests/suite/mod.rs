@@ -27,6 +27,7 @@ pub(crate) mod recycling;
 pub(crate) mod retries;
 pub(crate) mod setups;
 pub(crate) mod tasks;
+pub(crate) mod together;
 pub(crate) mod values;
 
 /// How a case gets a pool that is still to be built.
@@ -165,6 +166,8 @@ macro_rules! contract {
                 dropped_with_a_stopped_worker dropped_with_stubborn_tasks;
             endings: closed_takes_no_more join_waits_for_all dropping_tells_every_waiter
                 dropping_ends_running_tasks joined_in_time terminated_within_its_grace maps_of_a_closed_pool killed_while_closed;
+            together: the_first_of_several tasks_of_several_types a_wait_that_is_over_leaves_nothing
+                outcomes_as_they_come each_outcome_once;
         }
     };
     (@cases $method:ident $builder:expr; $($topic:ident: $($case:ident)*;)*) => {
