@@ -13,6 +13,7 @@ use procession_sys::{Deadline, OsError};
 
 use crate::crew::{Crew, GRACE, Phase, Worker};
 use crate::error::BuildError;
+use crate::herald::Herald;
 use crate::job::Order;
 use crate::notice::{Guard, Outbox};
 use crate::rules::Rules;
@@ -32,6 +33,8 @@ pub(crate) struct Shared {
     /// Wakes the collector.
     pub(crate) news: Event,
     pub(crate) outbox: Arc<Outbox>,
+    /// Runs callbacks.
+    pub(crate) herald: Arc<Herald>,
 }
 
 /// The pool takes no more work.
@@ -42,7 +45,8 @@ impl Shared {
     pub(crate) fn new(crew: Crew, rules: Rules) -> Result<Self, OsError> {
         let name = Arc::clone(&crew.name);
         let (crew, settled, news) = (Mutex::new(crew), Condvar::new(), Event::new()?);
-        Ok(Self { name, rules, crew, settled, news, outbox: Arc::default() })
+        let herald = Arc::new(Herald::of(&name));
+        Ok(Self { name, rules, crew, settled, news, outbox: Arc::default(), herald })
     }
 
     pub(crate) fn crew(&self) -> Guard<'_> {

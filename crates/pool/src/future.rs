@@ -123,7 +123,7 @@ impl Watch {
                 return Poll::Ready(Err(TaskFailed::AlreadyTaken { task: task.id().clone() }));
             }
             let old = self.key.take();
-            self.key = self.sink.watch(0, Notice::Wake(cx.waker().clone(), task.outbox()));
+            self.key = self.sink.watch(0, Notice::Wake(cx.waker().clone(), task.outbox())).ok();
             if let Some(old) = old {
                 self.sink.unwatch(old);
             }

@@ -28,12 +28,14 @@
 #![forbid(unsafe_code)]
 
 mod builder;
+mod callback;
 mod collector;
 mod crew;
 mod current;
 mod error;
 #[cfg(feature = "async")]
 mod future;
+mod herald;
 mod job;
 mod journal;
 mod notice;
@@ -49,6 +51,7 @@ mod wire;
 mod worker;
 
 pub use builder::Builder;
+pub use callback::Callback;
 pub use current::attempt;
 pub use error::{BuildError, SubmitError, TaskFailed, TaskId};
 #[cfg(feature = "async")]
@@ -58,4 +61,4 @@ pub use pool::Pool;
 pub use rules::TaskOptions;
 pub use setup::{InitializerFailure, with_state};
 pub use task::Task;
-pub use waits::{AnyTask, AsCompleted, as_completed, wait_all, wait_any};
+pub use waits::{AnyTask, AsCompleted, Completed, as_completed, wait_all, wait_any};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use procession_codec::Message;
@@ -33,6 +33,9 @@ use crate::wire;
 /// | [`join`](Self::join), [`join_timeout`](Self::join_timeout), [`join_until`](Self::join_until) | refused | run | run | until all are done, or the deadline |
 /// | [`terminate`](Self::terminate) | – | get [`TaskFailed::Closed`] | get it too, and are ended | at most the grace |
 /// | drop, also at the end of a scope or in a panic | – | as above | as above | at most a second |
+///
+/// What waits until all are done waits for [callbacks](Task::on_done), too. What ends the pool gives them the rest of its
+/// time: those that are not over by then are run all the same, later.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -144,8 +147,7 @@ impl Pool {
 
     /// Takes no more tasks, waits until every task has its outcome, and ends the workers.
     pub fn join(self) {
-        self.close();
-        self.wait_done(Deadline::NEVER);
+        let _ = self.join_by(Deadline::NEVER);
     }
 
     /// [`join`](Self::join) for at most `timeout`; the pool, closed, if not every task has its outcome by then. Dropped, it
@@ -161,7 +163,7 @@ impl Pool {
 
     fn join_by(self, deadline: Deadline) -> Result<(), Self> {
         self.close();
-        if self.wait_done(deadline) { Ok(()) } else { Err(self) }
+        if self.wait_done(deadline) && self.shared.herald.wait(deadline) { Ok(()) } else { Err(self) }
     }
 
     /// Ends the workers, whatever they do: who has not ended `grace` after it was asked to is killed. What has no outcome
@@ -195,14 +197,18 @@ impl Pool {
     }
 
     fn end(&mut self, grace: Duration) {
+        let deadline = Deadline::after(grace);
         let workers = self.shared.crew().end();
         self.shared.news.notify();
         self.shared.settled.notify_all();
         collector::end(&workers, grace);
-        if let Some(collector) = self.collector.take() {
+        let is_this_thread = |thread: &JoinHandle<()>| thread.thread().id() == thread::current().id();
+        // A waker may do this on its thread.
+        if let Some(collector) = self.collector.take_if(|collector| !is_this_thread(collector)) {
             // It sees the end of the crew at its next look; a panic in it has been printed.
             let _ = collector.join();
         }
+        self.shared.herald.end(deadline);
     }
 
     pub(crate) fn of(shared: Arc<Shared>, collector: JoinHandle<()>) -> Self {

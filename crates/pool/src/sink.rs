@@ -109,20 +109,17 @@ impl Sink {
         index < self.inbox().taken_below
     }
 
-    /// Tells of the next news after task `index` was found without an outcome; the key to have none of it, or `None` if it
-    /// has one, or had.
-    pub(crate) fn watch(&self, index: usize, notice: Notice) -> Option<u64> {
+    /// Tells of the next news of this sink, if task `index` has no outcome and had none; the key to have no news after all.
+    /// Else the notice comes back.
+    pub(crate) fn watch(&self, index: usize, notice: Notice) -> Result<u64, Notice> {
         let mut inbox = self.inbox();
         if index < inbox.taken_below || inbox.outcomes.contains_key(&index) {
-            // What it holds is not to be dropped under the lock.
-            drop(inbox);
-            drop(notice);
-            return None;
+            return Err(notice);
         }
         let key = inbox.next_key;
         inbox.next_key += 1;
         inbox.notices.insert(key, notice);
-        Some(key)
+        Ok(key)
     }
 
     /// No news for `key` any more.

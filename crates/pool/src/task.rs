@@ -40,6 +40,16 @@ impl<R> Task<R> {
         self.pool.upgrade().map(|pool| Arc::clone(&pool.outbox)).unwrap_or_default()
     }
 
+    /// A handle of the same task, whatever its value is.
+    pub(crate) fn again(&self) -> Task<()> {
+        let (sink, id, pool) = (Arc::clone(&self.sink), self.id.clone(), Weak::clone(&self.pool));
+        Task { sink, id, pool, value: PhantomData }
+    }
+
+    pub(crate) fn shared(&self) -> Option<Arc<Shared>> {
+        self.pool.upgrade()
+    }
+
     /// Which task this is, as errors name it.
     pub fn id(&self) -> &TaskId {
         &self.id

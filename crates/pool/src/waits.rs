@@ -108,6 +108,9 @@ pub fn as_completed<R: Message>(tasks: impl IntoIterator<Item = Task<R>>) -> AsC
     AsCompleted { n_left: tasks.len(), line, tasks }
 }
 
+/// The index of a task that is done, and its outcome.
+pub type Completed<R> = (usize, Result<R, TaskFailed>);
+
 /// Outcomes of tasks as they come; made by [`as_completed`].
 #[must_use = "outcomes are waited for as they are asked for"]
 pub struct AsCompleted<R> {
@@ -118,20 +121,17 @@ pub struct AsCompleted<R> {
 
 impl<R: Message> AsCompleted<R> {
     /// The next outcome, if it comes within `timeout`; `None` at the end. After [`NotYet`] whoever asks on misses nothing.
-    pub fn next_timeout(
-        &mut self,
-        timeout: Duration,
-    ) -> Result<Option<(usize, Result<R, TaskFailed>)>, NotYet> {
+    pub fn next_timeout(&mut self, timeout: Duration) -> Result<Option<Completed<R>>, NotYet> {
         self.next_by(Deadline::after(timeout))
     }
 
     /// [`next_timeout`](Self::next_timeout) until `instant`.
-    pub fn next_until(&mut self, instant: Instant) -> Result<Option<(usize, Result<R, TaskFailed>)>, NotYet> {
+    pub fn next_until(&mut self, instant: Instant) -> Result<Option<Completed<R>>, NotYet> {
         self.next_by(Deadline::at(instant))
     }
 
     /// The next outcome, if it is there: never waits.
-    pub fn try_next(&mut self) -> Result<Option<(usize, Result<R, TaskFailed>)>, NotYet> {
+    pub fn try_next(&mut self) -> Result<Option<Completed<R>>, NotYet> {
         self.next_by(Deadline::now())
     }
 
@@ -140,7 +140,7 @@ impl<R: Message> AsCompleted<R> {
         self.tasks.into_iter().enumerate().filter_map(|(index, task)| Some((index, task?)))
     }
 
-    fn next_by(&mut self, deadline: Deadline) -> Result<Option<(usize, Result<R, TaskFailed>)>, NotYet> {
+    fn next_by(&mut self, deadline: Deadline) -> Result<Option<Completed<R>>, NotYet> {
         while self.n_left > 0 {
             let index = self.line.pop(deadline).ok_or(NotYet)?;
             let Some(task) = self.tasks.get_mut(index).and_then(Option::take) else { continue };
@@ -152,7 +152,7 @@ impl<R: Message> AsCompleted<R> {
 }
 
 impl<R: Message> Iterator for AsCompleted<R> {
-    type Item = (usize, Result<R, TaskFailed>);
+    type Item = Completed<R>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.next_by(Deadline::NEVER).unwrap_or_default()
@@ -182,11 +182,7 @@ impl Line {
     /// `index` stands here as soon as `task` is done; the key to have it not.
     fn expect<T: sealed::Sealed + ?Sized>(self: &Arc<Self>, task: &T, index: usize) -> Option<u64> {
         let line = Arc::clone(self);
-        let key = task.watch(Notice::Call(Box::new(move || line.push(index))));
-        if key.is_none() {
-            self.push(index);
-        }
-        key
+        task.watch(Notice::Call(Box::new(move || line.push(index)))).map_err(Notice::deliver).ok()
     }
 
     fn push(&self, index: usize) {
@@ -255,7 +251,7 @@ mod sealed {
     pub trait Sealed {
         fn is_settled(&self) -> bool;
         #[allow(private_interfaces, reason = "nobody outside can name this trait")]
-        fn watch(&self, notice: Notice) -> Option<u64>;
+        fn watch(&self, notice: Notice) -> Result<u64, Notice>;
         fn unwatch(&self, key: u64);
     }
 
@@ -265,7 +261,7 @@ mod sealed {
         }
 
         #[allow(private_interfaces, reason = "nobody outside can name this trait")]
-        fn watch(&self, notice: Notice) -> Option<u64> {
+        fn watch(&self, notice: Notice) -> Result<u64, Notice> {
             self.sink().watch(0, notice)
         }
 
@@ -280,7 +276,7 @@ mod sealed {
         }
 
         #[allow(private_interfaces, reason = "nobody outside can name this trait")]
-        fn watch(&self, notice: Notice) -> Option<u64> {
+        fn watch(&self, notice: Notice) -> Result<u64, Notice> {
             (**self).watch(notice)
         }
 

@@ -14,6 +14,7 @@ use procession_pool::Builder;
 use procession_sys::memory::{Mapping, Memfd};
 use procession_testkit::processes::{self, Identity, Signal, State};
 
+pub(crate) mod callbacks;
 pub(crate) mod cancels;
 pub(crate) mod deaths;
 pub(crate) mod endings;
@@ -168,6 +169,9 @@ macro_rules! contract {
                 dropping_ends_running_tasks joined_in_time terminated_within_its_grace maps_of_a_closed_pool killed_while_closed;
             together: the_first_of_several tasks_of_several_types a_wait_that_is_over_leaves_nothing
                 outcomes_as_they_come each_outcome_once;
+            callbacks: called_in_the_order_of_the_outcomes called_when_the_worker_is_dead
+                a_panic_in_a_callback_harms_nobody callbacks_use_the_pool joins_wait_for_callbacks
+                dropped_with_callbacks;
         }
     };
     (@cases $method:ident $builder:expr; $($topic:ident: $($case:ident)*;)*) => {
