@@ -81,6 +81,15 @@ impl Shared {
         is_cancelled
     }
 
+    /// Nobody wants the tasks of `sink` that have not begun.
+    pub(crate) fn forget(&self, sink: &Arc<Sink>) {
+        let mut crew = self.crew();
+        crew.forget(sink);
+        if crew.is_done() {
+            self.settled.notify_all();
+        }
+    }
+
     /// Waits until every initializer has done its work, or one has failed; no longer than a start may take.
     pub(crate) fn wait_set_up(&self) -> Result<(), BuildError> {
         let is_open =

@@ -12,7 +12,8 @@ use std::task::{Context, Poll};
 use procession_codec::Message;
 
 use crate::error::TaskFailed;
-use crate::notice::Notice;
+use crate::map::MapTask;
+use crate::notice::{Notice, Outbox};
 use crate::sink::Sink;
 use crate::task::Task;
 
@@ -51,7 +52,7 @@ impl<R: Message> Task<R> {
     /// # }
     /// ```
     pub fn get_async(&self) -> impl Future<Output = Result<R, TaskFailed>> + Send + '_ {
-        let mut watch = Watch::of(self);
+        let mut watch = Watch::at(self.sink());
         poll_fn(move |cx| watch.poll(self, cx))
     }
 }
@@ -61,7 +62,7 @@ impl<R: Message> IntoFuture for Task<R> {
     type IntoFuture = TaskFuture<R>;
 
     fn into_future(self) -> TaskFuture<R> {
-        TaskFuture { watch: Watch::of(&self), task: self }
+        TaskFuture { watch: Watch::at(self.sink()), task: self }
     }
 }
 
@@ -103,15 +104,41 @@ impl<R> fmt::Debug for TaskFuture<R> {
     }
 }
 
-/// The waker of one future at a task's sink.
+impl<R: Message> MapTask<R> {
+    /// [`get`](Self::get) as a future, for any runtime; limits are the runtime's.
+    ///
+    /// Dropping it loses nothing: the values stay to be taken by any form of `get`.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn get_async(&mut self) -> impl Future<Output = Result<Vec<R>, TaskFailed>> + Send + '_
+    where
+        R: Send,
+    {
+        let mut watch = Watch::at(self.sink());
+        poll_fn(move |cx| {
+            loop {
+                if let Some(outcome) = self.try_get().transpose() {
+                    return Poll::Ready(outcome);
+                }
+                let Some(next) = self.next() else { return Poll::Ready(Err(self.already_taken())) };
+                if watch.arm(next, cx, self.outbox()) {
+                    return Poll::Pending;
+                }
+            }
+        })
+    }
+}
+
+/// The waker of one future at a sink.
 struct Watch {
     sink: Arc<Sink>,
     key: Option<u64>,
 }
 
 impl Watch {
-    fn of<R>(task: &Task<R>) -> Self {
-        Self { sink: Arc::clone(task.sink()), key: None }
+    fn at(sink: &Arc<Sink>) -> Self {
+        Self { sink: Arc::clone(sink), key: None }
     }
 
     fn poll<R: Message>(&mut self, task: &Task<R>, cx: &Context<'_>) -> Poll<Result<R, TaskFailed>> {
@@ -122,15 +149,20 @@ impl Watch {
             if self.sink.is_taken(0) {
                 return Poll::Ready(Err(TaskFailed::AlreadyTaken { task: task.id().clone() }));
             }
-            let old = self.key.take();
-            self.key = self.sink.watch(0, Notice::Wake(cx.waker().clone(), task.outbox())).ok();
-            if let Some(old) = old {
-                self.sink.unwatch(old);
-            }
-            if self.key.is_some() {
+            if self.arm(0, cx, task.outbox()) {
                 return Poll::Pending;
             }
         }
+    }
+
+    /// False if the outcome of task `index` is there.
+    fn arm(&mut self, index: usize, cx: &Context<'_>, outbox: Arc<Outbox>) -> bool {
+        let old = self.key.take();
+        self.key = self.sink.watch(index, Notice::Wake(cx.waker().clone(), outbox)).ok();
+        if let Some(old) = old {
+            self.sink.unwatch(old);
+        }
+        self.key.is_some()
     }
 }
 

@@ -29,6 +29,7 @@
 
 mod builder;
 mod callback;
+mod chunks;
 mod collector;
 mod crew;
 mod current;
@@ -38,6 +39,7 @@ mod future;
 mod herald;
 mod job;
 mod journal;
+mod map;
 mod notice;
 mod par;
 mod pool;
@@ -47,6 +49,7 @@ mod setup;
 mod sink;
 mod task;
 mod waits;
+mod ways;
 mod wire;
 mod worker;
 
@@ -56,6 +59,7 @@ pub use current::attempt;
 pub use error::{BuildError, SubmitError, TaskFailed, TaskId};
 #[cfg(feature = "async")]
 pub use future::TaskFuture;
+pub use map::MapTask;
 pub use par::{NotYet, Outcomes, ParIter, ParProcs};
 pub use pool::Pool;
 pub use rules::TaskOptions;

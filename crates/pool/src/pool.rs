@@ -113,7 +113,22 @@ impl Pool {
     /// Runs `task` on every item and returns the values in order.
     ///
     /// Items are taken from the iterator as workers need them, and travel in chunks whose size follows the time they
-    /// take. The first failure, in the order of the items, is returned; tasks that have not begun by then never run.
+    /// take. The first failure, in the order of the items, is returned; tasks that have not begun by then never run:
+    /// [`map_each`](Self::map_each) runs them all. A task of several arguments takes them as a tuple:
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use procession_pool::Pool;
+    ///
+    /// fn area(w: u32, h: u32) -> u32 {
+    ///     w * h
+    /// }
+    ///
+    /// let pool = Pool::new(2)?;
+    /// assert_eq!(pool.map(|(w, h)| area(w, h), [(1, 2), (3, 4)])?, [2, 12]);
+    /// # Ok(()) }
+    /// ```
+    #[doc(alias = "starmap")]
     pub fn map<A: Message, R: Message>(
         &self,
         task: fn(A) -> R,
@@ -215,7 +230,7 @@ impl Pool {
         Self { shared, collector: Some(collector) }
     }
 
-    pub(crate) fn shared(&self) -> &Shared {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
 }

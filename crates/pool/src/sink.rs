@@ -104,6 +104,11 @@ impl Sink {
         index < inbox.taken_below || inbox.outcomes.contains_key(&index)
     }
 
+    /// How many outcomes are there.
+    pub(crate) fn len(&self) -> usize {
+        self.inbox().outcomes.len()
+    }
+
     /// Whether the outcome of task `index` was taken. Only for who asks by index.
     pub(crate) fn is_taken(&self, index: usize) -> bool {
         index < self.inbox().taken_below

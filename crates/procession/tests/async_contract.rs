@@ -54,6 +54,7 @@ macro_rules! contract {
                                 tasks::awaited_by_themselves
                                 tasks::one_that_is_dropped_leaves_the_value
                                 tasks::the_value_is_given_once
+                                tasks::whole_maps
                                 tasks::the_pool_ends
                                 tasks::a_waker_that_uses_the_pool
                             }

@@ -30,6 +30,7 @@ pub(crate) mod setups;
 pub(crate) mod tasks;
 pub(crate) mod together;
 pub(crate) mod values;
+pub(crate) mod ways;
 
 /// How a case gets a pool that is still to be built.
 pub(crate) type Build = fn() -> Builder;
@@ -172,6 +173,8 @@ macro_rules! contract {
             callbacks: called_in_the_order_of_the_outcomes called_when_the_worker_is_dead
                 a_panic_in_a_callback_harms_nobody callbacks_use_the_pool joins_wait_for_callbacks
                 dropped_with_callbacks;
+            ways: applied each_outcome_in_its_place as_they_are_done a_whole_map a_whole_map_that_fails
+                a_whole_map_given_up;
         }
     };
     (@cases $method:ident $builder:expr; $($topic:ident: $($case:ident)*;)*) => {

@@ -108,6 +108,28 @@ pub(crate) fn the_value_is_given_once<E: Executor>() {
     });
 }
 
+pub(crate) fn whole_maps<E: Executor>() {
+    let pool = Pool::new(2).unwrap();
+    E::run(async move {
+        let (ours, theirs) = pipe().unwrap();
+        let mut theirs = Some(theirs);
+        let items = (0..500_u32).map(|n| (n, if n == 300 { theirs.take() } else { None }));
+        let mut map =
+            pool.map_async(|(n, gate): (u32, Option<_>)| n + u32::from(gate.map_or(0, hold)), items);
+        for _ in 0..50 {
+            assert!(first(map.get_async(), once()).await.is_err(), "it is not done");
+        }
+        ours.send(&0).unwrap();
+        assert_eq!(map.get_async().await.unwrap().len(), 500);
+        assert!(matches!(map.get_async().await, Err(TaskFailed::AlreadyTaken { .. })));
+        let mut map = pool.map_async(|n: u32| 1 / n, (0..50).rev());
+        match map.get_async().await {
+            Err(TaskFailed::Panicked { task, .. }) => assert_eq!(task.number, 550),
+            other => panic!("{other:?}"),
+        }
+    });
+}
+
 pub(crate) fn the_pool_ends<E: Executor>() {
     let pool = Pool::new(1).unwrap();
     E::run(async move {
