@@ -18,7 +18,6 @@
 //! Invariants: an order is in `waiting`, in one worker's `running`, or settled; so each task has exactly one outcome.
 //! Held by `tests/contract.rs`.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,6 +31,7 @@ use crate::replies;
 use crate::setup::{InitializerFailure, Setup};
 use crate::sink::Sink;
 
+pub(crate) use line::Waiting;
 pub(crate) use retire::GRACE;
 pub(crate) use worker::Worker;
 
@@ -89,7 +89,7 @@ pub(crate) enum Phase {
 pub(crate) struct Crew {
     pub(crate) name: Arc<str>,
     pub(crate) places: Vec<Place>,
-    pub(crate) waiting: VecDeque<Order>,
+    pub(crate) waiting: Waiting,
     pub(crate) phase: Phase,
     /// Changes whenever a worker is replaced or lost.
     pub(crate) version: u64,
@@ -112,7 +112,7 @@ impl Crew {
         let mut crew = Self {
             name: Arc::clone(name),
             places: Vec::new(),
-            waiting: VecDeque::new(),
+            waiting: Waiting::default(),
             phase: Phase::Open,
             version: 0,
             watched: (0, Deadline::now()),
@@ -378,6 +378,7 @@ impl Place {
 }
 
 mod dead;
+mod line;
 mod retire;
 mod verdicts;
 mod worker;

@@ -62,7 +62,7 @@ pub use future::TaskFuture;
 pub use map::MapTask;
 pub use par::{NotYet, Outcomes, ParIter, ParProcs};
 pub use pool::Pool;
-pub use rules::TaskOptions;
+pub use rules::{Priority, TaskOptions};
 pub use setup::{InitializerFailure, with_state};
 pub use task::Task;
 pub use waits::{AnyTask, AsCompleted, Completed, as_completed, wait_all, wait_any};

@@ -24,6 +24,7 @@ pub(crate) mod large;
 pub(crate) mod lazy;
 pub(crate) mod limits;
 pub(crate) mod outside;
+pub(crate) mod priorities;
 pub(crate) mod recycling;
 pub(crate) mod retries;
 pub(crate) mod setups;
@@ -175,6 +176,7 @@ macro_rules! contract {
                 dropped_with_callbacks;
             ways: applied each_outcome_in_its_place as_they_are_done a_whole_map a_whole_map_that_fails
                 a_whole_map_given_up;
+            priorities: the_highest_goes_first what_comes_back_is_the_first_of_its_own a_death_changes_no_order;
         }
     };
     (@cases $method:ident $builder:expr; $($topic:ident: $($case:ident)*;)*) => {
