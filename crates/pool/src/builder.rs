@@ -9,7 +9,7 @@ use procession_process::TaskError;
 use procession_sys::{OsError, cpu};
 
 use crate::collector::Shared;
-use crate::crew::{Crew, Settings};
+use crate::crew::{Crew, Flexible, Settings};
 use crate::error::BuildError;
 use crate::job::PackError;
 use crate::pool::Pool;
@@ -29,6 +29,7 @@ pub struct Builder {
     rules: Rules,
     max_tasks: usize,
     setup: Option<Result<Arc<Setup>, Arc<PackError>>>,
+    pub(crate) flexible: Option<Flexible>,
 }
 
 impl Builder {
@@ -188,6 +189,7 @@ impl Builder {
                     BuildError::Os(OsError::new("packing an initializer", error))
                 }
             })?,
+            flexible: self.flexible,
         };
         let name: Arc<str> = self.name.as_str().into();
         let shared = Arc::new(Shared::new(Crew::start(&name, settings)?, self.rules)?);
@@ -213,6 +215,7 @@ impl Default for Builder {
             rules: Rules::DEFAULT,
             max_tasks: usize::MAX,
             setup: None,
+            flexible: None,
         }
     }
 }

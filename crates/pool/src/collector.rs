@@ -102,6 +102,35 @@ impl Shared {
         Err(BuildError::Initializer { worker: worker.clone(), failure: failure.clone() })
     }
 
+    /// The pool is to have `n` workers.
+    pub(crate) fn resize(&self, n: usize) -> Result<(), BuildError> {
+        let mut crew = self.crew();
+        let resized = crew.resize(n);
+        crew.pump();
+        self.wake_collector(&mut crew);
+        // Who warms up may have enough now.
+        self.settled.notify_all();
+        resized
+    }
+
+    /// Starts all workers, and waits until each has asked for work.
+    pub(crate) fn warm_up(&self) -> Result<(), BuildError> {
+        let mut crew = self.crew();
+        crew.n_warming += 1;
+        let warm = loop {
+            match crew.warm_up() {
+                Ok(false) => {}
+                Ok(true) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+            self.wake_collector(&mut crew);
+            crew.wait(&self.settled, Deadline::NEVER);
+        };
+        crew.n_warming -= 1;
+        self.wake_collector(&mut crew);
+        warm
+    }
+
     /// Wakes the collector if it waits for other workers than there are, or for too late a time.
     fn wake_collector(&self, crew: &mut Crew) {
         if crew.version != crew.watched.0 || crew.wants_earlier() {
@@ -122,7 +151,7 @@ impl Shared {
                 if watch.version != Some(crew.version) {
                     watch = Watch::of(&crew);
                 }
-                let late = crew.next_late().min(crew.next_limit());
+                let late = crew.next_late().min(crew.next_limit()).min(crew.next_idle());
                 crew.watched = (crew.version, late);
                 late
             };
@@ -144,9 +173,10 @@ impl Shared {
             if late.has_passed() {
                 crew.lose_late();
                 crew.end_slow();
+                crew.retire_idle();
             }
             crew.pump();
-            if crew.is_done() {
+            if crew.is_done() || crew.n_warming > 0 {
                 self.settled.notify_all();
             }
         }

@@ -33,6 +33,7 @@ use crate::sink::Sink;
 
 pub(crate) use line::Waiting;
 pub(crate) use retire::GRACE;
+pub(crate) use size::Flexible;
 pub(crate) use worker::Worker;
 
 /// A death of our own making.
@@ -56,6 +57,8 @@ pub(crate) struct Place {
     n_tasks: usize,
     /// The worker was told to end: it is killed if it has not by then.
     retired: Option<Instant>,
+    /// When the worker was started, or was done with what it was given.
+    idle_since: Option<Instant>,
 }
 
 /// What a crew is made by.
@@ -66,12 +69,15 @@ pub(crate) struct Settings {
     /// How many tasks a worker may run.
     pub(crate) max_tasks: usize,
     pub(crate) setup: Option<Arc<Setup>>,
+    /// Unless there are to be that many workers all the time.
+    pub(crate) flexible: Option<Flexible>,
 }
 
 impl Settings {
     #[cfg(test)]
     pub(crate) fn of(n_workers: usize) -> Self {
-        Self { n_workers, start_timeout: Duration::from_secs(10), max_tasks: usize::MAX, setup: None }
+        let start_timeout = Duration::from_secs(10);
+        Self { n_workers, start_timeout, max_tasks: usize::MAX, setup: None, flexible: None }
     }
 }
 
@@ -96,6 +102,10 @@ pub(crate) struct Crew {
     /// The version that the collector watches, and until when it waits.
     pub(crate) watched: (u64, Deadline),
     settings: Settings,
+    /// How many workers the pool is to have.
+    pub(crate) wanted: usize,
+    /// Threads that wait until workers have asked for work.
+    pub(crate) n_warming: usize,
     next_job: u64,
     next_task: u64,
     n_started: u64,
@@ -116,6 +126,8 @@ impl Crew {
             phase: Phase::Open,
             version: 0,
             watched: (0, Deadline::now()),
+            wanted: settings.n_workers,
+            n_warming: 0,
             settings,
             next_job: 1,
             next_task: 1,
@@ -124,10 +136,8 @@ impl Crew {
             last_failure: "".into(),
             broken: None,
         };
-        for _ in 0..crew.settings.n_workers {
-            let worker = crew.start_worker()?;
-            crew.places.push(Place { worker: Some(Arc::new(worker)), ..Place::default() });
-        }
+        let n_workers = crew.n_at_start();
+        crew.fill_to(n_workers)?;
         Ok(crew)
     }
 
@@ -154,11 +164,6 @@ impl Crew {
     /// Whether everything taken has its outcome.
     pub(crate) fn is_done(&self) -> bool {
         self.waiting.is_empty() && self.places.iter().all(|place| place.running.is_none())
-    }
-
-    /// Whether every worker has asked for a job.
-    pub(crate) fn is_ready(&self) -> bool {
-        self.places.iter().all(|place| place.worker.as_ref().is_some_and(|worker| worker.journal.is_ready()))
     }
 
     /// Whether no worker is left.
@@ -236,27 +241,6 @@ impl Crew {
         }
     }
 
-    /// Starts workers for empty places, unless they keep dying.
-    fn fill_places(&mut self) {
-        for place in 0..self.places.len() {
-            if self.places[place].worker.is_some() || self.failed_starts >= ENOUGH {
-                continue;
-            }
-            match self.start_worker() {
-                Ok(worker) => {
-                    self.places[place].worker = Some(Arc::new(worker));
-                    self.version += 1;
-                }
-                Err(e) => {
-                    if self.is_deserted() {
-                        self.fail_waiting(&e.to_string());
-                    }
-                    return;
-                }
-            }
-        }
-    }
-
     fn start_worker(&mut self) -> Result<Worker, BuildError> {
         self.n_started += 1;
         Worker::start(format!("{}-{}", self.name, self.n_started), &self.settings)
@@ -280,7 +264,8 @@ impl Crew {
                     if let Some(left) = left {
                         self.waiting.push_front(*left);
                     }
-                    if self.places[place].n_tasks >= self.settings.max_tasks {
+                    self.places[place].idle_since = Some(Instant::now());
+                    if self.places[place].n_tasks >= self.settings.max_tasks || self.is_crowded() {
                         self.retire(place);
                     }
                 }
@@ -380,6 +365,7 @@ impl Place {
 mod dead;
 mod line;
 mod retire;
+mod size;
 mod verdicts;
 mod worker;
 

@@ -47,6 +47,7 @@ mod replies;
 mod rules;
 mod setup;
 mod sink;
+mod size;
 mod task;
 mod waits;
 mod ways;

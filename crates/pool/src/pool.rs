@@ -137,9 +137,10 @@ impl Pool {
         items.par_procs(self).map(task).collect()
     }
 
-    /// The number of workers.
+    /// The number of workers that the pool is to have: what it was built with, or [resized](Self::resize) to. While one is
+    /// replaced, or not [needed](Builder::idle_shrink), there are fewer.
     pub fn workers(&self) -> usize {
-        self.shared.crew().places.len()
+        self.shared.crew().wanted
     }
 
     /// The process numbers of the workers that are alive now.

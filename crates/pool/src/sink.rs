@@ -110,6 +110,7 @@ impl Sink {
     }
 
     /// Whether the outcome of task `index` was taken. Only for who asks by index.
+    #[cfg(feature = "async")]
     pub(crate) fn is_taken(&self, index: usize) -> bool {
         index < self.inbox().taken_below
     }

@@ -41,9 +41,7 @@ pub(crate) fn work(desk: Desk) -> Result<(), String> {
         }
     }
     worker.journal.set_ready();
-    if desk.is_set_up {
-        worker.jobs.send(&Reply::Ready).map_err(|e| e.to_string())?;
-    }
+    worker.jobs.send(&Reply::Ready).map_err(|e| e.to_string())?;
     while let Ok(job) = worker.jobs.recv() {
         if job.n_now == 0 {
             break;

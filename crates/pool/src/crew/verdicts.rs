@@ -30,7 +30,7 @@ impl Crew {
     /// Whether a task that was given out is due before the collector looks again.
     pub(crate) fn wants_earlier(&mut self) -> bool {
         let until = self.watched.1;
-        let limit = self.next_limit();
+        let limit = self.next_limit().min(self.next_idle());
         limit.min(until) != until
     }
 

@@ -28,6 +28,7 @@ pub(crate) mod priorities;
 pub(crate) mod recycling;
 pub(crate) mod retries;
 pub(crate) mod setups;
+pub(crate) mod sizes;
 pub(crate) mod tasks;
 pub(crate) mod together;
 pub(crate) mod values;
@@ -177,6 +178,9 @@ macro_rules! contract {
             ways: applied each_outcome_in_its_place as_they_are_done a_whole_map a_whole_map_that_fails
                 a_whole_map_given_up;
             priorities: the_highest_goes_first what_comes_back_is_the_first_of_its_own a_death_changes_no_order;
+            sizes: grown_and_shrunk shrunk_under_load shrunk_while_all_are_busy resized_at_random_with_kills
+                idle_workers_end and_come_back_when_needed started_on_demand warm_when_all_have_asked
+                a_warm_up_that_fails;
         }
     };
     (@cases $method:ident $builder:expr; $($topic:ident: $($case:ident)*;)*) => {
