@@ -229,7 +229,7 @@ pub(crate) fn a_warm_up_that_fails(build: Build) {
     let pool = build().workers(2).lazy_start().initializer(fails, ()).build().unwrap();
     match pool.warm_up() {
         Err(error @ BuildError::Initializer { .. }) => {
-            assert!(error.to_string().contains("no luck"), "{error}")
+            assert!(error.to_string().contains("no luck"), "{error}");
         }
         other => panic!("{other:?}"),
     }
