@@ -18,6 +18,7 @@ pub(crate) mod callbacks;
 pub(crate) mod cancels;
 pub(crate) mod deaths;
 pub(crate) mod endings;
+pub(crate) mod every_end;
 pub(crate) mod failures;
 pub(crate) mod handles;
 pub(crate) mod large;
@@ -181,6 +182,7 @@ macro_rules! contract {
             sizes: grown_and_shrunk shrunk_under_load shrunk_while_all_are_busy resized_at_random_with_kills
                 idle_workers_end and_come_back_when_needed started_on_demand warm_when_all_have_asked
                 a_warm_up_that_fails;
+            every_end: every_end_one_by_one every_end_in_chunks every_end_in_maps panics_on_our_side_of_a_map;
         }
     };
     (@cases $method:ident $builder:expr; $($topic:ident: $($case:ident)*;)*) => {
