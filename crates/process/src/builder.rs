@@ -14,6 +14,7 @@ use procession_sys::{Deadline, OsError, limits, socket};
 use crate::error::{SpawnError, Who};
 use crate::process::{Process, Shared};
 use crate::settings::Settings;
+use crate::start_method::{self, StartMethod};
 use crate::wire::{self, Body, Start};
 use crate::{child, domain, exit, tree};
 
@@ -61,6 +62,7 @@ pub struct Builder {
     outlive_parent: bool,
     ignore_interrupt: bool,
     start_timeout: Duration,
+    start_method: Option<StartMethod>,
     pub(crate) settings: Settings,
 }
 
@@ -72,6 +74,7 @@ impl Builder {
             outlive_parent: false,
             ignore_interrupt: false,
             start_timeout: START_TIMEOUT,
+            start_method: None,
             settings: Settings::default(),
         }
     }
@@ -123,6 +126,21 @@ impl Builder {
         self
     }
 
+    /// How the child is started (default: [`start_method()`](crate::start_method())).
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use procession_process::{Process, StartMethod};
+    ///
+    /// let child = Process::builder().start_method(StartMethod::ForkServer).spawn(|n: u32| n + 1, 1)?;
+    /// assert_eq!(child.join()?, 2);
+    /// # Ok(()) }
+    /// ```
+    pub fn start_method(mut self, method: StartMethod) -> Self {
+        self.start_method = Some(method);
+        self
+    }
+
     /// Starts the process, as [`spawn`] does.
     pub fn spawn<A: Message, R: Message>(
         self,
@@ -136,7 +154,9 @@ impl Builder {
             .map_err(SpawnError::Argument)?;
         let (body, memory) = Body::pack(bytes)?;
         let domain = domain::to_give()?;
-        let (started, pipes) = self.settings.start(child::enter)?;
+        let method = self.start_method.unwrap_or_else(start_method::start_method);
+        let deadline = Deadline::after(self.start_timeout);
+        let (started, pipes) = self.settings.start(method, child::enter, deadline)?;
         let prepared = self.settings.adjust(&started.child);
         let (sentinel, theirs) = match prepared.and_then(|()| Ok(sentinel(&started)?)) {
             Ok(ends) => ends.unzip(),
@@ -148,6 +168,7 @@ impl Builder {
             place: place.clone(),
             function: child::token(task),
             ignore_interrupt: self.ignore_interrupt,
+            start_method: start_method::to_give(),
             domain: domain.is_some(),
             sentinel: sentinel.is_some(),
             argument: body,
@@ -163,7 +184,6 @@ impl Builder {
             .chain(theirs.as_ref().map(AsFd::as_fd))
             .chain(memory.as_ref().map(AsFd::as_fd))
             .collect();
-        let deadline = Deadline::after(self.start_timeout);
         match wire::send(&mut Outgoing::new(), shared.socket(), &start, &descriptors, deadline) {
             Ok(()) => {}
             // It is already dead: its outcome says of what. The handles stay ours.

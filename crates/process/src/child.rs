@@ -24,7 +24,7 @@ use procession_sys::signal::{self, Disposition, Signal};
 
 use crate::tree::{self, Link};
 use crate::wire::{self, Body, Channel, Report, Start};
-use crate::{domain, panics};
+use crate::{domain, panics, start_method};
 
 /// What a task's shim finds and leaves.
 #[derive(Debug)]
@@ -113,6 +113,7 @@ fn run(link: &Arc<Link>, message: Message) -> Result<i32, Box<dyn Error>> {
     if start.ignore_interrupt {
         signal::set(Signal::INT, Disposition::Ignore)?;
     }
+    start_method::set_start_method(start.start_method);
     let thread = thread::Builder::new().name(start.place.name.clone()).stack_size(stack_size());
     let parent = start.place.ends_with_parent.then_some(link);
     tree::enter(start.place, Arc::clone(link));

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use procession_sys::child::end_now;
 use procession_sys::fork::{Epoch, epoch};
-use procession_sys::{Deadline, exit};
+use procession_sys::{Deadline, exit, zygote};
 
 use crate::panics::catch_panic;
 use crate::tree;
@@ -176,6 +176,7 @@ fn leave() {
             tree::end_children();
         }
     }
+    zygote::end();
 }
 
 /// Runs the hooks whose priority is at least `lowest`; returns when they have run, or at the deadline.

@@ -12,14 +12,15 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use procession_sys::OsError;
 use procession_sys::child::Child;
 use procession_sys::hook::{self, Bootstrap, Started};
 use procession_sys::limits::{Limit, Resource};
 use procession_sys::spawn::{self, Differences};
+use procession_sys::{Deadline, OsError, zygote};
 
 use crate::builder::Builder;
 use crate::error::{Setting, SpawnError};
+use crate::start_method::StartMethod;
 use crate::stdio::{Pipes, Stdio, Stream};
 
 /// What a child has otherwise than its parent.
@@ -169,7 +170,12 @@ impl Builder {
 
 impl Settings {
     /// Starts a child with all that must be there from its first instruction on.
-    pub(crate) fn start(&self, entry: fn(Bootstrap) -> i32) -> Result<(Started, Pipes), SpawnError> {
+    pub(crate) fn start(
+        &self,
+        method: StartMethod,
+        entry: fn(Bootstrap) -> i32,
+        deadline: Deadline,
+    ) -> Result<(Started, Pipes), SpawnError> {
         let environment = self.environment().map_err(refused(Setting::Environment))?;
         let directory = self.directory.as_deref().map(spawn::directory).transpose();
         let directory = directory.map_err(refused(Setting::Directory))?;
@@ -187,7 +193,17 @@ impl Settings {
             standard: theirs.each_ref().map(|one| one.as_ref().map(|one| one.as_fd())),
             group: self.group,
         };
-        match hook::start_with(entry, environment, &differences) {
+        if program.is_some() && method != StartMethod::Spawn {
+            return Err(refused(Setting::Program)(not_executed(method)));
+        }
+        let started = match method {
+            StartMethod::Spawn => hook::start_with(entry, environment, &differences),
+            StartMethod::ForkServer => zygote::start_with(entry, environment, &differences, deadline),
+            StartMethod::Fork => {
+                Err(OsError::new("forking this process", Error::from(ErrorKind::Unsupported)))
+            }
+        };
+        match started {
             Ok(started) => Ok((started, ours.into())),
             Err(error) if self.is_of_the_group(&error) => Err(refused(Setting::ProcessGroup)(error)),
             Err(error) if self.is_of_the_program(&error) => Err(refused(Setting::Program)(error)),
@@ -250,6 +266,11 @@ const EINVAL: i32 = 22;
 fn name_of_program(path: &Path) -> Result<CString, OsError> {
     let doing = || format!("starting {}", path.display());
     CString::new(path.as_os_str().as_bytes()).map_err(|e| OsError::new(doing(), e))
+}
+
+fn not_executed(method: StartMethod) -> OsError {
+    let why = Error::new(ErrorKind::InvalidInput, "only `StartMethod::Spawn` executes a file");
+    OsError::new(format!("starting another program by {method:?}"), why)
 }
 
 fn refused(setting: Setting) -> impl Fn(OsError) -> SpawnError {

@@ -3,7 +3,7 @@
 //! | what | where |
 //! |---|---|
 //! | what this kernel can do, and tests of doing without | [`caps`] |
-//! | a program started again as a child, functions that travel | [`hook`], [`image`], [`spawn`], [`child`], [`status`], [`signal`], [`exit`] |
+//! | a program started again as a child, functions that travel | [`hook`], [`image`], [`spawn`], [`zygote`], [`child`], [`status`], [`signal`], [`exit`] |
 //! | packets and messages with descriptors | [`socket`], [`message`] |
 //! | shared memory and sleeping on its words | [`memory`], [`named`], [`futex`] |
 //! | who is alive | [`identity`], [`life`], [`fork`], [`claim`] |
@@ -44,8 +44,10 @@ pub mod socket;
 pub mod spawn;
 pub mod status;
 pub mod stderr;
+mod surroundings;
 pub mod thread_end;
 pub mod wait;
+pub mod zygote;
 
 pub use clock::Deadline;
 pub use error::{OsError, Result};

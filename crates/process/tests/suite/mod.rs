@@ -1,7 +1,7 @@
 //! What every start method promises: one function per promise, told how to build a process.
 //!
-//! `contract!(spawn, builder)` makes a module `spawn` with one test per case, so that a further start method or
-//! another mechanism below is one more line. Invariants: every case runs under a watchdog, and waits for events only.
+//! `contract!(spawn, builder; settings: some_case;)` makes a module `spawn` with one test per case, so that a further start
+//! method or another mechanism below is one more line; behind the semicolon are cases that not all methods have. Invariants: every case runs under a watchdog, and waits for events only.
 
 use std::time::Duration;
 
@@ -65,8 +65,8 @@ pub(crate) fn is_taken<T>(outcome: &Result<T, JoinError>) -> bool {
 
 /// One module of tests named `$method`, whose processes `$builder` makes.
 macro_rules! contract {
-    ($method:ident, $builder:expr) => {
-        crate::suite::contract! { @cases $method $builder;
+    ($method:ident, $builder:expr; $($more:tt)*) => {
+        crate::suite::contract! { @cases $method $builder; $($more)*
             values: a_value_comes_back a_unit_comes_back every_kind_of_function a_call_written_as_a_call
                 five_mebibytes_both_ways a_large_result_waits_for_nobody nested_data sixteen_at_once
                 statics_are_the_child_s_own children_of_children;
@@ -93,7 +93,7 @@ macro_rules! contract {
                 the_domain_is_known_before_the_argument;
             tree: a_child_knows_its_place a_child_knows_its_parent active_children_are_those_that_run
                 a_daemon_is_one_by_its_flag_alone daemons_of_a_scope_serve_it_to_its_end;
-            settings: the_program_under_another_name programs_that_are_not_ours environment variables_that_cannot_be directory stdio_of_every_kind
+            settings: environment variables_that_cannot_be directory stdio_of_every_kind
                 stdio_of_a_program_that_has_none a_noisy_child_is_joined niceness affinity resource_limits
                 process_groups;
             exits: hooks_run_whichever_way_it_leaves a_hook_runs_once_or_not_at_all hooks_may_fail_and_add_hooks
