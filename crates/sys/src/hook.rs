@@ -151,6 +151,13 @@ impl Invitation {
         self.nonce
     }
 
+    /// In a forked child, which has both ends: takes its own, as a program that was started again would.
+    pub(crate) fn accept(self) -> Option<Bootstrap> {
+        drop(self.ours);
+        let (socket, _, parent) = take_boot(self.theirs, self.nonce)?;
+        Some(Bootstrap { socket, parent })
+    }
+
     /// The child has been made, and has its end.
     pub(crate) fn into_started(self, child: Child) -> Started {
         Started { child, socket: self.ours, nonce: self.nonce }
@@ -315,7 +322,8 @@ fn call_constructors_behind_ours(argc: c_int, argv: *const *const c_char, envp: 
 /// Becomes the child that the environment speaks of. Returns only if it does not speak of us after all.
 fn run_child() {
     if let Some(nonce) = take_variable()
-        && let Some(boot) = take_boot([nonce as u64, (nonce >> 64) as u64])
+        && let Some(socket) = take_socket()
+        && let Some(boot) = take_boot(socket, [nonce as u64, (nonce >> 64) as u64])
     {
         run_boot(boot);
     }
@@ -323,7 +331,7 @@ fn run_child() {
 
 /// In a forked child that has its end of the socket as [`CHILD_FD`]: goes on as a program that was started again.
 pub(crate) fn go_on(nonce: [u64; 2]) -> ! {
-    match take_boot(nonce) {
+    match take_socket().and_then(|socket| take_boot(socket, nonce)) {
         Some(boot) => run_boot(boot),
         None => std::process::exit(NOT_OURS),
     }
@@ -361,8 +369,8 @@ fn take_variable() -> Option<u128> {
 
 type Boot = (OwnedFd, FunctionToken<Entry>, Option<OwnedFd>);
 
-/// Takes the boot packet from [`CHILD_FD`], checks it, and answers with the hello.
-fn take_boot(nonce: [u64; 2]) -> Option<Boot> {
+/// Takes [`CHILD_FD`], if it is what our parent placed there.
+fn take_socket() -> Option<OwnedFd> {
     // SAFETY: only looked at here, and not used if it is not open.
     let borrowed = unsafe { BorrowedFd::borrow_raw(CHILD_FD) };
     if rustix::net::sockopt::socket_type(borrowed) != Ok(rustix::net::SocketType::SEQPACKET) {
@@ -371,6 +379,11 @@ fn take_boot(nonce: [u64; 2]) -> Option<Boot> {
     // SAFETY: our variable says that our parent placed this descriptor for us, and it is open.
     let socket = unsafe { OwnedFd::from_raw_fd(borrowed.as_raw_fd()) };
     rustix::io::fcntl_setfd(&socket, FdFlags::CLOEXEC).ok()?;
+    Some(socket)
+}
+
+/// Takes the boot packet from the socket, checks it, and answers with the hello.
+fn take_boot(socket: OwnedFd, nonce: [u64; 2]) -> Option<Boot> {
     let mut bytes = [0; BOOT_SIZE];
     let mut descriptors = Vec::new();
     let received = socket::recv_packet(

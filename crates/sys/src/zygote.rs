@@ -48,6 +48,8 @@ use crate::{Deadline, OsError, Result, socket};
 mod request;
 mod server;
 
+pub(crate) use server::{pointers, set_environ};
+
 use request::{ANSWER, Answer, Request, Step};
 
 /// How often another server is started for one child.
@@ -357,7 +359,7 @@ fn standard<'a>(differences: &Differences<'a>) -> [Option<BorrowedFd<'a>>; 3] {
 }
 
 /// The variables as a program gets them, each with a NUL behind it.
-fn block(variables: &[(OsString, OsString)]) -> Result<Vec<u8>> {
+pub(crate) fn block(variables: &[(OsString, OsString)]) -> Result<Vec<u8>> {
     let mut block = Vec::with_capacity(4096);
     for (name, value) in variables {
         let start = block.len();

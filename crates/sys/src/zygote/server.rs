@@ -13,13 +13,14 @@ use std::collections::BTreeMap;
 use std::ffi::{CString, c_char};
 use std::io::{Error, IoSlice};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::ptr;
 
 use rustix::fs::Mode;
 use rustix::process::{Pid, PidfdFlags, WaitOptions};
 
 use super::request::{Answer, Descriptors, Request, Step};
+use crate::forked::{self, NoWayBack, place};
 use crate::hook::{self, Bootstrap};
 use crate::message::{Incoming, RecvError};
 use crate::poll::{self, Interest};
@@ -73,9 +74,8 @@ struct Worn {
 
 impl Server {
     fn new(bootstrap: Bootstrap) -> Result<Self> {
-        let threads =
-            std::fs::read_dir("/proc/self/task").map_err(|e| OsError::new("counting threads", e))?;
-        let Some(parent) = bootstrap.parent.filter(|_| threads.count() == 1) else {
+        let n_threads = forked::n_threads()?;
+        let Some(parent) = bootstrap.parent.filter(|_| n_threads == 1) else {
             // A constructor of the program has started a thread, or the kernel has no pidfds.
             return Err(OsError::from_errno("serving forks", libc::ENOTSUP));
         };
@@ -213,19 +213,32 @@ impl Worn {
         Ok(())
     }
 
-    fn set_environment(&mut self, environment: Vec<u8>) {
-        let mut pointers = Vec::new();
-        let start = environment.as_ptr().cast_mut().cast::<c_char>();
-        let mut place = 0;
-        for variable in environment.split_inclusive(|byte| *byte == 0) {
-            pointers.push(start.wrapping_add(place));
-            place += variable.len();
-        }
-        pointers.push(ptr::null_mut());
-        // SAFETY: there is one thread, and both vectors are kept where they are (module page).
-        unsafe { environ = pointers.as_mut_ptr() };
+    fn set_environment(&mut self, mut environment: Vec<u8>) {
+        let mut pointers = pointers(&mut environment);
+        set_environ(&mut pointers);
+        // The old ones go here, when nothing points to them any more.
         (self.environment, self.pointers) = (environment, pointers);
     }
+}
+
+/// To the variables in a block, each of which has a NUL behind it; and null.
+pub(crate) fn pointers(block: &mut Vec<u8>) -> Vec<*mut c_char> {
+    let start = block.as_mut_ptr().cast::<c_char>();
+    let mut place = 0;
+    let mut pointers = Vec::new();
+    for variable in block.split_inclusive(|byte| *byte == 0) {
+        pointers.push(start.wrapping_add(place));
+        place += variable.len();
+    }
+    pointers.push(ptr::null_mut());
+    pointers
+}
+
+/// The environment of this process is from now on what the pointers say, which the caller keeps. In a process with one
+/// thread.
+pub(crate) fn set_environ(pointers: &mut [*mut c_char]) {
+    // SAFETY: there is one thread, and the caller keeps what is pointed to (module page).
+    unsafe { environ = pointers.as_mut_ptr() };
 }
 
 /// The numbers of the signals in a set, bit 0 of which is signal 1.
@@ -278,15 +291,6 @@ fn number(pid: Pid) -> u32 {
     pid.as_raw_nonzero().get().unsigned_abs()
 }
 
-/// Ends the process rather than let a child return into the server.
-struct NoWayBack;
-
-impl Drop for NoWayBack {
-    fn drop(&mut self) {
-        std::process::abort();
-    }
-}
-
 /// In the forked child: what is left to put on; then as a program that was started again goes on.
 fn become_child(request: &Request, given: &Descriptors, worn: &Surroundings, name: &CString) -> ! {
     let _bomb = NoWayBack;
@@ -300,9 +304,13 @@ fn become_child(request: &Request, given: &Descriptors, worn: &Surroundings, nam
 fn dress(request: &Request, given: &Descriptors, worn: &Surroundings) -> Result<()> {
     let wanted = &request.surroundings;
     for (number, descriptor) in (0..).zip(&given.standard) {
-        place(descriptor.as_ref(), number)?;
+        match descriptor {
+            Some(descriptor) => place(descriptor.as_fd(), number)?,
+            // SAFETY: nobody in this process uses a standard descriptor that its caller has not.
+            None => drop(unsafe { libc::close(number) }),
+        }
     }
-    place(Some(&given.channel), CHILD_FD)?;
+    place(given.channel.as_fd(), CHILD_FD)?;
     // SAFETY: closes what belongs to the server, whose code does not go on here.
     unsafe { libc::close_range(CHILD_FD.cast_unsigned() + 1, u32::MAX, 0) };
     let failed = |errno| OsError::new("preparing a child", errno);
@@ -318,18 +326,4 @@ fn dress(request: &Request, given: &Descriptors, worn: &Surroundings) -> Result<
         signal::set(Signal::CHLD, Disposition::Ignore)?;
     }
     set_blocked(wanted.blocked)
-}
-
-/// The descriptor `number` of this process is that one, or closed.
-fn place(descriptor: Option<&OwnedFd>, number: RawFd) -> Result<()> {
-    let Some(descriptor) = descriptor else {
-        // SAFETY: nobody in this process uses a standard descriptor that its caller has not.
-        unsafe { libc::close(number) };
-        return Ok(());
-    };
-    // SAFETY: what had the number was the server's, whose code does not go on here.
-    if unsafe { libc::dup2(descriptor.as_raw_fd(), number) } < 0 {
-        return Err(OsError::new("placing a descriptor for a child", Error::last_os_error()));
-    }
-    Ok(())
 }
