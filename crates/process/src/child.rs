@@ -83,29 +83,34 @@ fn enter_with(bootstrap: Bootstrap, work: Option<Work<'_>>) -> i32 {
     let Bootstrap { socket, parent } = bootstrap;
     let channel = Arc::new(Channel::new(socket));
     let link = Arc::new(Link { parent, channel: Arc::clone(&channel) });
-    let Some(message) = receive(&link) else { return FAILED };
-    run(&link, message, work).unwrap_or_else(|error| {
+    let outcome = match receive(&link) {
+        Ok(Some(message)) => run(&link, message, work),
+        Ok(None) => return FAILED,
+        Err(e) => Err(e.into()),
+    };
+    outcome.unwrap_or_else(|error| {
         // If not even that can be said, the exit code must do.
         let _ = channel.send(&Report::NotRun(error.to_string()), &[], Deadline::now());
         FAILED
     })
 }
 
-/// Waits for the task; `None` if the parent died before it gave one.
-fn receive(link: &Link) -> Option<Message> {
+/// Waits for the task; `None` if the parent died before it gave one. Errors: it cannot be received here.
+fn receive(link: &Link) -> Result<Option<Message>, RecvError> {
     let (channel, parent) = (&*link.channel, link.parent.as_ref());
     let mut incoming = Incoming::new(wire::LIMIT);
     loop {
         let mut waits = vec![(channel.as_fd(), Interest::Readable)];
         waits.extend(parent.map(|parent| (parent.as_fd(), Interest::Readable)));
-        let ready = poll::ready(&waits, Deadline::NEVER).ok()?;
+        let ready = poll::ready(&waits, Deadline::NEVER).map_err(RecvError::Os)?;
         if ready.get(1) == Some(&true) {
-            return None;
+            return Ok(None);
         }
         match incoming.recv(channel, Deadline::now()) {
-            Ok(message) => return Some(message),
+            Ok(message) => return Ok(Some(message)),
             Err(RecvError::TimedOut) => {}
-            Err(_) => return None,
+            Err(RecvError::Closed | RecvError::ClosedInside { .. }) => return Ok(None),
+            Err(e) => return Err(e),
         }
     }
 }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use procession_codec::{Bytes, Descriptor};
 use procession_pipe::{Duplex, pipe};
-use procession_process::{JoinError, Process, Signal, StartMethod, set_start_method, spawn};
+use procession_process::{Builder, JoinError, Process, Signal, StartMethod, set_start_method, spawn};
 use procession_sys::signal::{self, Disposition};
 use procession_sys::zygote;
 use procession_testkit::roles::RoleProcess;
@@ -27,8 +27,13 @@ const PATIENCE: Duration = Duration::from_secs(30);
 type Mechanism = (&'static str, StartMethod);
 
 /// With pidfds and without, which a fork server needs.
-const MECHANISMS: [Mechanism; 3] =
-    [("", StartMethod::Spawn), ("pidfd", StartMethod::Spawn), ("", StartMethod::ForkServer)];
+const MECHANISMS: [Mechanism; 5] = [
+    ("", StartMethod::Spawn),
+    ("pidfd", StartMethod::Spawn),
+    ("", StartMethod::ForkServer),
+    ("", StartMethod::Fork),
+    ("pidfd", StartMethod::Fork),
+];
 
 /// The variable that tells a role its start method.
 const METHOD: &str = "PROCESSION_TEST_METHOD";
@@ -36,9 +41,9 @@ const METHOD: &str = "PROCESSION_TEST_METHOD";
 /// A role, started by a test.
 fn started() -> Option<String> {
     let role = role()?;
-    if std::env::var(METHOD).is_ok_and(|method| method == "ForkServer") {
-        set_start_method(StartMethod::ForkServer);
-    }
+    let methods = [StartMethod::Spawn, StartMethod::ForkServer, StartMethod::Fork];
+    let method = std::env::var(METHOD).expect("each role has one");
+    set_start_method(*methods.iter().find(|one| format!("{one:?}") == method).expect("one of them"));
     Some(role)
 }
 
@@ -96,10 +101,15 @@ fn beget(up: Duplex<u32, ()>) {
     stay(up);
 }
 
+/// By the method of the role. That has other threads, which wait and hold nothing.
+fn by_role() -> Builder {
+    Process::builder().allow_threads(true)
+}
+
 /// A child that runs `task`, and the first process number it told.
 fn held(task: fn(Duplex<u32, ()>)) -> (Process, u32) {
     let (ours, theirs) = pipe::<(), u32>().expect("a pipe");
-    let child = spawn(task, theirs).expect("a child");
+    let child = by_role().spawn(task, theirs).expect("a child");
     let pid = ours.recv_timeout(PATIENCE).expect("the child tells its number");
     // The child must not notice our death by this pipe.
     std::mem::forget(ours);
@@ -189,7 +199,7 @@ fn a_child_that_may_outlives_its_parent() {
     }
     if started().is_some() {
         let up = Descriptor::from(roles::handed("up"));
-        Process::builder().outlive_parent(true).spawn(outlive, up).unwrap().detach();
+        by_role().outlive_parent(true).spawn(outlive, up).unwrap().detach();
         drop(roles::hear());
         return;
     }
@@ -257,7 +267,7 @@ fn children_outlive_the_thread_that_started_them() {
 /// Spawns a small tree as fast as it can, and is killed by a thread of its own in the midst of it.
 fn spawn_and_be_killed() {
     fn grow(depth: u32) {
-        let _children: Vec<_> = (0..depth).map(|_| spawn(grow, depth - 1)).collect();
+        let _children: Vec<_> = (0..depth).map(|_| by_role().spawn(grow, depth - 1)).collect();
         loop {
             thread::park();
         }

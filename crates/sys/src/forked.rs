@@ -66,7 +66,7 @@ pub fn start(
         std::mem::forget((block, pointers));
         go_on(prepared, invitation, child)
     }
-    let pid = Pid::from_raw(pid).filter(|_| pid > 0);
+    let pid = if pid > 0 { Pid::from_raw(pid) } else { None };
     let pid = pid.ok_or_else(|| OsError::new("forking this process", Error::last_os_error()))?;
     let started = invitation.into_started(Child::adopt(pid));
     if let Some(group) = differences.group {

@@ -34,6 +34,9 @@ pub(crate) const LIMITS: [Resource; 16] = [
     Resource::Rttime,
 ];
 
+/// Which of [`LIMITS`] is that of the processes of a user.
+pub(crate) const PROCESSES: usize = 6;
+
 /// What surrounds the calling thread.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Surroundings {

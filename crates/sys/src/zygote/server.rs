@@ -17,7 +17,7 @@ use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::ptr;
 
 use rustix::fs::Mode;
-use rustix::process::{Pid, PidfdFlags, WaitOptions};
+use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, WaitOptions, setrlimit};
 
 use super::request::{Answer, Descriptors, Request, Step};
 use crate::forked::{self, NoWayBack, place};
@@ -26,8 +26,8 @@ use crate::message::{Incoming, RecvError};
 use crate::poll::{self, Interest};
 use crate::signal::{self, Disposition, Signal};
 use crate::spawn::CHILD_FD;
-use crate::surroundings::{LIMITS, Surroundings, processors};
-use crate::{Deadline, OsError, Result, socket};
+use crate::surroundings::{LIMITS, PROCESSES, Surroundings, processors};
+use crate::{Deadline, OsError, Result, limits, socket};
 
 /// The longest request, in bytes: an environment cannot be as large.
 const LIMIT: u64 = 64 << 20;
@@ -79,6 +79,8 @@ impl Server {
             // A constructor of the program has started a thread, or the kernel has no pidfds.
             return Err(OsError::from_errno("serving forks", libc::ENOTSUP));
         };
+        // Its parent may have had few left at this moment. Children have as many as their caller.
+        let _ = limits::raise_descriptor_limit();
         let surroundings = Surroundings::now()?;
         // A child that nobody waits for would take its status with it.
         signal::set(Signal::CHLD, Disposition::Default)?;
@@ -167,13 +169,18 @@ impl Server {
         }
         let failed = |step| move |errno: rustix::io::Errno| (step, errno.raw_os_error());
         rustix::process::fchdir(&given.directory).map_err(failed(Step::Directory))?;
+        // A caller that may make no more processes makes none by this one.
+        let (wanted, own) = (wanted.limits[PROCESSES], self.worn.surroundings.limits[PROCESSES]);
+        let limit = Rlimit { current: wanted.current, maximum: own.maximum };
+        let _ = (limit != own).then(|| setrlimit(Resource::Nproc, limit));
         // SAFETY: there is one thread (module page).
         let pid = unsafe { libc::fork() };
         if pid == 0 {
             become_child(&request, given, &self.worn.surroundings, &self.name);
         }
-        let forked = Pid::from_raw(pid).filter(|_| pid > 0);
+        let forked = if pid > 0 { Pid::from_raw(pid) } else { None };
         let forked = forked.ok_or_else(|| (Step::Fork, Error::last_os_error().raw_os_error().unwrap_or(0)));
+        let _ = (limit != own).then(|| setrlimit(Resource::Nproc, own));
         // No directory is held in use by a server that may live long.
         let _ = rustix::process::chdir("/");
         let pid = forked?;
@@ -316,7 +323,7 @@ fn dress(request: &Request, given: &Descriptors, worn: &Surroundings) -> Result<
     let failed = |errno| OsError::new("preparing a child", errno);
     for ((resource, limit), now) in LIMITS.into_iter().zip(wanted.limits).zip(worn.limits) {
         if limit != now {
-            rustix::process::setrlimit(resource, limit).map_err(failed)?;
+            setrlimit(resource, limit).map_err(failed)?;
         }
     }
     if wanted.niceness != worn.niceness {
