@@ -27,8 +27,9 @@
 //! arguments and values are encoded.
 //!
 //! Where the time goes tells [`Pool::insights`], how far a map is [`ParIter::on_progress`]; the feature `progress` shows that.
-//!
-//! Not here yet: priorities, callbacks, resizing, async.
+//! Tasks have a [`Priority`], can be waited for together ([`Task::wait_any`], [`Task::as_completed`]), awaited (feature
+//! `async`), and end in callbacks ([`Task::on_done`]). [`Pool::resize`] and [`Builder::idle_shrink`] change how many workers
+//! there are.
 #![forbid(unsafe_code)]
 
 mod builder;
