@@ -33,6 +33,7 @@
 //! |---|---|
 //! | run a function in a child: [`spawn`](fn@spawn), [`spawn!`], [`scope`], [`Process`], [`JoinError`] | [`process`] |
 //! | what a child has otherwise than its parent: [`Builder`](process::Builder), [`Stdio`], [`Limit`] | [`process`] |
+//! | how it is started: [`StartMethod`], [`set_start_method`] | [`process`] |
 //! | who is who: [`current`], [`parent`], [`active_children`]; what to do at the end: [`at_exit`] | [`process`] |
 //! | two connected ends: [`pipe()`], [`Duplex`] | [`pipe`](mod@pipe) |
 //! | processes that are not related meet: [`Listener`], [`Client`], [`AuthKey`], [`Connection`] | [`pipe`](mod@pipe) |
@@ -79,8 +80,8 @@ pub use sync::{
 
 pub use process::{
     ActiveChild, Current, Exit, ExitHook, Hint, JoinError, Limit, Output, Panic, Parent, Process, Resource,
-    Scope, ScopedProcess, Setting, Signal, SpawnError, Stdio, TaskError, TaskFailure, active_children,
-    at_exit, current, exit_limit, init, parent, scope, spawn,
+    Scope, ScopedProcess, Setting, Signal, SpawnError, StartMethod, Stdio, TaskError, TaskFailure,
+    active_children, at_exit, current, exit_limit, init, parent, scope, set_start_method, spawn, start_method,
 };
 
 /// What most programs name: `use procession::prelude::*;`.

@@ -20,6 +20,7 @@ use rustix::fs::Mode;
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, WaitOptions, setrlimit};
 
 use super::request::{Answer, Descriptors, Request, Step};
+use crate::caps::{self, Capability};
 use crate::forked::{self, NoWayBack, place};
 use crate::hook::{self, Bootstrap};
 use crate::message::{Incoming, RecvError};
@@ -27,7 +28,7 @@ use crate::poll::{self, Interest};
 use crate::signal::{self, Disposition, Signal};
 use crate::spawn::CHILD_FD;
 use crate::surroundings::{LIMITS, PROCESSES, Surroundings, processors};
-use crate::{Deadline, OsError, Result, limits, socket};
+use crate::{Deadline, OsError, Result, fork, limits, socket};
 
 /// The longest request, in bytes: an environment cannot be as large.
 const LIMIT: u64 = 64 << 20;
@@ -85,6 +86,9 @@ impl Server {
         // A child that nobody waits for would take its status with it.
         signal::set(Signal::CHLD, Disposition::Default)?;
         set_blocked(u64::MAX)?;
+        // What each child would ask the kernel by itself.
+        caps::has(Capability::Waitv);
+        fork::epoch();
         let name = rustix::thread::name().unwrap_or_default();
         let _ = rustix::thread::set_name(NAME);
         Ok(Self {
