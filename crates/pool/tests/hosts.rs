@@ -1,9 +1,4 @@
 //! Programs that are no easy company: one that ignores its children, one that waits for everybody's, one that forks.
-//!
-//! # Safety
-//! The child is made by libc's `fork`, drops what it has copies of, and ends without returning; glibc makes its allocator
-//! usable in a forked child whatever other threads were doing.
-#![allow(unsafe_code, reason = "forks")]
 
 mod gate;
 
@@ -15,7 +10,7 @@ use procession_pool::{ParProcs, Pool, TaskFailed};
 use procession_process::{Exit, Signal};
 use procession_sys::signal::{self, Disposition};
 use procession_testkit::processes::{self, Identity};
-use procession_testkit::{Role, counted, guarded, role};
+use procession_testkit::{Role, counted, forked, guarded, role};
 use rustix::process::{WaitOptions, wait};
 
 /// Values come, the dead are told and replaced; how they ended is told as it was, or not at all.
@@ -37,16 +32,9 @@ fn work() {
         }
         let victim = pool.pids()[round % 2];
         let _ = processes::kill(victim, processes::Signal::KILL);
-        let endless = pool
-            .submit(
-                |()| -> u32 {
-                    loop {
-                        thread::park()
-                    }
-                },
-                (),
-            )
-            .unwrap();
+        let (ours, theirs) = gate();
+        let endless = pool.submit(hold, theirs).unwrap();
+        await_start(&ours);
         assert!(endless.cancel());
         assert!(matches!(endless.get(), Err(TaskFailed::Cancelled { .. })));
     }
@@ -83,21 +71,6 @@ fn who_waits_for_every_child() {
     guarded(|| drop(Role::new("nosy").spawn().wait_with_output(PATIENCE).expect_success()));
 }
 
-/// Runs `child` in a forked copy; waits until it has ended well.
-fn forked(child: impl FnOnce()) {
-    // SAFETY: see the page.
-    let pid = unsafe { libc::fork() };
-    assert!(pid >= 0, "no fork");
-    if pid == 0 {
-        let failed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(child)).is_err();
-        procession_sys::child::end_now(i32::from(failed));
-    }
-    let mut status = 0;
-    // SAFETY: waits for the child just made, and writes one local variable.
-    assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
-    assert_eq!(status, 0, "the forked copy ended otherwise");
-}
-
 /// What a forked copy drops is nobody's loss.
 #[test]
 fn who_forks() {
@@ -110,7 +83,7 @@ fn who_forks() {
         for round in 0..5 {
             let values: Vec<u32> = pool.as_ref().unwrap().map(|n: u32| n, 0..50).unwrap();
             assert_eq!(values.len(), 50);
-            forked(|| {
+            let ended = forked(|| {
                 drop(task.take());
                 if round % 2 == 0 {
                     drop(pool.take());
@@ -118,6 +91,7 @@ fn who_forks() {
                     pool.take().unwrap().terminate(std::time::Duration::ZERO);
                 }
             });
+            assert!(ended.success(), "{ended}");
         }
         let pool = pool.unwrap();
         assert!(pids.iter().all(|pid| Identity::of(*pid).is_some_and(Identity::is_alive)));
