@@ -11,10 +11,12 @@ use procession_sys::event::Event;
 use procession_sys::poll::{self, Interest};
 use procession_sys::{Deadline, OsError};
 
+use crate::context;
 use crate::crew::{Crew, GRACE, Phase, Worker};
 use crate::error::BuildError;
 use crate::job::Order;
 use crate::rules::Rules;
+use crate::serial::{Batch, Serial};
 use crate::sink::Sink;
 use crate::wire::Job;
 
@@ -33,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) settled: Condvar,
     /// Wakes the collector.
     pub(crate) news: Event,
+    /// What runs the tasks, if there are no workers.
+    pub(crate) serial: Option<Serial>,
 }
 
 /// The pool takes no more work.
@@ -42,7 +46,14 @@ pub(crate) struct Refused;
 impl Shared {
     pub(crate) fn new(crew: Crew, rules: Rules) -> Result<Self, OsError> {
         let name = Arc::clone(&crew.name);
-        Ok(Self { name, rules, crew: Mutex::new(crew), settled: Condvar::new(), news: Event::new()? })
+        Ok(Self {
+            name,
+            rules,
+            crew: Mutex::new(crew),
+            settled: Condvar::new(),
+            news: Event::new()?,
+            serial: None,
+        })
     }
 
     pub(crate) fn crew(&self) -> MutexGuard<'_, Crew> {
@@ -59,10 +70,32 @@ impl Shared {
         rules: Rules,
     ) -> Result<u64, Refused> {
         let mut crew = self.crew();
+        if let Some(serial) = &self.serial {
+            if crew.phase != Phase::Open {
+                return Err(Refused);
+            }
+            let task = crew.number_tasks(job.items.len());
+            drop(crew);
+            serial.run(job, &Batch { task, index, sink, rules });
+            self.let_go();
+            return Ok(task);
+        }
         let task = crew.number_tasks(job.items.len());
         crew.submit(Order::new(job, task, index, sink, rules)).ok_or(Refused)?;
         self.wake_collector(&mut crew);
         Ok(task)
+    }
+
+    /// Nobody needs some contexts any more.
+    pub(crate) fn let_go(&self) {
+        let mut crew = self.crew();
+        if self.serial.is_none() {
+            return crew.let_go();
+        }
+        let released = Arc::clone(&crew.released);
+        drop(crew);
+        let ids = std::mem::take(&mut *released.lock().unwrap_or_else(PoisonError::into_inner));
+        context::forget(&ids);
     }
 
     /// Cancels the one task of `sink`: whether it has, or will have, the outcome `Cancelled`.
@@ -129,6 +162,7 @@ impl Shared {
             if late.has_passed() {
                 crew.lose_late();
                 crew.end_slow();
+                crew.sample();
             }
             crew.pump();
             if crew.is_done() {

@@ -12,6 +12,7 @@
 //! | after the last item | all outcomes count |
 //! | of our hand, since its task was cancelled | that task gets `Cancelled` |
 //! | of our hand, since its task took too long | as if by another; the task gets `TimedOut` instead of `WorkerDied` |
+//! | of our hand, since it had too much memory | the same, with `MemoryExceeded` |
 //! | in an item that is repeatable | the item is run again, alone, unless it used up its attempts: then `GivenUp` |
 //! | and answers it gave did not reach us, or its journal is damaged | all items it may have begun get `WorkerDied` |
 //!
@@ -26,11 +27,16 @@ use procession_pipe::SendError;
 use procession_process::{Signal, Who};
 use procession_sys::Deadline;
 
+use crate::care::MemoryRules;
+use crate::chaos::Chaos;
+use crate::context::Released;
 use crate::error::{BuildError, TaskFailed};
-use crate::job::{Order, Verdict};
+use crate::insights::book::Book;
+use crate::job::Order;
 use crate::replies;
 use crate::setup::{InitializerFailure, Setup};
 use crate::sink::Sink;
+use crate::streams::Streams;
 
 pub(crate) use retire::GRACE;
 pub(crate) use worker::Worker;
@@ -59,6 +65,12 @@ pub(crate) struct Place {
     n_tasks: usize,
     /// The worker was told to end: it is killed if it has not by then.
     retired: Option<Instant>,
+    /// Where its time went, and that of those before it.
+    pub(crate) book: Book,
+    /// Contexts that the worker is to let go.
+    forget: Vec<u128>,
+    /// Messages about them since its last job.
+    n_told: u32,
 }
 
 /// What a crew is made by.
@@ -69,12 +81,23 @@ pub(crate) struct Settings {
     /// How many tasks a worker may run.
     pub(crate) max_tasks: usize,
     pub(crate) setup: Option<Arc<Setup>>,
+    pub(crate) streams: Streams,
+    pub(crate) memory: MemoryRules,
+    pub(crate) chaos: Option<Chaos>,
 }
 
 impl Settings {
     #[cfg(test)]
     pub(crate) fn of(n_workers: usize) -> Self {
-        Self { n_workers, start_timeout: Duration::from_secs(10), max_tasks: usize::MAX, setup: None }
+        Self {
+            n_workers,
+            start_timeout: Duration::from_secs(10),
+            max_tasks: usize::MAX,
+            setup: None,
+            streams: Streams::default(),
+            memory: MemoryRules::default(),
+            chaos: None,
+        }
     }
 }
 
@@ -110,6 +133,12 @@ pub(crate) struct Crew {
     next_try: Option<Instant>,
     /// The first worker whose initializer failed, and how.
     pub(crate) broken: Option<(Who, InitializerFailure)>,
+    /// When to look at the memory of workers.
+    sample_due: Option<Instant>,
+    /// Workers that were replaced because they had grown too large.
+    pub(crate) n_recycled: u64,
+    /// Contexts that nobody needs any more, and no worker was told of yet.
+    pub(crate) released: Released,
 }
 
 impl Crew {
@@ -129,6 +158,9 @@ impl Crew {
             last_failure: "".into(),
             next_try: None,
             broken: None,
+            sample_due: None,
+            n_recycled: 0,
+            released: Released::default(),
         };
         for _ in 0..crew.settings.n_workers {
             let worker = crew.start_worker()?;
@@ -142,6 +174,11 @@ impl Crew {
         let first = self.next_task;
         self.next_task += n as u64;
         first
+    }
+
+    /// The number that the next task gets.
+    pub(crate) fn n_tasks(&self) -> u64 {
+        self.next_task
     }
 
     /// Takes an order; `None` if the pool takes no more.
@@ -179,6 +216,7 @@ impl Crew {
             return;
         }
         self.fill_places();
+        self.let_go();
         while let Some(idle) = self.places.iter().position(Place::is_idle) {
             let Some(order) = self.next_order() else { return };
             self.give(idle, order);
@@ -201,6 +239,19 @@ impl Crew {
         }
     }
 
+    /// Tasks of `sink` that are finished, and whose outcomes stand in journals still.
+    pub(crate) fn n_finished(&self, sink: &Arc<Sink>) -> usize {
+        let running =
+            self.places.iter().filter_map(|place| Some((place.worker.as_ref()?, place.running.as_ref()?)));
+        let of_sink = running.filter(|(_, order)| Arc::ptr_eq(&order.sink, sink));
+        of_sink
+            .map(|(worker, order)| {
+                let finished = worker.journal.n_finished(order.job.number);
+                finished.saturating_sub(order.n_settled).min(order.job.items.len())
+            })
+            .sum()
+    }
+
     /// The next order that somebody still wants.
     fn next_order(&mut self) -> Option<Order> {
         let name = Arc::clone(&self.name);
@@ -219,12 +270,20 @@ impl Crew {
         order.verdict = None;
         order.seen = None;
         self.next_job += 1;
+        order.job.extra.forget = std::mem::take(&mut self.places[place].forget);
+        order.job.extra.task = order.task;
         let Some(worker) = &self.places[place].worker else { return self.waiting.push_front(order) };
         order.job.n_now = order.job.items.len().min(self.settings.max_tasks - self.places[place].n_tasks);
-        match worker.jobs.try_send(&order.job) {
+        let sent = worker.jobs.try_send(&order.job);
+        order.job.extra.forget.clear();
+        match sent {
             Ok(()) => {
+                let worker = Arc::clone(worker);
+                self.places[place].book.given(&worker);
+                self.places[place].n_told = 0;
                 self.places[place].n_tasks += order.job.n_now;
                 self.places[place].running = Some(order);
+                self.expect_sample();
             }
             // It is dead. Its end comes, then its place is filled.
             Err(SendError::Closed) => {
@@ -301,10 +360,13 @@ impl Crew {
             match replies::next(&worker, &name, &mut self.places[place].running) {
                 Ok(replies::Heard::Part) => {}
                 Ok(replies::Heard::Done(left)) => {
+                    self.places[place].book.done();
                     if let Some(left) = left {
                         self.waiting.push_front(*left);
                     }
-                    if self.places[place].n_tasks >= self.settings.max_tasks {
+                    let is_full = worker.journal.is_full();
+                    self.n_recycled += u64::from(is_full);
+                    if is_full || self.places[place].n_tasks >= self.settings.max_tasks {
                         self.retire(place);
                     }
                 }
@@ -356,13 +418,15 @@ impl Crew {
         let Ok(Some(exit)) = worker.process.try_wait() else { return };
         let killed = exit.signal() == Some(Signal::KILL);
         let weight = if killed { self.places[place].lost.unwrap_or(KILLED) } else { BY_ITSELF };
-        if self.places[place].running.as_ref().is_some_and(|o| o.verdict == Some(Verdict::TooSlow)) {
+        if self.places[place].running.as_ref().is_some_and(Order::is_condemned) {
             self.places[place].lost = None;
         }
         // What it said last counts.
         self.listen(place);
         self.version += 1;
-        let Place { running: order, .. } = std::mem::take(&mut self.places[place]);
+        let Place { running: order, mut book, .. } = std::mem::take(&mut self.places[place]);
+        book.buried(&worker, order.as_ref());
+        self.places[place].book = book;
         if worker.journal.is_ready() {
             self.failed_starts = 0;
         } else {
@@ -401,7 +465,9 @@ impl Place {
     }
 }
 
+mod contexts;
 mod dead;
+mod memory;
 mod retire;
 mod verdicts;
 mod worker;
