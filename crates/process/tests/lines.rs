@@ -63,6 +63,29 @@ fn all_that_is_printed_has_come_when_join_returns() {
     });
 }
 
+/// With a deadline the lines come as well; a callback that takes longer does not hold it up.
+#[test]
+fn joined_within_a_deadline() {
+    guarded(|| {
+        let (builder, heard) = child("timed");
+        let process = builder.spawn(|n: u32| (0..n).for_each(|i| println!("{i}")), 1000).unwrap();
+        process.join_timeout(PATIENCE).unwrap().expect("it has ended");
+        assert_eq!(texts(&heard).len(), 1000);
+
+        let (go_on, gate) = channel::<()>();
+        let (tell, told) = channel();
+        let stdio = Stdio::lines(move |_| {
+            let _ = tell.send(());
+            let _ = gate.recv();
+        });
+        let process = Process::builder().stdout(stdio).spawn(|()| println!("held up"), ()).unwrap();
+        told.recv_timeout(PATIENCE).unwrap();
+        process.wait().unwrap();
+        process.join_timeout(Duration::from_millis(20)).unwrap().expect("it has ended");
+        drop(go_on);
+    });
+}
+
 #[test]
 fn panics_and_programs_that_the_child_starts() {
     guarded(|| {
