@@ -11,12 +11,17 @@ use procession_sys::event::Event;
 use procession_sys::poll::{self, Interest};
 use procession_sys::{Deadline, OsError};
 
+use crate::context;
 use crate::crew::{Crew, GRACE, Phase, Worker};
 use crate::error::BuildError;
 use crate::job::Order;
 use crate::rules::Rules;
+use crate::serial::{Batch, Serial};
 use crate::sink::Sink;
 use crate::wire::Job;
+
+/// How long the collector pauses where the system cannot tell it what is ready.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// What callers and the collector share.
 #[derive(Debug)]
@@ -30,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) settled: Condvar,
     /// Wakes the collector.
     pub(crate) news: Event,
+    /// What runs the tasks, if there are no workers.
+    pub(crate) serial: Option<Serial>,
 }
 
 /// The pool takes no more work.
@@ -39,7 +46,14 @@ pub(crate) struct Refused;
 impl Shared {
     pub(crate) fn new(crew: Crew, rules: Rules) -> Result<Self, OsError> {
         let name = Arc::clone(&crew.name);
-        Ok(Self { name, rules, crew: Mutex::new(crew), settled: Condvar::new(), news: Event::new()? })
+        Ok(Self {
+            name,
+            rules,
+            crew: Mutex::new(crew),
+            settled: Condvar::new(),
+            news: Event::new()?,
+            serial: None,
+        })
     }
 
     pub(crate) fn crew(&self) -> MutexGuard<'_, Crew> {
@@ -56,10 +70,32 @@ impl Shared {
         rules: Rules,
     ) -> Result<u64, Refused> {
         let mut crew = self.crew();
+        if let Some(serial) = &self.serial {
+            if crew.phase != Phase::Open {
+                return Err(Refused);
+            }
+            let task = crew.number_tasks(job.items.len());
+            drop(crew);
+            serial.run(job, &Batch { task, index, sink, rules });
+            self.let_go();
+            return Ok(task);
+        }
         let task = crew.number_tasks(job.items.len());
         crew.submit(Order::new(job, task, index, sink, rules)).ok_or(Refused)?;
         self.wake_collector(&mut crew);
         Ok(task)
+    }
+
+    /// Nobody needs some contexts any more.
+    pub(crate) fn let_go(&self) {
+        let mut crew = self.crew();
+        if self.serial.is_none() {
+            return crew.let_go();
+        }
+        let released = Arc::clone(&crew.released);
+        drop(crew);
+        let ids = std::mem::take(&mut *released.lock().unwrap_or_else(PoisonError::into_inner));
+        context::forget(&ids);
     }
 
     /// Cancels the one task of `sink`: whether it has, or will have, the outcome `Cancelled`.
@@ -108,7 +144,7 @@ impl Shared {
                 crew.watched = (crew.version, late);
                 late
             };
-            let Ok(ready) = poll::ready(&watch.descriptors(&self.news), late) else { return };
+            let ready = watch.wait(&self.news, late);
             let mut crew = self.crew();
             let mut ready = ready.into_iter();
             if ready.next() == Some(true) {
@@ -126,6 +162,7 @@ impl Shared {
             if late.has_passed() {
                 crew.lose_late();
                 crew.end_slow();
+                crew.sample();
             }
             crew.pump();
             if crew.is_done() {
@@ -183,6 +220,16 @@ impl Watch {
             Some(Entry { place, worker, socket })
         });
         Self { version: Some(crew.version), entries: entries.collect() }
+    }
+
+    /// Which of the [descriptors](Self::descriptors) is ready; all may be, where the system cannot tell.
+    fn wait(&self, news: &Event, late: Deadline) -> Vec<bool> {
+        let watched = self.descriptors(news);
+        poll::ready(&watched, late).unwrap_or_else(|_| {
+            // It lacks memory, or the limit of descriptors was set to less than these are.
+            std::thread::sleep(LOOK_AGAIN);
+            vec![true; watched.len()]
+        })
     }
 
     /// The event, then of each worker the process and, unless it is lost, the socket.

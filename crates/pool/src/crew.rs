@@ -12,6 +12,7 @@
 //! | after the last item | all outcomes count |
 //! | of our hand, since its task was cancelled | that task gets `Cancelled` |
 //! | of our hand, since its task took too long | as if by another; the task gets `TimedOut` instead of `WorkerDied` |
+//! | of our hand, since it had too much memory | the same, with `MemoryExceeded` |
 //! | in an item that is repeatable | the item is run again, alone, unless it used up its attempts: then `GivenUp` |
 //! | and answers it gave did not reach us, or its journal is damaged | all items it may have begun get `WorkerDied` |
 //!
@@ -26,9 +27,12 @@ use procession_pipe::SendError;
 use procession_process::{Signal, Who};
 use procession_sys::Deadline;
 
+use crate::care::MemoryRules;
+use crate::chaos::Chaos;
+use crate::context::Released;
 use crate::error::{BuildError, TaskFailed};
 use crate::insights::book::Book;
-use crate::job::{Order, Verdict};
+use crate::job::Order;
 use crate::replies;
 use crate::setup::{InitializerFailure, Setup};
 use crate::sink::Sink;
@@ -47,6 +51,9 @@ const BY_ITSELF: u32 = 8;
 /// workers again.
 const ENOUGH: u32 = 64;
 
+/// Where workers could not be started, or died at their start too often, and others live: how long until the next try.
+const TRY_AGAIN: Duration = Duration::from_millis(250);
+
 /// A worker's place in the crew. The place stays when the worker is replaced.
 #[derive(Debug, Default)]
 pub(crate) struct Place {
@@ -60,6 +67,10 @@ pub(crate) struct Place {
     retired: Option<Instant>,
     /// Where its time went, and that of those before it.
     pub(crate) book: Book,
+    /// Contexts that the worker is to let go.
+    forget: Vec<u128>,
+    /// Messages about them since its last job.
+    n_told: u32,
 }
 
 /// What a crew is made by.
@@ -71,6 +82,8 @@ pub(crate) struct Settings {
     pub(crate) max_tasks: usize,
     pub(crate) setup: Option<Arc<Setup>>,
     pub(crate) streams: Streams,
+    pub(crate) memory: MemoryRules,
+    pub(crate) chaos: Option<Chaos>,
 }
 
 impl Settings {
@@ -82,6 +95,8 @@ impl Settings {
             max_tasks: usize::MAX,
             setup: None,
             streams: Streams::default(),
+            memory: MemoryRules::default(),
+            chaos: None,
         }
     }
 }
@@ -114,8 +129,16 @@ pub(crate) struct Crew {
     failed_starts: u32,
     /// How the last of them ended.
     last_failure: Arc<str>,
+    /// When empty places are to be filled that could not be before.
+    next_try: Option<Instant>,
     /// The first worker whose initializer failed, and how.
     pub(crate) broken: Option<(Who, InitializerFailure)>,
+    /// When to look at the memory of workers.
+    sample_due: Option<Instant>,
+    /// Workers that were replaced because they had grown too large.
+    pub(crate) n_recycled: u64,
+    /// Contexts that nobody needs any more, and no worker was told of yet.
+    pub(crate) released: Released,
 }
 
 impl Crew {
@@ -133,7 +156,11 @@ impl Crew {
             n_started: 0,
             failed_starts: 0,
             last_failure: "".into(),
+            next_try: None,
             broken: None,
+            sample_due: None,
+            n_recycled: 0,
+            released: Released::default(),
         };
         for _ in 0..crew.settings.n_workers {
             let worker = crew.start_worker()?;
@@ -169,7 +196,8 @@ impl Crew {
 
     /// Whether every worker has asked for a job.
     pub(crate) fn is_ready(&self) -> bool {
-        self.places.iter().all(|place| place.worker.as_ref().is_some_and(|worker| worker.journal.is_ready()))
+        // One that could not be replaced yet is not waited for.
+        self.places.iter().all(|place| place.worker.as_ref().is_none_or(|worker| worker.journal.is_ready()))
     }
 
     /// Whether no worker is left.
@@ -183,6 +211,7 @@ impl Crew {
             return;
         }
         self.fill_places();
+        self.let_go();
         while let Some(idle) = self.places.iter().position(Place::is_idle) {
             let Some(order) = self.next_order() else { return };
             self.give(idle, order);
@@ -219,19 +248,24 @@ impl Crew {
 
     fn give(&mut self, place: usize, mut order: Order) {
         order.job.number = self.next_job;
-        order.job.task = order.task;
         order.n_settled = 0;
         order.verdict = None;
         order.seen = None;
         self.next_job += 1;
+        order.job.extra.forget = std::mem::take(&mut self.places[place].forget);
+        order.job.extra.task = order.task;
         let Some(worker) = &self.places[place].worker else { return self.waiting.push_front(order) };
         order.job.n_now = order.job.items.len().min(self.settings.max_tasks - self.places[place].n_tasks);
-        match worker.jobs.try_send(&order.job) {
+        let sent = worker.jobs.try_send(&order.job);
+        order.job.extra.forget.clear();
+        match sent {
             Ok(()) => {
                 let worker = Arc::clone(worker);
                 self.places[place].book.given(&worker);
+                self.places[place].n_told = 0;
                 self.places[place].n_tasks += order.job.n_now;
                 self.places[place].running = Some(order);
+                self.expect_sample();
             }
             // It is dead. Its end comes, then its place is filled.
             Err(SendError::Closed) => {
@@ -250,25 +284,42 @@ impl Crew {
         }
     }
 
-    /// Starts workers for empty places, unless they keep dying.
+    /// Starts workers for empty places, unless they keep dying. Where that fails, those that live go on, and it is tried
+    /// again after a while; also where workers keep dying, one at a time.
     fn fill_places(&mut self) {
-        for place in 0..self.places.len() {
-            if self.places[place].worker.is_some() || self.failed_starts >= ENOUGH {
-                continue;
+        let now = Instant::now();
+        while let Some(place) = self.places.iter().position(|place| place.worker.is_none()) {
+            let (is_deserted, keep_dying) = (self.is_deserted(), self.failed_starts >= ENOUGH);
+            let is_early = if is_deserted { keep_dying } else { self.next_try.is_some_and(|at| at > now) };
+            if is_early {
+                return;
+            }
+            if keep_dying && self.next_try.is_none() {
+                self.next_try = Some(now + TRY_AGAIN);
+                return;
             }
             match self.start_worker() {
                 Ok(worker) => {
                     self.places[place].worker = Some(Arc::new(worker));
                     self.version += 1;
+                    self.next_try = keep_dying.then_some(now + TRY_AGAIN);
                 }
                 Err(e) => {
-                    if self.is_deserted() {
+                    self.next_try = Some(now + TRY_AGAIN);
+                    if is_deserted {
                         self.fail_waiting(&e.to_string());
                     }
                     return;
                 }
             }
         }
+        self.next_try = None;
+    }
+
+    /// When an empty place is to be filled that could not be before.
+    fn next_try(&self) -> Option<Instant> {
+        let is_given_up = self.failed_starts >= ENOUGH && self.is_deserted();
+        self.next_try.filter(|_| !is_given_up)
     }
 
     fn start_worker(&mut self) -> Result<Worker, BuildError> {
@@ -295,7 +346,9 @@ impl Crew {
                     if let Some(left) = left {
                         self.waiting.push_front(*left);
                     }
-                    if self.places[place].n_tasks >= self.settings.max_tasks {
+                    let is_full = worker.journal.is_full();
+                    self.n_recycled += u64::from(is_full);
+                    if is_full || self.places[place].n_tasks >= self.settings.max_tasks {
                         self.retire(place);
                     }
                 }
@@ -317,14 +370,14 @@ impl Crew {
         }
     }
 
-    /// When the first of the workers that are still on their way, or on their way out, is late.
+    /// When the first of the workers that are still on their way, or on their way out, is late, or one is to be started.
     pub(crate) fn next_late(&self) -> Deadline {
         let awaited =
             self.places.iter().filter(|place| place.lost.is_none()).filter_map(|place| place.worker.as_ref());
         let deadlines =
             awaited.filter(|worker| !worker.journal.is_ready()).map(|worker| worker.start_deadline);
         let ends = self.places.iter().filter_map(|place| place.retired);
-        deadlines.chain(ends).min().map_or(Deadline::NEVER, Deadline::at)
+        deadlines.chain(ends).chain(self.next_try()).min().map_or(Deadline::NEVER, Deadline::at)
     }
 
     /// Gives up workers that should have asked for a job, or have ended, by now.
@@ -347,7 +400,7 @@ impl Crew {
         let Ok(Some(exit)) = worker.process.try_wait() else { return };
         let killed = exit.signal() == Some(Signal::KILL);
         let weight = if killed { self.places[place].lost.unwrap_or(KILLED) } else { BY_ITSELF };
-        if self.places[place].running.as_ref().is_some_and(|o| o.verdict == Some(Verdict::TooSlow)) {
+        if self.places[place].running.as_ref().is_some_and(Order::is_condemned) {
             self.places[place].lost = None;
         }
         // What it said last counts.
@@ -394,8 +447,10 @@ impl Place {
     }
 }
 
+mod contexts;
 mod dead;
 mod look;
+mod memory;
 mod retire;
 mod verdicts;
 mod worker;

@@ -126,6 +126,11 @@ impl Sink {
         self.inbox().outcomes.contains_key(&index)
     }
 
+    /// The failure of task `index`, if it is there: it stays.
+    pub(crate) fn failure(&self, index: usize) -> Option<TaskFailed> {
+        self.inbox().outcomes.get(&index)?.as_ref().err().cloned()
+    }
+
     /// Nobody wants what has not begun.
     pub(crate) fn cancel(&self) {
         self.cancelled.store(true, Ordering::Relaxed);

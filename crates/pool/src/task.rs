@@ -30,6 +30,11 @@ impl<R> Task<R> {
         Self { sink, id, pool: Arc::downgrade(pool), value: PhantomData }
     }
 
+    /// The failure that waits here.
+    pub(crate) fn failure(&self) -> Option<TaskFailed> {
+        self.sink.failure(0)
+    }
+
     /// Which task this is, as errors name it.
     pub fn id(&self) -> &TaskId {
         &self.id
