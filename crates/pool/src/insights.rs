@@ -160,7 +160,8 @@ pub struct SlowTask {
 }
 
 impl Insights {
-    /// The places of the pool, each with the worker that is there and those before it.
+    /// The places of the pool, each with the worker that is there and those before it. One that no worker was needed for yet
+    /// has no name; a [serial](crate::Builder::serial) pool has no places, and its insights are empty.
     pub fn workers(&self) -> &[WorkerInsights] {
         &self.workers
     }
@@ -264,18 +265,20 @@ impl fmt::Display for Insights {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let total = self.total();
         let WorkerInsights { done, failed, lost, restarts, .. } = total;
-        let n = self.workers.len();
+        // A place that never had a worker has no name.
+        let workers: Vec<_> = self.workers.iter().filter(|worker| !worker.name.is_empty()).collect();
+        let n = workers.len();
         writeln!(
             f,
             "pool {}: {n} workers, {done} tasks done, {failed} failed, {lost} lost, {restarts} restarts",
             self.pool
         )?;
-        let width = self.workers.iter().map(|worker| worker.name.chars().count()).max().unwrap_or(0).max(5);
+        let width = workers.iter().map(|worker| worker.name.chars().count()).max().unwrap_or(0).max(5);
         write!(f, "{:width$}", "")?;
         PARTS.iter().try_for_each(|part| write!(f, " {part:>9}"))?;
         writeln!(f, " {:>9}", "tasks")?;
         let all = (n > 1).then(|| WorkerInsights { name: "all".into(), ..total });
-        for worker in self.workers.iter().chain(&all) {
+        for worker in workers.into_iter().chain(&all) {
             write!(f, "{:width$}", worker.name)?;
             worker.shares.percents().iter().try_for_each(|percent| write!(f, " {percent:>7} %"))?;
             writeln!(f, " {:>9}", worker.done.saturating_add(worker.failed))?;

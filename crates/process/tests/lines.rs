@@ -315,6 +315,49 @@ fn waits_in_write(pid: u32) -> bool {
     std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().any(is_it)
 }
 
+/// A callback that hands lines on only when their child has ended.
+fn late(mut hear: impl FnMut(&str) + Send + 'static) -> Stdio {
+    Stdio::lines(move |line| {
+        while matches!(processes::state(line.pid), Some(state) if state != State::Zombie) {
+            std::thread::yield_now();
+        }
+        hear(line.text);
+    })
+}
+
+/// Prints so many lines, says so, and waits.
+fn print_and_wait((gate, n): (Duplex<u8, u8>, usize)) {
+    (0..n).for_each(|i| println!("line {i}"));
+    gate.send(&1).unwrap();
+    let _ = gate.recv();
+}
+
+#[test]
+fn a_drop_and_an_exit_wait_for_lines() {
+    let start = |stdio: Stdio| {
+        let (ours, theirs) = procession_pipe::pipe::<u8, u8>().unwrap();
+        let child = Process::builder().stdout(stdio).spawn(print_and_wait, (theirs, 100)).unwrap();
+        ours.recv().unwrap();
+        (child, ours)
+    };
+    if role().is_some() {
+        let stdio = late(|text| eprintln!("heard {text}"));
+        roles::say("running");
+        // Nobody drops it: it ends with this process.
+        std::mem::forget(start(stdio));
+        std::process::exit(0);
+    }
+    guarded(|| {
+        let (tell, told) = channel();
+        let (child, gate) = start(late(move |text| drop(tell.send(text.to_owned()))));
+        drop(child);
+        assert_eq!(told.try_iter().count(), 100);
+        drop(gate);
+        let output = Role::new("parent").spawn().wait_with_output(PATIENCE).expect_success();
+        assert_eq!(output.stderr.matches("heard line").count(), 100, "{}", output.stderr);
+    });
+}
+
 /// While its parent is stopped a child that writes much waits, and then goes on.
 #[test]
 fn a_stopped_parent_misses_nothing() {
