@@ -315,12 +315,14 @@ fn waits_in_write(pid: u32) -> bool {
     std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().any(is_it)
 }
 
-/// A callback that hands lines on only when their child has ended.
+/// A callback that hands lines on only when their child has ended, and takes its time.
 fn late(mut hear: impl FnMut(&str) + Send + 'static) -> Stdio {
     Stdio::lines(move |line| {
         while matches!(processes::state(line.pid), Some(state) if state != State::Zombie) {
             std::thread::yield_now();
         }
+        // tidy: sleep: who does not wait is long gone by then
+        std::thread::sleep(Duration::from_micros(200));
         hear(line.text);
     })
 }
