@@ -23,6 +23,7 @@ use procession_sys::random;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{SubmitError, TaskFailed};
+use crate::insights::stopwatch::Marks;
 use crate::job::{PackError, Packing};
 use crate::origin::{Extra, Origin};
 use crate::par::ParProcs;
@@ -149,10 +150,15 @@ fn shim<C: Message + 'static, A: Message, R: Message>(task: Two<C, A, R>, call: 
     let descriptors = std::mem::take(&mut call.descriptors);
     let bytes = call.input.get(call.bytes.clone()).unwrap_or_default();
     let context = call.context.take();
+    let marks = &mut call.marks;
     let answer = catch_panic(|| {
         let context = object::<C>(context)?;
         let argument = handles::supply(descriptors, || Postcard::decode::<A>(bytes));
-        Ok(wire::encode(&task(&context, argument.map_err(|e| e.to_string())?)))
+        let argument = argument.map_err(|e| e.to_string())?;
+        Marks::decoded(marks);
+        let value = task(&context, argument);
+        Marks::returned(marks);
+        Ok(wire::encode(&value))
     });
     call.answer = Some(match answer {
         Ok(answer) => answer.unwrap_or_else(|e| (Answer::BadArgument(e), None)),

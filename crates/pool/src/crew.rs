@@ -186,11 +186,6 @@ impl Crew {
         first
     }
 
-    /// The number that the next task gets.
-    pub(crate) fn n_tasks(&self) -> u64 {
-        self.next_task
-    }
-
     /// Takes an order; `None` if the pool takes no more.
     pub(crate) fn submit(&mut self, order: Order) -> Option<()> {
         if self.phase != Phase::Open {
@@ -241,19 +236,6 @@ impl Crew {
                 worker.journal.revoke(order.job.number);
             }
         }
-    }
-
-    /// Tasks of `sink` that are finished, and whose outcomes stand in journals still.
-    pub(crate) fn n_finished(&self, sink: &Arc<Sink>) -> usize {
-        let running =
-            self.places.iter().filter_map(|place| Some((place.worker.as_ref()?, place.running.as_ref()?)));
-        let of_sink = running.filter(|(_, order)| Arc::ptr_eq(&order.sink, sink));
-        of_sink
-            .map(|(worker, order)| {
-                let finished = worker.journal.n_finished(order.job.number);
-                finished.saturating_sub(order.n_settled).min(order.job.items.len())
-            })
-            .sum()
     }
 
     /// The next order that somebody still wants.
@@ -442,6 +424,7 @@ impl Place {
 mod contexts;
 mod dead;
 mod line;
+mod look;
 mod memory;
 mod retire;
 mod size;

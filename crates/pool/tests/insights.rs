@@ -154,3 +154,31 @@ fn recycled_workers_are_one_line() {
         assert_eq!(insights.total().lost, 0);
     });
 }
+
+#[test]
+fn tasks_with_a_context_work_too() {
+    guarded(|| {
+        let (pool, _) = pool(1);
+        let before = pool.insights();
+        pool.with(&NAP).map(|nap: &Duration, n: u32| sleep(*nap * n), 1..5).unwrap();
+        let window = pool.insights().since(&before);
+        assert!(window.total().shares.work >= 10 * NAP, "{window}");
+        assert_eq!(window.slowest()[0].task.number, 4);
+    });
+}
+
+#[test]
+fn places_without_a_worker_and_pools_without_places() {
+    guarded(|| {
+        let lazy = Pool::builder().workers(3).lazy_start().build().unwrap();
+        assert!(lazy.insights().to_string().starts_with("pool pool: 0 workers, 0 tasks done"));
+        lazy.map(sleep, [NAP]).unwrap();
+        let insights = lazy.insights();
+        assert_eq!((insights.workers().len(), insights.total().done), (1, 1), "{insights}");
+        lazy.resize(1).unwrap();
+        let serial = Pool::builder().serial(true).build().unwrap();
+        serial.map(sleep, [NAP]).unwrap();
+        assert_eq!(serial.insights().verdict(), Verdict::Nothing);
+        assert!(serial.insights().workers().is_empty());
+    });
+}

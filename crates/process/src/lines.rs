@@ -13,12 +13,9 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use procession_sys::event::Event;
-use procession_sys::fork::{Epoch, epoch};
 use procession_sys::poll::{self, Interest};
 use procession_sys::{Deadline, OsError};
 
@@ -26,10 +23,14 @@ use crate::error::Who;
 use crate::stdio::{CHUNK, LEFT_IN_PIPES, Stdio};
 
 mod cutter;
+mod reader;
 
 use cutter::Cutter;
+use reader::Seat;
 
-/// How long the thread rests where the system lacks the memory to wait.
+pub(crate) use reader::await_all;
+
+/// How often somebody looks where nobody tells.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 thread_local! {
@@ -74,9 +75,9 @@ impl Stdio {
     ///
     /// Lines of one stream keep their order. A line longer than 64 KiB comes in pieces ([`Line::goes_on`]); the last one
     /// comes although its end is missing. What a child wrote before it was killed arrives. All lines of a child have been
-    /// handed over when a join of it (but not [`try_join`](crate::Process::try_join)) or its scope returns; otherwise
-    /// they come soon, at the latest when this process ends in order. Lines that children of the child write
-    /// later come later.
+    /// handed over when [`join`](crate::Process::join) or its scope returns; so they have after a join with a deadline and
+    /// a drop, as far as there was time (a drop takes a second at most). Otherwise they come soon, at the latest when this
+    /// process ends in order. Lines that children of the child write later come later, under its name.
     ///
     /// The callback is called by a thread of ours that serves all children, or by one that joins the child; by one at a
     /// time. As long as it does not return nothing is read, and children that write wait when some 64 KiB of theirs are
@@ -162,15 +163,13 @@ impl Prepared {
     }
 
     /// The child is there: from now on it is read.
-    pub(crate) fn listen(self, who: &Who) -> Arc<Source> {
+    fn listen(self, who: &Who) -> Arc<Source> {
         let Self { pipe, stream, listener, seat } = self;
         let work = Work { cutter: Cutter::default(), listener };
         let state = State { pipe: Some(Arc::new(pipe.into())), work: Some(work) };
         let source =
             Arc::new(Source { who: who.clone(), stream, state: Mutex::new(state), free: Condvar::new() });
-        seat.0.sources().list.push(Arc::clone(&source));
-        // The end of the seat wakes the thread.
-        drop(seat);
+        seat.give(&source);
         source
     }
 }
@@ -181,9 +180,36 @@ impl AsFd for Prepared {
     }
 }
 
+/// The pipes of one child that are read by lines.
+#[derive(Debug, Default)]
+pub(crate) struct Lines(OnceLock<Vec<Arc<Source>>>);
+
+impl Lines {
+    /// The child is there: from now on they are read. Once for each child.
+    pub(crate) fn listen(&self, prepared: Vec<Prepared>, who: &Who) {
+        if !prepared.is_empty() {
+            let _ = self.0.set(prepared.into_iter().map(|prepared| prepared.listen(who)).collect());
+        }
+    }
+
+    /// The child has ended: hands on all that it wrote. With a deadline that is left to the thread, since a callback may
+    /// take longer.
+    pub(crate) fn drain(&self, deadline: Deadline) {
+        if !deadline.is_never() {
+            return self.await_read(deadline);
+        }
+        self.0.get().into_iter().flatten().for_each(|source| source.drain());
+    }
+
+    /// The child has ended: waits until all that it wrote is handed on, without doing so.
+    pub(crate) fn await_read(&self, deadline: Deadline) {
+        self.0.get().into_iter().flatten().for_each(|source| source.await_read(deadline));
+    }
+}
+
 /// One pipe of one child.
 #[derive(Debug)]
-pub(crate) struct Source {
+struct Source {
     who: Who,
     stream: OutputStream,
     state: Mutex<State>,
@@ -215,9 +241,9 @@ impl Source {
     }
 
     /// Reads what is there now, at most about `most` bytes, and hands on its lines; `is_all` also what has no end yet.
-    /// Waits until nobody else does so, no longer than `deadline`.
-    fn read(&self, most: usize, is_all: bool, deadline: Deadline) {
-        let Some((mut work, mut pipe)) = self.begin(deadline) else { return };
+    /// Waits until nobody else does so.
+    fn read(&self, most: usize, is_all: bool) {
+        let (mut work, mut pipe) = self.begin();
         let mut hear = |text: &str, goes_on| {
             let Who { name: process, pid } = &self.who;
             work.listener.hear(Line { process, pid: *pid, stream: self.stream, text, goes_on });
@@ -245,30 +271,26 @@ impl Source {
         self.free.notify_all();
     }
 
-    fn begin(&self, deadline: Deadline) -> Option<(Work, Option<Arc<File>>)> {
+    fn begin(&self) -> (Work, Option<Arc<File>>) {
         let mut state = self.state();
         loop {
             if let Some(work) = state.work.take() {
-                return Some((work, state.pipe.clone()));
+                return (work, state.pipe.clone());
             }
-            state = match deadline.remaining() {
-                Some(left) if left.is_zero() => return None,
-                Some(left) => self.free.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
-                None => self.free.wait(state).unwrap_or_else(PoisonError::into_inner),
-            };
+            state = self.free.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
     /// The child has ended: hands on all that it wrote. Nothing in a callback, where the same may be under way below.
-    pub(crate) fn drain(&self, deadline: Deadline) {
+    fn drain(&self) {
         if !IN_CALLBACK.get() {
-            self.read(LEFT_IN_PIPES, true, deadline);
+            self.read(LEFT_IN_PIPES, true);
         }
     }
 
     /// Waits until the thread has handed on what stands in the pipe, no longer than `deadline`. Calls no callback: for those
     /// who must not be held up for ever.
-    pub(crate) fn await_read(&self, deadline: Deadline) {
+    fn await_read(&self, deadline: Deadline) {
         if IN_CALLBACK.get() {
             return;
         }
@@ -287,108 +309,5 @@ impl Source {
             state =
                 self.free.wait_timeout(state, left.min(LOOK_AGAIN)).unwrap_or_else(PoisonError::into_inner).0;
         }
-    }
-}
-
-/// At the end of this process: waits until all that was written so far is handed on, no longer than `limit`.
-pub(crate) fn await_all(limit: Duration) {
-    let known = READER.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let Some((_, reader)) = known.filter(|(then, _)| *then == epoch()) else { return };
-    let (list, deadline) = (reader.sources().list.clone(), Deadline::after(limit));
-    for source in list {
-        source.await_read(deadline);
-    }
-}
-
-/// The thread that reads, and what it reads.
-struct Reader {
-    sources: Mutex<Sources>,
-    news: Event,
-}
-
-#[derive(Default)]
-struct Sources {
-    list: Vec<Arc<Source>>,
-    /// Children that are being started.
-    n_seats: usize,
-    is_running: bool,
-}
-
-/// That of this process; a fork has the list of its parent, but not the thread.
-static READER: Mutex<Option<(Epoch, Arc<Reader>)>> = Mutex::new(None);
-
-impl Reader {
-    fn of_this_process() -> Result<Arc<Self>, OsError> {
-        let mut reader = READER.lock().unwrap_or_else(PoisonError::into_inner);
-        let epoch = epoch();
-        if let Some((_, reader)) = reader.as_ref().filter(|(then, _)| *then == epoch) {
-            return Ok(Arc::clone(reader));
-        }
-        let new = Arc::new(Self { sources: Mutex::default(), news: Event::new()? });
-        *reader = Some((epoch, Arc::clone(&new)));
-        Ok(new)
-    }
-
-    fn sources(&self) -> MutexGuard<'_, Sources> {
-        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn run(&self) {
-        loop {
-            // Before looking: what is new after that wakes us again.
-            self.news.clear();
-            let Some(open) = self.open() else { return };
-            let pipes = open.iter().map(|(_, pipe)| pipe.as_fd());
-            let waits: Vec<_> = pipes.chain([self.news.as_fd()]).map(|fd| (fd, Interest::Readable)).collect();
-            let Ok(ready) = poll::ready(&waits, Deadline::NEVER) else {
-                thread::park_timeout(LOOK_AGAIN);
-                continue;
-            };
-            for ((source, _), _) in open.iter().zip(ready).filter(|(_, ready)| *ready) {
-                source.read(CHUNK, false, Deadline::NEVER);
-            }
-        }
-    }
-
-    /// What there is to read; `None` when the thread may end.
-    fn open(&self) -> Option<Vec<(Arc<Source>, Arc<File>)>> {
-        let mut sources = self.sources();
-        let with_pipe = |source: &Arc<Source>| Some((Arc::clone(source), source.pipe()?));
-        let open: Vec<_> = sources.list.iter().filter_map(with_pipe).collect();
-        sources.list = open.iter().map(|(source, _)| Arc::clone(source)).collect();
-        sources.is_running = sources.n_seats > 0 || !open.is_empty();
-        sources.is_running.then_some(open)
-    }
-}
-
-/// As long as it is there the thread runs.
-struct Seat(Arc<Reader>);
-
-impl Seat {
-    fn take() -> Result<Self, OsError> {
-        let reader = Reader::of_this_process()?;
-        let mut sources = reader.sources();
-        if !sources.is_running {
-            let run = Arc::clone(&reader);
-            let thread = thread::Builder::new().name("procession-lines".into()).spawn(move || run.run());
-            thread.map_err(|e| OsError::new("starting the thread that reads what children write", e))?;
-            sources.is_running = true;
-        }
-        sources.n_seats += 1;
-        drop(sources);
-        Ok(Self(reader))
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.0.sources().n_seats -= 1;
-        self.0.news.notify();
-    }
-}
-
-impl fmt::Debug for Seat {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Seat").finish_non_exhaustive()
     }
 }

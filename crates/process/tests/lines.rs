@@ -63,6 +63,29 @@ fn all_that_is_printed_has_come_when_join_returns() {
     });
 }
 
+/// With a deadline the lines come as well; a callback that takes longer does not hold it up.
+#[test]
+fn joined_within_a_deadline() {
+    guarded(|| {
+        let (builder, heard) = child("timed");
+        let process = builder.spawn(|n: u32| (0..n).for_each(|i| println!("{i}")), 1000).unwrap();
+        process.join_timeout(PATIENCE).unwrap().expect("it has ended");
+        assert_eq!(texts(&heard).len(), 1000);
+
+        let (go_on, gate) = channel::<()>();
+        let (tell, told) = channel();
+        let stdio = Stdio::lines(move |_| {
+            let _ = tell.send(());
+            let _ = gate.recv();
+        });
+        let process = Process::builder().stdout(stdio).spawn(|()| println!("held up"), ()).unwrap();
+        told.recv_timeout(PATIENCE).unwrap();
+        process.wait().unwrap();
+        process.join_timeout(Duration::from_millis(20)).unwrap().expect("it has ended");
+        drop(go_on);
+    });
+}
+
 #[test]
 fn panics_and_programs_that_the_child_starts() {
     guarded(|| {
@@ -290,6 +313,51 @@ fn waits_in_write(pid: u32) -> bool {
         call.is_ok_and(|call| call.starts_with("1 0x1 "))
     };
     std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().any(is_it)
+}
+
+/// A callback that hands lines on only when their child has ended, and takes its time.
+fn late(mut hear: impl FnMut(&str) + Send + 'static) -> Stdio {
+    Stdio::lines(move |line| {
+        while matches!(processes::state(line.pid), Some(state) if state != State::Zombie) {
+            std::thread::yield_now();
+        }
+        // tidy: sleep: who does not wait is long gone by then
+        std::thread::sleep(Duration::from_micros(200));
+        hear(line.text);
+    })
+}
+
+/// Prints so many lines, says so, and waits.
+fn print_and_wait((gate, n): (Duplex<u8, u8>, usize)) {
+    (0..n).for_each(|i| println!("line {i}"));
+    gate.send(&1).unwrap();
+    let _ = gate.recv();
+}
+
+#[test]
+fn a_drop_and_an_exit_wait_for_lines() {
+    let start = |stdio: Stdio| {
+        let (ours, theirs) = procession_pipe::pipe::<u8, u8>().unwrap();
+        let child = Process::builder().stdout(stdio).spawn(print_and_wait, (theirs, 100)).unwrap();
+        ours.recv().unwrap();
+        (child, ours)
+    };
+    if role().is_some() {
+        let stdio = late(|text| eprintln!("heard {text}"));
+        roles::say("running");
+        // Nobody drops it: it ends with this process.
+        std::mem::forget(start(stdio));
+        std::process::exit(0);
+    }
+    guarded(|| {
+        let (tell, told) = channel();
+        let (child, gate) = start(late(move |text| drop(tell.send(text.to_owned()))));
+        drop(child);
+        assert_eq!(told.try_iter().count(), 100);
+        drop(gate);
+        let output = Role::new("parent").spawn().wait_with_output(PATIENCE).expect_success();
+        assert_eq!(output.stderr.matches("heard line").count(), 100, "{}", output.stderr);
+    });
 }
 
 /// While its parent is stopped a child that writes much waits, and then goes on.

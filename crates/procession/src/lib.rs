@@ -40,7 +40,7 @@
 //! | which of many things are ready: [`pipe::wait`], [`Waitable`] | [`pipe`](mod@pipe) |
 //! | many who send, many who receive: [`queue::bounded`], [`queue::unbounded`], [`Queue`], [`Sender`], [`Receiver`] | [`queue`] |
 //! | jobs that are finished, and come back when their worker dies: [`queue::jobs`], [`JobSender`], [`JobReceiver`], [`Job`] | [`queue`] |
-//! | many tasks on a few workers: [`Pool`], [`Task`], [`ParProcs`] | [`pool`] |
+//! | many tasks on a few workers: [`Pool`], [`Task`], [`ParProcs`]; how far they are, and where the time goes: [`Progress`], [`Insights`] | [`pool`] |
 //! | one lock for all processes, which tells of a dead holder: [`Mutex`], [`RwLock`], [`RLock`], [`Condvar`], [`LockError`] | [`sync`] |
 //! | signals, limits, what is done once: [`Event`], [`Barrier`], [`Semaphore`], [`Once`] | [`sync`] |
 //! | memory that several processes see at once: [`Value`], [`Array`], [`Atomic`], [`Encoded`], [`List`] | [`shm`] |
@@ -48,7 +48,7 @@
 //! | how values travel: [`Codec`](codec::Codec), [`Bytes`], [`Descriptor`] | [`codec`] |
 //!
 //! With the feature `async`, what waits has a form that is a future, for any runtime: `send_async`, `recv_async`,
-//! `join_async`, `wait_async`.
+//! `join_async`, `wait_async`. With the feature `progress`, maps over pools show how far they are: a bar, or plain lines.
 //!
 //! Each module is a crate of its own that can be used alone. Here there is nothing but re-exports.
 #![forbid(unsafe_code)]
@@ -70,7 +70,7 @@ pub use codec::{Bytes, Descriptor, Message};
 pub use pipe::{
     Address, AuthKey, Client, Connection, Duplex, Listener, PipeError, RecvError, SendError, Waitable, pipe,
 };
-pub use pool::{ParProcs, Pool, Task, TaskFailed, TaskId, TaskOptions};
+pub use pool::{Insights, ParProcs, Pool, Progress, Task, TaskFailed, TaskId, TaskOptions};
 pub use queue::{Job, JobReceiver, JobSender, Queue, Receiver, Sender, SimpleQueue};
 pub use shm::{Array, Atomic, Encoded, List, Nameable, Part, Plain, Shared, ShmError, Value};
 pub use sync::{
@@ -79,9 +79,10 @@ pub use sync::{
 };
 
 pub use process::{
-    ActiveChild, Current, Exit, ExitHook, Hint, JoinError, Limit, Output, Panic, Parent, Process, Resource,
-    Scope, ScopedProcess, Setting, Signal, SpawnError, StartMethod, Stdio, TaskError, TaskFailure,
-    active_children, at_exit, current, exit_limit, init, parent, scope, set_start_method, spawn, start_method,
+    ActiveChild, Current, Exit, ExitHook, Hint, JoinError, Limit, Line, Output, Panic, Parent, Process,
+    Resource, Scope, ScopedProcess, Setting, Signal, SpawnError, StartMethod, Stdio, TaskError, TaskFailure,
+    active_children, at_exit, current, exit_limit, init, parent, scope, set_start_method, spawn,
+    start_method,
 };
 
 /// What most programs name: `use procession::prelude::*;`.

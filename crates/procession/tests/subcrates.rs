@@ -42,6 +42,27 @@ fn pool() {
     assert_eq!(squares.unwrap()[99], 9801);
 }
 
+#[test]
+fn progress_and_insights() {
+    let pool = Pool::new(1).unwrap();
+    let mut last = None;
+    let maps = [1_u8, 2].par_procs(&pool).on_progress(|progress: procession::Progress| last = Some(progress));
+    assert_eq!(maps.map(|n: u8| n).map(Result::unwrap).sum::<u8>(), 3);
+    assert_eq!(last.unwrap().done, 2);
+    let insights: procession::Insights = pool.insights();
+    assert_eq!(insights.total().done, 2);
+}
+
+#[test]
+fn lines_of_children() {
+    let (tell, told) = std::sync::mpsc::channel();
+    let log =
+        procession::Stdio::lines(move |line: procession::Line<'_>| drop(tell.send(line.text.to_owned())));
+    let write = |()| std::io::Write::write_all(&mut std::io::stdout(), b"hello").unwrap();
+    Process::builder().stdout(log).spawn(write, ()).unwrap().join().unwrap();
+    assert_eq!(told.try_iter().collect::<Vec<_>>(), ["hello"]);
+}
+
 /// The derive finds its crate through the umbrella.
 #[derive(Clone, Copy, Debug, PartialEq, Plain)]
 struct Particle {
