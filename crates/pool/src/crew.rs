@@ -60,6 +60,8 @@ pub(crate) struct Place {
     n_tasks: usize,
     /// The worker was told to end: it is killed if it has not by then.
     retired: Option<Instant>,
+    /// Contexts that the worker was given.
+    known: Vec<u128>,
     /// Contexts that the worker is to let go.
     forget: Vec<u128>,
     /// Messages about them since its last job.
@@ -248,6 +250,7 @@ impl Crew {
         match sent {
             Ok(()) => {
                 self.places[place].n_told = 0;
+                self.places[place].note_context(&order);
                 self.places[place].n_tasks += order.job.n_now;
                 self.places[place].running = Some(order);
                 self.expect_sample();

@@ -37,6 +37,7 @@ mod context;
 mod crew;
 mod current;
 mod error;
+mod flat;
 mod job;
 mod journal;
 mod origin;

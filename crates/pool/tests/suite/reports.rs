@@ -123,6 +123,21 @@ pub(crate) fn errors_of_tasks(build: Build) {
     let error = pool.submit(lines, "/no/such/file".to_string()).unwrap().get().unwrap().unwrap_err();
     assert_eq!(error.type_name(), "std::io::error::Error");
     assert!(error.message().contains("No such file"), "{error}");
+    fn wraps(n: u32) -> Result<u32, TaskError> {
+        let inner = std::io::Error::other("the disk is on fire");
+        if n == 0 { Err(std::io::Error::other(std::io::Error::new(inner.kind(), inner)))? } else { Ok(n) }
+    }
+    let failed = pool.submit(wraps, 0).unwrap().get_flat().unwrap_err();
+    let error = expected!(&failed, TaskFailed::Failed { failure, .. } => failure.error());
+    assert!(!error.sources().is_empty(), "{error:?}");
+    let mut chain = Vec::new();
+    let mut next = failed.source();
+    while let Some(source) = next {
+        chain.push(source.to_string());
+        next = source.source();
+    }
+    assert_eq!(chain, error.sources(), "the chain is that of the worker");
+    assert_eq!(pool.submit(wraps, 4).unwrap().get_flat().unwrap(), 4);
 }
 
 pub(crate) fn exits_are_told_with_their_help(build: Build) {
