@@ -18,6 +18,7 @@ use crate::pool::Pool;
 use crate::rules::{Rules, TaskOptions};
 use crate::serial::{self, Serial};
 use crate::setup::Setup;
+use crate::streams::Streams;
 
 /// How long a worker may take until it asks for a job, unless set otherwise.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,6 +33,7 @@ pub struct Builder {
     rules: Rules,
     max_tasks: usize,
     setup: Option<Result<Arc<Setup>, Arc<PackError>>>,
+    pub(crate) streams: Streams,
     memory: MemoryRules,
     serial: Option<bool>,
     chaos: Option<Chaos>,
@@ -286,11 +288,16 @@ impl Builder {
             n_workers: if is_serial { 0 } else { workers },
             start_timeout: self.start_timeout,
             max_tasks: self.max_tasks,
+            streams: self.streams,
             setup: self.setup.transpose().map_err(|e| match &*e {
                 PackError::Encode(e) => BuildError::Argument(e.clone()),
                 PackError::Os(e) => {
-                    let error = std::io::Error::other(e.to_string());
-                    BuildError::Os(OsError::new("packing an initializer", error))
+                    let doing = format!("packing an initializer: {}", e.doing());
+                    let error = e.errno().map(std::io::Error::from_raw_os_error);
+                    BuildError::Os(OsError::new(
+                        doing,
+                        error.unwrap_or_else(|| std::io::ErrorKind::Other.into()),
+                    ))
                 }
             })?,
             memory: self.memory,
@@ -328,6 +335,7 @@ impl Default for Builder {
             rules: Rules::DEFAULT,
             max_tasks: usize::MAX,
             setup: None,
+            streams: Streams::default(),
             memory: MemoryRules::default(),
             serial: None,
             chaos: None,

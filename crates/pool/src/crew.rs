@@ -31,10 +31,12 @@ use crate::care::MemoryRules;
 use crate::chaos::Chaos;
 use crate::context::Released;
 use crate::error::{BuildError, TaskFailed};
+use crate::insights::book::Book;
 use crate::job::Order;
 use crate::replies;
 use crate::setup::{InitializerFailure, Setup};
 use crate::sink::Sink;
+use crate::streams::Streams;
 
 pub(crate) use retire::GRACE;
 pub(crate) use worker::Worker;
@@ -49,6 +51,9 @@ const BY_ITSELF: u32 = 8;
 /// workers again.
 const ENOUGH: u32 = 64;
 
+/// Where workers could not be started, or died at their start too often, and others live: how long until the next try.
+const TRY_AGAIN: Duration = Duration::from_millis(250);
+
 /// A worker's place in the crew. The place stays when the worker is replaced.
 #[derive(Debug, Default)]
 pub(crate) struct Place {
@@ -62,6 +67,8 @@ pub(crate) struct Place {
     retired: Option<Instant>,
     /// Contexts that the worker was given.
     known: Vec<u128>,
+    /// Where its time went, and that of those before it.
+    pub(crate) book: Book,
     /// Contexts that the worker is to let go.
     forget: Vec<u128>,
     /// Messages about them since its last job.
@@ -76,6 +83,7 @@ pub(crate) struct Settings {
     /// How many tasks a worker may run.
     pub(crate) max_tasks: usize,
     pub(crate) setup: Option<Arc<Setup>>,
+    pub(crate) streams: Streams,
     pub(crate) memory: MemoryRules,
     pub(crate) chaos: Option<Chaos>,
 }
@@ -88,6 +96,7 @@ impl Settings {
             start_timeout: Duration::from_secs(10),
             max_tasks: usize::MAX,
             setup: None,
+            streams: Streams::default(),
             memory: MemoryRules::default(),
             chaos: None,
         }
@@ -122,6 +131,8 @@ pub(crate) struct Crew {
     failed_starts: u32,
     /// How the last of them ended.
     last_failure: Arc<str>,
+    /// When empty places are to be filled that could not be before.
+    next_try: Option<Instant>,
     /// The first worker whose initializer failed, and how.
     pub(crate) broken: Option<(Who, InitializerFailure)>,
     /// When to look at the memory of workers.
@@ -147,6 +158,7 @@ impl Crew {
             n_started: 0,
             failed_starts: 0,
             last_failure: "".into(),
+            next_try: None,
             broken: None,
             sample_due: None,
             n_recycled: 0,
@@ -164,6 +176,11 @@ impl Crew {
         let first = self.next_task;
         self.next_task += n as u64;
         first
+    }
+
+    /// The number that the next task gets.
+    pub(crate) fn n_tasks(&self) -> u64 {
+        self.next_task
     }
 
     /// Takes an order; `None` if the pool takes no more.
@@ -186,7 +203,8 @@ impl Crew {
 
     /// Whether every worker has asked for a job.
     pub(crate) fn is_ready(&self) -> bool {
-        self.places.iter().all(|place| place.worker.as_ref().is_some_and(|worker| worker.journal.is_ready()))
+        // One that could not be replaced yet is not waited for.
+        self.places.iter().all(|place| place.worker.as_ref().is_none_or(|worker| worker.journal.is_ready()))
     }
 
     /// Whether no worker is left.
@@ -223,6 +241,19 @@ impl Crew {
         }
     }
 
+    /// Tasks of `sink` that are finished, and whose outcomes stand in journals still.
+    pub(crate) fn n_finished(&self, sink: &Arc<Sink>) -> usize {
+        let running =
+            self.places.iter().filter_map(|place| Some((place.worker.as_ref()?, place.running.as_ref()?)));
+        let of_sink = running.filter(|(_, order)| Arc::ptr_eq(&order.sink, sink));
+        of_sink
+            .map(|(worker, order)| {
+                let finished = worker.journal.n_finished(order.job.number);
+                finished.saturating_sub(order.n_settled).min(order.job.items.len())
+            })
+            .sum()
+    }
+
     /// The next order that somebody still wants.
     fn next_order(&mut self) -> Option<Order> {
         let name = Arc::clone(&self.name);
@@ -249,6 +280,8 @@ impl Crew {
         order.job.extra.forget.clear();
         match sent {
             Ok(()) => {
+                let worker = Arc::clone(worker);
+                self.places[place].book.given(&worker);
                 self.places[place].n_told = 0;
                 self.places[place].note_context(&order);
                 self.places[place].n_tasks += order.job.n_now;
@@ -272,25 +305,42 @@ impl Crew {
         }
     }
 
-    /// Starts workers for empty places, unless they keep dying.
+    /// Starts workers for empty places, unless they keep dying. Where that fails, those that live go on, and it is tried
+    /// again after a while; also where workers keep dying, one at a time.
     fn fill_places(&mut self) {
-        for place in 0..self.places.len() {
-            if self.places[place].worker.is_some() || self.failed_starts >= ENOUGH {
-                continue;
+        let now = Instant::now();
+        while let Some(place) = self.places.iter().position(|place| place.worker.is_none()) {
+            let (is_deserted, keep_dying) = (self.is_deserted(), self.failed_starts >= ENOUGH);
+            let is_early = if is_deserted { keep_dying } else { self.next_try.is_some_and(|at| at > now) };
+            if is_early {
+                return;
+            }
+            if keep_dying && self.next_try.is_none() {
+                self.next_try = Some(now + TRY_AGAIN);
+                return;
             }
             match self.start_worker() {
                 Ok(worker) => {
                     self.places[place].worker = Some(Arc::new(worker));
                     self.version += 1;
+                    self.next_try = keep_dying.then_some(now + TRY_AGAIN);
                 }
                 Err(e) => {
-                    if self.is_deserted() {
+                    self.next_try = Some(now + TRY_AGAIN);
+                    if is_deserted {
                         self.fail_waiting(&e.to_string());
                     }
                     return;
                 }
             }
         }
+        self.next_try = None;
+    }
+
+    /// When an empty place is to be filled that could not be before.
+    fn next_try(&self) -> Option<Instant> {
+        let is_given_up = self.failed_starts >= ENOUGH && self.is_deserted();
+        self.next_try.filter(|_| !is_given_up)
     }
 
     fn start_worker(&mut self) -> Result<Worker, BuildError> {
@@ -313,6 +363,7 @@ impl Crew {
             match replies::next(&worker, &name, &mut self.places[place].running) {
                 Ok(replies::Heard::Part) => {}
                 Ok(replies::Heard::Done(left)) => {
+                    self.places[place].book.done();
                     if let Some(left) = left {
                         self.waiting.push_front(*left);
                     }
@@ -340,14 +391,14 @@ impl Crew {
         }
     }
 
-    /// When the first of the workers that are still on their way, or on their way out, is late.
+    /// When the first of the workers that are still on their way, or on their way out, is late, or one is to be started.
     pub(crate) fn next_late(&self) -> Deadline {
         let awaited =
             self.places.iter().filter(|place| place.lost.is_none()).filter_map(|place| place.worker.as_ref());
         let deadlines =
             awaited.filter(|worker| !worker.journal.is_ready()).map(|worker| worker.start_deadline);
         let ends = self.places.iter().filter_map(|place| place.retired);
-        deadlines.chain(ends).min().map_or(Deadline::NEVER, Deadline::at)
+        deadlines.chain(ends).chain(self.next_try()).min().map_or(Deadline::NEVER, Deadline::at)
     }
 
     /// Gives up workers that should have asked for a job, or have ended, by now.
@@ -376,7 +427,9 @@ impl Crew {
         // What it said last counts.
         self.listen(place);
         self.version += 1;
-        let Place { running: order, .. } = std::mem::take(&mut self.places[place]);
+        let Place { running: order, mut book, .. } = std::mem::take(&mut self.places[place]);
+        book.buried(&worker, order.as_ref());
+        self.places[place].book = book;
         if worker.journal.is_ready() {
             self.failed_starts = 0;
         } else {

@@ -26,7 +26,9 @@
 //! When *not* to use it: where threads would do. A task costs a few microseconds in a chunk and some hundred alone, and
 //! arguments and values are encoded.
 //!
-//! Not here yet: priorities, callbacks, resizing, progress, insights, async.
+//! Where the time goes tells [`Pool::insights`], how far a map is [`ParIter::on_progress`]; the feature `progress` shows that.
+//!
+//! Not here yet: priorities, callbacks, resizing, async.
 #![forbid(unsafe_code)]
 
 mod builder;
@@ -38,11 +40,13 @@ mod crew;
 mod current;
 mod error;
 mod flat;
+mod insights;
 mod job;
 mod journal;
 mod origin;
 mod par;
 mod pool;
+mod progress;
 mod replay;
 mod replies;
 mod report;
@@ -50,6 +54,7 @@ mod rules;
 mod serial;
 mod setup;
 mod sink;
+mod streams;
 mod task;
 mod wire;
 mod worker;
@@ -59,8 +64,10 @@ pub use chaos::{Chaos, ChaosError, ChaosPoint};
 pub use context::With;
 pub use current::attempt;
 pub use error::{BuildError, SubmitError, TaskFailed, TaskId};
+pub use insights::{Insights, Shares, SlowTask, Verdict, WorkerInsights};
 pub use par::{NotYet, Outcomes, ParIter, ParProcs};
 pub use pool::Pool;
+pub use progress::Progress;
 pub use replay::{ReplayError, Replayed, SaveError, replay};
 pub use report::Report;
 pub use rules::TaskOptions;

@@ -178,7 +178,7 @@ pub fn replay(path: impl AsRef<Path>) -> Result<Replayed, ReplayError> {
         opened.map_err(|broken: Broken| ReplayError::Initializer(broken.into()))?;
     }
     let (input, bytes) = (Arc::new(body.argument.to_vec()), 0..body.argument.len());
-    let call = Call { input, bytes, descriptors: Vec::new(), context, answer: None };
+    let call = Call { input, bytes, descriptors: Vec::new(), context, answer: None, marks: None };
     let done = serial::run_one(&function, call, body.attempt);
     drop(before);
     Ok(match done {

@@ -179,7 +179,7 @@ impl Drop for Room {
 
 fn call(job: &Job, input: &Arc<Vec<u8>>, bytes: Range<usize>, descriptors: Vec<OwnedFd>) -> Call {
     let context = job.extra.context.clone();
-    Call { input: Arc::clone(input), bytes, descriptors, context, answer: None }
+    Call { input: Arc::clone(input), bytes, descriptors, context, answer: None, marks: None }
 }
 
 /// The value's bytes and handles, or what came instead of them.

@@ -11,6 +11,7 @@ use procession_sys::memory::Memfd;
 use serde::{Deserialize, Serialize};
 
 use crate::context::ContextRef;
+use crate::insights::stopwatch::Marks;
 use crate::origin::Extra;
 use crate::setup::Broken;
 
@@ -156,6 +157,8 @@ pub(crate) struct Call {
     pub(crate) descriptors: Vec<std::os::fd::OwnedFd>,
     pub(crate) context: Option<ContextRef>,
     pub(crate) answer: Option<(Answer, Option<handles::Outgoing>)>,
+    /// The clock at the bounds of the task, if it is timed.
+    pub(crate) marks: Option<Marks>,
 }
 
 /// The token of a task.
@@ -168,8 +171,14 @@ fn shim<A: Message, R: Message>(task: fn(A) -> R, call: &mut Call) {
     let descriptors = std::mem::take(&mut call.descriptors);
     let bytes = call.input.get(call.bytes.clone()).unwrap_or_default();
     // Decoding and encoding run code of the user as well.
+    let marks = &mut call.marks;
     let answer = catch_panic(|| match handles::supply(descriptors, || Postcard::decode::<A>(bytes)) {
-        Ok(argument) => encode(&task(argument)),
+        Ok(argument) => {
+            Marks::decoded(marks);
+            let value = task(argument);
+            Marks::returned(marks);
+            encode(&value)
+        }
         Err(e) => (Answer::BadArgument(e.to_string()), None),
     });
     call.answer = Some(answer.unwrap_or_else(|panic| (Answer::Panicked(panic), None)));

@@ -1,9 +1,8 @@
 //! The worker's side: takes a job, runs its items one after the other, answers each.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Instant;
 
 use procession_codec::{Bytes, Codec, Descriptor, Postcard, handles};
 use procession_pipe::{Duplex, SendError};
@@ -15,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::chaos::{Chaos, ChaosPoint};
 use crate::context;
 use crate::current;
+use crate::insights::ledger::Ledger;
+use crate::insights::stopwatch::Stopwatch;
 use crate::journal::Journal;
 use crate::origin::Extra;
 use crate::setup;
@@ -44,7 +45,8 @@ pub(crate) fn work(desk: Desk) -> Result<(), String> {
     let memory = Memfd::adopt(memory).map_err(|e| e.to_string())?;
     let journal = Journal::open(&memory).map_err(|e| e.to_string())?;
     let size = desk.recycle_above.and_then(|most| Some((Resident::own()?, most)));
-    let worker = Worker { jobs: desk.jobs, journal, size, chaos: desk.chaos, fate: Cell::new(None) };
+    let (chaos, fate, watch) = (desk.chaos, Cell::new(None), RefCell::default());
+    let worker = Worker { jobs: desk.jobs, journal, watch, size, chaos, fate };
     if desk.is_set_up {
         let Ok(job) = worker.jobs.recv() else { return Ok(()) };
         if let Err(broken) = setup::open(job)? {
@@ -53,6 +55,7 @@ pub(crate) fn work(desk: Desk) -> Result<(), String> {
             return Ok(());
         }
     }
+    worker.ledger().set_ready();
     worker.journal.set_ready();
     if desk.is_set_up {
         worker.jobs.send(&Reply::Ready).map_err(|e| e.to_string())?;
@@ -73,6 +76,7 @@ pub(crate) fn work(desk: Desk) -> Result<(), String> {
 struct Worker {
     jobs: Duplex<Reply, Job>,
     journal: Journal,
+    watch: RefCell<Stopwatch>,
     /// Its own size, and the most that it should be.
     size: Option<(Resident, u64)>,
     chaos: Option<Chaos>,
@@ -83,7 +87,7 @@ struct Worker {
 impl Worker {
     fn run(&self, job: Job) -> Result<(), String> {
         self.journal.begin(job.number);
-        let began = Instant::now();
+        self.watch.borrow_mut().begin(self.ledger());
         let token: &[u8; 40] = job.function.as_ref().try_into().map_err(|_| "a token of the wrong length")?;
         let function = FunctionToken::from_bytes(token).resolve().ok_or("a function of another program")?;
         let input = Arc::new(job.parcel.unpack().map_err(|e| e.to_string())?);
@@ -102,6 +106,7 @@ impl Worker {
                 descriptors: descriptors.map_err(|e| e.to_string())?,
                 context: job.extra.context.clone(),
                 answer: None,
+                marks: self.watch.borrow_mut().begin_task(self.ledger()),
             };
             if job.is_timed || is_looked_at(index, job.n_now) {
                 self.journal.stamp(u64::try_from(clock::uptime().as_nanos()).unwrap_or(u64::MAX));
@@ -113,13 +118,14 @@ impl Worker {
                 return Err("the pool ends this worker".into());
             }
             self.meet(ChaosPoint::InTask);
-            self.answer(&function, call, job.number, index).map_err(|e| e.to_string())?;
+            let task = job.extra.task.saturating_add(index as u64);
+            self.answer(&function, call, (job.number, index), task).map_err(|e| e.to_string())?;
             if is_looked_at(index, job.n_now) && self.is_too_large() {
                 self.journal.set_full();
                 break;
             }
         }
-        let nanos = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let nanos = self.watch.borrow_mut().end(self.ledger());
         self.jobs.send(&Reply::Done { job: job.number, nanos }).map_err(|e| e.to_string())?;
         if is_doomed {
             signal::die();
@@ -149,14 +155,32 @@ impl Worker {
         &self,
         function: &Function<Call>,
         mut call: Call,
-        job: u64,
-        index: usize,
+        (job, index): (u64, usize),
+        task: u64,
     ) -> Result<(), SendError> {
         function.call(&mut call);
         let (answer, handles) =
             call.answer.take().unwrap_or((Answer::BadResult("the task left no answer".into()), None));
         self.meet(ChaosPoint::AfterTask);
-        let mut bytes = encode(&answer);
+        let (is_ok, marks) = (matches!(answer, Answer::Value(_)), call.marks);
+        self.hand_over(&answer, handles, job, index)?;
+        self.watch.borrow_mut().end_task(self.ledger(), task, marks, is_ok);
+        Ok(())
+    }
+
+    fn ledger(&self) -> Ledger<'_> {
+        Ledger::of(self.journal.map())
+    }
+
+    /// Into the journal if there is room, else in a message.
+    fn hand_over(
+        &self,
+        answer: &Answer,
+        handles: Option<handles::Outgoing>,
+        job: u64,
+        index: usize,
+    ) -> Result<(), SendError> {
+        let mut bytes = encode(answer);
         if self.fate.get() == Some(ChaosPoint::Answering) {
             self.journal.tear(&bytes);
             signal::die();
