@@ -11,7 +11,7 @@ use procession_sys::{OsError, cpu};
 use crate::care::MemoryRules;
 use crate::chaos::Chaos;
 use crate::collector::Shared;
-use crate::crew::{Crew, Settings};
+use crate::crew::{Crew, Flexible, Settings};
 use crate::error::BuildError;
 use crate::job::PackError;
 use crate::pool::Pool;
@@ -37,6 +37,7 @@ pub struct Builder {
     memory: MemoryRules,
     serial: Option<bool>,
     chaos: Option<Chaos>,
+    pub(crate) flexible: Option<Flexible>,
 }
 
 impl Builder {
@@ -302,6 +303,7 @@ impl Builder {
             })?,
             memory: self.memory,
             chaos: self.chaos.map_or_else(Chaos::of_environment, |chaos| Ok(Some(chaos)))?,
+            flexible: self.flexible.filter(|_| !is_serial),
         };
         let name: Arc<str> = self.name.as_str().into();
         let serial = is_serial.then(|| Serial::new(&name, settings.setup.clone()));
@@ -339,6 +341,7 @@ impl Default for Builder {
             memory: MemoryRules::default(),
             serial: None,
             chaos: None,
+            flexible: None,
         }
     }
 }

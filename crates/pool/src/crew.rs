@@ -19,7 +19,6 @@
 //! Invariants: an order is in `waiting`, in one worker's `running`, or settled; so each task has exactly one outcome.
 //! Held by `tests/contract.rs`.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -38,7 +37,9 @@ use crate::setup::{InitializerFailure, Setup};
 use crate::sink::Sink;
 use crate::streams::Streams;
 
+pub(crate) use line::Waiting;
 pub(crate) use retire::GRACE;
+pub(crate) use size::Flexible;
 pub(crate) use worker::Worker;
 
 /// A death of our own making.
@@ -73,6 +74,8 @@ pub(crate) struct Place {
     forget: Vec<u128>,
     /// Messages about them since its last job.
     n_told: u32,
+    /// When the worker was started, or was done with what it was given.
+    idle_since: Option<Instant>,
 }
 
 /// What a crew is made by.
@@ -86,6 +89,8 @@ pub(crate) struct Settings {
     pub(crate) streams: Streams,
     pub(crate) memory: MemoryRules,
     pub(crate) chaos: Option<Chaos>,
+    /// Unless there are to be that many workers all the time.
+    pub(crate) flexible: Option<Flexible>,
 }
 
 impl Settings {
@@ -99,6 +104,7 @@ impl Settings {
             streams: Streams::default(),
             memory: MemoryRules::default(),
             chaos: None,
+            flexible: None,
         }
     }
 }
@@ -117,13 +123,17 @@ pub(crate) enum Phase {
 pub(crate) struct Crew {
     pub(crate) name: Arc<str>,
     pub(crate) places: Vec<Place>,
-    pub(crate) waiting: VecDeque<Order>,
+    pub(crate) waiting: Waiting,
     pub(crate) phase: Phase,
     /// Changes whenever a worker is replaced or lost.
     pub(crate) version: u64,
     /// The version that the collector watches, and until when it waits.
     pub(crate) watched: (u64, Deadline),
     settings: Settings,
+    /// How many workers the pool is to have.
+    pub(crate) wanted: usize,
+    /// Threads that wait until workers have asked for work.
+    pub(crate) n_warming: usize,
     next_job: u64,
     next_task: u64,
     n_started: u64,
@@ -148,10 +158,12 @@ impl Crew {
         let mut crew = Self {
             name: Arc::clone(name),
             places: Vec::new(),
-            waiting: VecDeque::new(),
+            waiting: Waiting::default(),
             phase: Phase::Open,
             version: 0,
             watched: (0, Deadline::now()),
+            wanted: settings.n_workers,
+            n_warming: 0,
             settings,
             next_job: 1,
             next_task: 1,
@@ -164,10 +176,8 @@ impl Crew {
             n_recycled: 0,
             released: Released::default(),
         };
-        for _ in 0..crew.settings.n_workers {
-            let worker = crew.start_worker()?;
-            crew.places.push(Place { worker: Some(Arc::new(worker)), ..Place::default() });
-        }
+        let n_workers = crew.n_at_start();
+        crew.fill_to(n_workers)?;
         Ok(crew)
     }
 
@@ -199,12 +209,6 @@ impl Crew {
     /// Whether everything taken has its outcome.
     pub(crate) fn is_done(&self) -> bool {
         self.waiting.is_empty() && self.places.iter().all(|place| place.running.is_none())
-    }
-
-    /// Whether every worker has asked for a job.
-    pub(crate) fn is_ready(&self) -> bool {
-        // One that could not be replaced yet is not waited for.
-        self.places.iter().all(|place| place.worker.as_ref().is_none_or(|worker| worker.journal.is_ready()))
     }
 
     /// Whether no worker is left.
@@ -305,38 +309,6 @@ impl Crew {
         }
     }
 
-    /// Starts workers for empty places, unless they keep dying. Where that fails, those that live go on, and it is tried
-    /// again after a while; also where workers keep dying, one at a time.
-    fn fill_places(&mut self) {
-        let now = Instant::now();
-        while let Some(place) = self.places.iter().position(|place| place.worker.is_none()) {
-            let (is_deserted, keep_dying) = (self.is_deserted(), self.failed_starts >= ENOUGH);
-            let is_early = if is_deserted { keep_dying } else { self.next_try.is_some_and(|at| at > now) };
-            if is_early {
-                return;
-            }
-            if keep_dying && self.next_try.is_none() {
-                self.next_try = Some(now + TRY_AGAIN);
-                return;
-            }
-            match self.start_worker() {
-                Ok(worker) => {
-                    self.places[place].worker = Some(Arc::new(worker));
-                    self.version += 1;
-                    self.next_try = keep_dying.then_some(now + TRY_AGAIN);
-                }
-                Err(e) => {
-                    self.next_try = Some(now + TRY_AGAIN);
-                    if is_deserted {
-                        self.fail_waiting(&e.to_string());
-                    }
-                    return;
-                }
-            }
-        }
-        self.next_try = None;
-    }
-
     /// When an empty place is to be filled that could not be before.
     fn next_try(&self) -> Option<Instant> {
         let is_given_up = self.failed_starts >= ENOUGH && self.is_deserted();
@@ -369,7 +341,9 @@ impl Crew {
                     }
                     let is_full = worker.journal.is_full();
                     self.n_recycled += u64::from(is_full);
-                    if is_full || self.places[place].n_tasks >= self.settings.max_tasks {
+                    self.places[place].idle_since = Some(Instant::now());
+                    let is_done = is_full || self.places[place].n_tasks >= self.settings.max_tasks;
+                    if is_done || self.is_crowded() {
                         self.retire(place);
                     }
                 }
@@ -470,8 +444,10 @@ impl Place {
 
 mod contexts;
 mod dead;
+mod line;
 mod memory;
 mod retire;
+mod size;
 mod verdicts;
 mod worker;
 

@@ -32,17 +32,24 @@
 #![forbid(unsafe_code)]
 
 mod builder;
+mod callback;
 mod care;
 mod chaos;
+mod chunks;
 mod collector;
 mod context;
 mod crew;
 mod current;
 mod error;
 mod flat;
+#[cfg(feature = "async")]
+mod future;
+mod herald;
 mod insights;
 mod job;
 mod journal;
+mod map;
+mod notice;
 mod origin;
 mod par;
 mod pool;
@@ -54,22 +61,30 @@ mod rules;
 mod serial;
 mod setup;
 mod sink;
+mod size;
 mod streams;
 mod task;
+mod waits;
+mod ways;
 mod wire;
 mod worker;
 
 pub use builder::Builder;
+pub use callback::Callback;
 pub use chaos::{Chaos, ChaosError, ChaosPoint};
 pub use context::With;
 pub use current::attempt;
 pub use error::{BuildError, SubmitError, TaskFailed, TaskId};
+#[cfg(feature = "async")]
+pub use future::TaskFuture;
 pub use insights::{Insights, Shares, SlowTask, Verdict, WorkerInsights};
+pub use map::MapTask;
 pub use par::{NotYet, Outcomes, ParIter, ParProcs};
 pub use pool::Pool;
 pub use progress::Progress;
 pub use replay::{ReplayError, Replayed, SaveError, replay};
 pub use report::Report;
-pub use rules::TaskOptions;
+pub use rules::{Priority, TaskOptions};
 pub use setup::{InitializerFailure, with_state};
 pub use task::Task;
+pub use waits::{AnyTask, AsCompleted, Completed, as_completed, wait_all, wait_any};

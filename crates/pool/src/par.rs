@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use procession_codec::Message;
 use procession_sys::Deadline;
 
+use crate::chunks::Chunks;
 use crate::context::{self, With};
-use crate::error::{TaskFailed, TaskId};
+use crate::error::TaskFailed;
 use crate::job::{PackError, Packing};
 use crate::origin::{Extra, Origin};
 use crate::pool::Pool;
@@ -21,9 +22,9 @@ use crate::wire;
 /// How long the items of one chunk should take together, in nanoseconds.
 const AIM: u64 = 1_000_000;
 /// Most items in a chunk.
-const MOST_ITEMS: usize = 4096;
+pub(crate) const MOST_ITEMS: usize = 4096;
 /// A chunk with so many bytes is not made longer.
-const ENOUGH_BYTES: usize = 1 << 20;
+pub(crate) const ENOUGH_BYTES: usize = 1 << 20;
 /// Chunks under way for each worker: one running, one waiting.
 const CHUNKS_PER_WORKER: usize = 2;
 
@@ -317,49 +318,24 @@ impl<I: Iterator<Item = A>, A: Message, R: Message> Outcomes<'_, I, A, R> {
         self.items = items;
         let n = packing.len();
         self.n_taken += n + usize::from(failed.is_some());
-        if n > 0 {
-            self.submit(packing, index);
+        let chunks = Chunks {
+            shared: self.pool.shared(),
+            function: self.function,
+            extra: self.extra.as_ref().cloned().unwrap_or_default(),
+            rules: self.rules,
+            sink: &self.sink,
+        };
+        if n > 0 && !chunks.submit(packing, index) {
+            self.items = None;
         }
         if let Some(error) = failed {
-            // It has a number of its own and its place among the results.
-            let number = self.pool.shared().crew().number_tasks(1);
-            let task = self.task_id(number);
-            let failure = match error {
-                PackError::Encode(error) => TaskFailed::Argument { task, error },
-                PackError::Os(e) => TaskFailed::NoWorker { task, reason: e.to_string().into() },
-            };
-            self.sink.deliver(index + n, vec![Err(failure)]);
+            chunks.fail(index + n, error);
         }
     }
 
     /// Why no task can be given out, if so it is.
     fn refusal(&self) -> Option<PackError> {
         self.extra.as_ref().err().map(PackError::again)
-    }
-
-    fn submit(&mut self, packing: Packing, index: usize) {
-        let n = packing.len();
-        let submitted = packing.finish(self.function).map_err(|e| Some(e.to_string())).and_then(|mut job| {
-            job.extra = self.extra.as_ref().cloned().unwrap_or_default();
-            self.pool.shared().submit(job, index, &self.sink, self.rules).map_err(|_| None)
-        });
-        let Err(reason) = submitted else { return };
-        let number = self.pool.shared().crew().number_tasks(n);
-        let failure = |number| {
-            let task = self.task_id(number);
-            Err(match &reason {
-                Some(reason) => TaskFailed::NoWorker { task, reason: reason.as_str().into() },
-                None => TaskFailed::Closed { task },
-            })
-        };
-        self.sink.deliver(index, (number..).take(n).map(failure).collect());
-        if reason.is_none() {
-            self.items = None;
-        }
-    }
-
-    fn task_id(&self, number: u64) -> TaskId {
-        TaskId { pool: Arc::clone(&self.pool.shared().name), number }
     }
 }
 

@@ -10,6 +10,7 @@ use procession_codec::{Codec, Message, Postcard, handles};
 use procession_sys::Deadline;
 
 use crate::error::{TaskFailed, TaskId};
+use crate::notice::Notice;
 
 /// A value as it arrived, not yet decoded.
 #[derive(Debug)]
@@ -50,6 +51,9 @@ struct Inbox {
     /// Outcomes that have ever been delivered, and those of them that were failures.
     n_delivered: usize,
     n_failed: usize,
+    /// Who is told of the next outcome that comes, or goes, each by a key of its own.
+    notices: BTreeMap<u64, Notice>,
+    next_key: u64,
 }
 
 /// What came of waiting.
@@ -70,8 +74,10 @@ impl Sink {
         inbox.n_failed += outcomes.iter().filter(|outcome| outcome.is_err()).count();
         let outcomes = outcomes.into_iter().enumerate().map(|(i, outcome)| (first + i, outcome));
         inbox.outcomes.extend(outcomes);
+        let notices = std::mem::take(&mut inbox.notices);
         drop(inbox);
         self.news.notify_all();
+        notices.into_values().for_each(Notice::post);
     }
 
     /// Waits for the outcome of task `index`, or with `None` for that of any; answers index and outcome. `None` at the
@@ -105,9 +111,11 @@ impl Sink {
                 return Taken::Nothing;
             }
             if let Some(taken) = inbox.take(index) {
+                let notices = std::mem::take(&mut inbox.notices);
                 drop(inbox);
                 // Whoever waits for the same one waits in vain.
                 self.news.notify_all();
+                notices.into_values().for_each(Notice::deliver);
                 return Taken::Outcome(taken.0, taken.1);
             }
             let left = deadline.remaining();
@@ -129,6 +137,42 @@ impl Sink {
     /// The failure of task `index`, if it is there: it stays.
     pub(crate) fn failure(&self, index: usize) -> Option<TaskFailed> {
         self.inbox().outcomes.get(&index)?.as_ref().err().cloned()
+    }
+
+    /// Whether the outcome of task `index` is there, or was.
+    pub(crate) fn is_settled(&self, index: usize) -> bool {
+        let inbox = self.inbox();
+        index < inbox.taken_below || inbox.outcomes.contains_key(&index)
+    }
+
+    /// How many outcomes are there.
+    pub(crate) fn len(&self) -> usize {
+        self.inbox().outcomes.len()
+    }
+
+    /// Whether the outcome of task `index` was taken. Only for who asks by index.
+    #[cfg(feature = "async")]
+    pub(crate) fn is_taken(&self, index: usize) -> bool {
+        index < self.inbox().taken_below
+    }
+
+    /// Tells of the next news of this sink, if task `index` has no outcome and had none; the key to have no news after all.
+    /// Else the notice comes back.
+    pub(crate) fn watch(&self, index: usize, notice: Notice) -> Result<u64, Notice> {
+        let mut inbox = self.inbox();
+        if index < inbox.taken_below || inbox.outcomes.contains_key(&index) {
+            return Err(notice);
+        }
+        let key = inbox.next_key;
+        inbox.next_key += 1;
+        inbox.notices.insert(key, notice);
+        Ok(key)
+    }
+
+    /// No news for `key` any more.
+    pub(crate) fn unwatch(&self, key: u64) {
+        let notice = self.inbox().notices.remove(&key);
+        drop(notice);
     }
 
     /// Nobody wants what has not begun.

@@ -122,7 +122,7 @@ pub(crate) enum Answer {
 /// What a worker says.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Reply {
-    /// The initializer has done its work.
+    /// It asks for jobs from now on; the initializer, if there is one, has done its work.
     Ready,
     /// The initializer has failed: the worker ends.
     NotSetUp(Broken),

@@ -57,9 +57,7 @@ pub(crate) fn work(desk: Desk) -> Result<(), String> {
     }
     worker.ledger().set_ready();
     worker.journal.set_ready();
-    if desk.is_set_up {
-        worker.jobs.send(&Reply::Ready).map_err(|e| e.to_string())?;
-    }
+    worker.jobs.send(&Reply::Ready).map_err(|e| e.to_string())?;
     while let Ok(job) = worker.jobs.recv() {
         context::forget(&job.extra.forget);
         match (job.n_now, job.extra.forget.is_empty()) {

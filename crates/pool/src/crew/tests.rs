@@ -293,7 +293,7 @@ fn absurd_times() {
 fn an_order_that_kills_before_it_begins() {
     guarded(|| {
         let (mut stage, mut deaths) = (Stage::with_job(2), 0);
-        stage.crew.waiting.clear();
+        stage.crew.waiting = Waiting::default();
         let mut order = stage.crew.places[0].running.take().unwrap();
         loop {
             deaths += 1;
@@ -315,7 +315,9 @@ fn what_nobody_wants_is_forgotten() {
     guarded(|| {
         let mut stage = Stage::with_job(3);
         let other = Arc::default();
-        stage.crew.waiting.extend([order(2, &stage.sink), order(1, &other), order(4, &stage.sink)]);
+        for waits in [order(2, &stage.sink), order(1, &other), order(4, &stage.sink)] {
+            stage.crew.waiting.push_back(waits);
+        }
         stage.crew.forget(&Arc::clone(&stage.sink));
         assert_eq!(stage.waiting(), [(11, 1)]);
         assert!(stage.worker().journal.is_revoked(JOB));

@@ -30,7 +30,7 @@ impl Crew {
     /// Whether a task that was given out is due before the collector looks again.
     pub(crate) fn wants_earlier(&mut self) -> bool {
         let until = self.watched.1;
-        let limit = self.next_limit();
+        let limit = self.next_limit().min(self.next_idle());
         limit.min(until) != until
     }
 
@@ -57,9 +57,7 @@ impl Crew {
     /// Cancels the one task of `sink`: whether it has, or will have, the outcome `Cancelled`.
     pub(crate) fn cancel(&mut self, sink: &Arc<Sink>) -> bool {
         let is_it = |order: &Order| Arc::ptr_eq(&order.sink, sink);
-        if let Some(order) =
-            self.waiting.iter().position(is_it).and_then(|position| self.waiting.remove(position))
-        {
+        if let Some(order) = self.waiting.take_first(is_it) {
             sink.cancel();
             order.fail(&self.name, |task| TaskFailed::Cancelled { task });
         }
