@@ -42,6 +42,7 @@ mod context;
 mod crew;
 mod current;
 mod error;
+mod flat;
 #[cfg(feature = "async")]
 mod future;
 mod herald;

@@ -41,6 +41,7 @@
 //! | many who send, many who receive: [`queue::bounded`], [`queue::unbounded`], [`Queue`], [`Sender`], [`Receiver`] | [`queue`] |
 //! | jobs that are finished, and come back when their worker dies: [`queue::jobs`], [`JobSender`], [`JobReceiver`], [`Job`] | [`queue`] |
 //! | many tasks on a few workers: [`Pool`], [`Task`], [`ParProcs`]; how far they are, and where the time goes: [`Progress`], [`Insights`] | [`pool`] |
+//! | why a task failed, and running it again: [`pool::Report`], [`replay`], [`pool::Chaos`], `PROCESSION_SERIAL` | [`pool`] |
 //! | one lock for all processes, which tells of a dead holder: [`Mutex`], [`RwLock`], [`RLock`], [`Condvar`], [`LockError`] | [`sync`] |
 //! | signals, limits, what is done once: [`Event`], [`Barrier`], [`Semaphore`], [`Once`] | [`sync`] |
 //! | memory that several processes see at once: [`Value`], [`Array`], [`Atomic`], [`Encoded`], [`List`] | [`shm`] |
@@ -70,7 +71,7 @@ pub use codec::{Bytes, Descriptor, Message};
 pub use pipe::{
     Address, AuthKey, Client, Connection, Duplex, Listener, PipeError, RecvError, SendError, Waitable, pipe,
 };
-pub use pool::{Insights, ParProcs, Pool, Progress, Task, TaskFailed, TaskId, TaskOptions};
+pub use pool::{Insights, ParProcs, Pool, Progress, Task, TaskFailed, TaskId, TaskOptions, replay};
 pub use queue::{Job, JobReceiver, JobSender, Queue, Receiver, Sender, SimpleQueue};
 pub use shm::{Array, Atomic, Encoded, List, Nameable, Part, Plain, Shared, ShmError, Value};
 pub use sync::{

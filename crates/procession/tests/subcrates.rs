@@ -40,6 +40,9 @@ fn pool() {
     let pool = Pool::new(2).unwrap();
     let squares: Result<Vec<u32>, TaskFailed> = (0..100).par_procs(&pool).map(|n| n * n).collect();
     assert_eq!(squares.unwrap()[99], 9801);
+    assert!(procession::replay("/no/such/file").is_err());
+    let scaled = pool.with(&3_u32).map(|scale: &u32, n: u32| scale * n, [1, 2]).unwrap();
+    assert_eq!(scaled, [3, 6]);
 }
 
 #[test]
