@@ -15,6 +15,7 @@ use crate::job::PackError;
 use crate::pool::Pool;
 use crate::rules::{Rules, TaskOptions};
 use crate::setup::Setup;
+use crate::streams::Streams;
 
 /// How long a worker may take until it asks for a job, unless set otherwise.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
@@ -30,6 +31,7 @@ pub struct Builder {
     max_tasks: usize,
     setup: Option<Result<Arc<Setup>, Arc<PackError>>>,
     pub(crate) flexible: Option<Flexible>,
+    pub(crate) streams: Streams,
 }
 
 impl Builder {
@@ -182,11 +184,16 @@ impl Builder {
             n_workers: workers,
             start_timeout: self.start_timeout,
             max_tasks: self.max_tasks,
+            streams: self.streams,
             setup: self.setup.transpose().map_err(|e| match &*e {
                 PackError::Encode(e) => BuildError::Argument(e.clone()),
                 PackError::Os(e) => {
-                    let error = std::io::Error::other(e.to_string());
-                    BuildError::Os(OsError::new("packing an initializer", error))
+                    let doing = format!("packing an initializer: {}", e.doing());
+                    let error = e.errno().map(std::io::Error::from_raw_os_error);
+                    BuildError::Os(OsError::new(
+                        doing,
+                        error.unwrap_or_else(|| std::io::ErrorKind::Other.into()),
+                    ))
                 }
             })?,
             flexible: self.flexible,
@@ -216,6 +223,7 @@ impl Default for Builder {
             max_tasks: usize::MAX,
             setup: None,
             flexible: None,
+            streams: Streams::default(),
         }
     }
 }

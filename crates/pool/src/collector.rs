@@ -20,6 +20,9 @@ use crate::rules::Rules;
 use crate::sink::Sink;
 use crate::wire::Job;
 
+/// How long the collector pauses where the system cannot tell it what is ready.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
 /// What callers and the collector share.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -155,7 +158,7 @@ impl Shared {
                 crew.watched = (crew.version, late);
                 late
             };
-            let Ok(ready) = poll::ready(&watch.descriptors(&self.news), late) else { return };
+            let ready = watch.wait(&self.news, late);
             let mut crew = self.crew();
             let mut ready = ready.into_iter();
             if ready.next() == Some(true) {
@@ -231,6 +234,16 @@ impl Watch {
             Some(Entry { place, worker, socket })
         });
         Self { version: Some(crew.version), entries: entries.collect() }
+    }
+
+    /// Which of the [descriptors](Self::descriptors) is ready; all may be, where the system cannot tell.
+    fn wait(&self, news: &Event, late: Deadline) -> Vec<bool> {
+        let watched = self.descriptors(news);
+        poll::ready(&watched, late).unwrap_or_else(|_| {
+            // It lacks memory, or the limit of descriptors was set to less than these are.
+            std::thread::sleep(LOOK_AGAIN);
+            vec![true; watched.len()]
+        })
     }
 
     /// The event, then of each worker the process and, unless it is lost, the socket.

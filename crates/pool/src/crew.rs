@@ -26,10 +26,12 @@ use procession_process::{Signal, Who};
 use procession_sys::Deadline;
 
 use crate::error::{BuildError, TaskFailed};
+use crate::insights::book::Book;
 use crate::job::{Order, Verdict};
 use crate::replies;
 use crate::setup::{InitializerFailure, Setup};
 use crate::sink::Sink;
+use crate::streams::Streams;
 
 pub(crate) use line::Waiting;
 pub(crate) use retire::GRACE;
@@ -46,6 +48,9 @@ const BY_ITSELF: u32 = 8;
 /// workers again.
 const ENOUGH: u32 = 64;
 
+/// Where workers could not be started, or died at their start too often, and others live: how long until the next try.
+const TRY_AGAIN: Duration = Duration::from_millis(250);
+
 /// A worker's place in the crew. The place stays when the worker is replaced.
 #[derive(Debug, Default)]
 pub(crate) struct Place {
@@ -59,6 +64,8 @@ pub(crate) struct Place {
     retired: Option<Instant>,
     /// When the worker was started, or was done with what it was given.
     idle_since: Option<Instant>,
+    /// Where its time went, and that of those before it.
+    pub(crate) book: Book,
 }
 
 /// What a crew is made by.
@@ -71,13 +78,20 @@ pub(crate) struct Settings {
     pub(crate) setup: Option<Arc<Setup>>,
     /// Unless there are to be that many workers all the time.
     pub(crate) flexible: Option<Flexible>,
+    pub(crate) streams: Streams,
 }
 
 impl Settings {
     #[cfg(test)]
     pub(crate) fn of(n_workers: usize) -> Self {
-        let start_timeout = Duration::from_secs(10);
-        Self { n_workers, start_timeout, max_tasks: usize::MAX, setup: None, flexible: None }
+        Self {
+            n_workers,
+            start_timeout: Duration::from_secs(10),
+            max_tasks: usize::MAX,
+            setup: None,
+            flexible: None,
+            streams: Streams::default(),
+        }
     }
 }
 
@@ -113,6 +127,8 @@ pub(crate) struct Crew {
     failed_starts: u32,
     /// How the last of them ended.
     last_failure: Arc<str>,
+    /// When empty places are to be filled that could not be before.
+    next_try: Option<Instant>,
     /// The first worker whose initializer failed, and how.
     pub(crate) broken: Option<(Who, InitializerFailure)>,
 }
@@ -134,6 +150,7 @@ impl Crew {
             n_started: 0,
             failed_starts: 0,
             last_failure: "".into(),
+            next_try: None,
             broken: None,
         };
         let n_workers = crew.n_at_start();
@@ -146,6 +163,11 @@ impl Crew {
         let first = self.next_task;
         self.next_task += n as u64;
         first
+    }
+
+    /// The number that the next task gets.
+    pub(crate) fn n_tasks(&self) -> u64 {
+        self.next_task
     }
 
     /// Takes an order; `None` if the pool takes no more.
@@ -199,6 +221,19 @@ impl Crew {
         }
     }
 
+    /// Tasks of `sink` that are finished, and whose outcomes stand in journals still.
+    pub(crate) fn n_finished(&self, sink: &Arc<Sink>) -> usize {
+        let running =
+            self.places.iter().filter_map(|place| Some((place.worker.as_ref()?, place.running.as_ref()?)));
+        let of_sink = running.filter(|(_, order)| Arc::ptr_eq(&order.sink, sink));
+        of_sink
+            .map(|(worker, order)| {
+                let finished = worker.journal.n_finished(order.job.number);
+                finished.saturating_sub(order.n_settled).min(order.job.items.len())
+            })
+            .sum()
+    }
+
     /// The next order that somebody still wants.
     fn next_order(&mut self) -> Option<Order> {
         let name = Arc::clone(&self.name);
@@ -213,6 +248,7 @@ impl Crew {
 
     fn give(&mut self, place: usize, mut order: Order) {
         order.job.number = self.next_job;
+        order.job.task = order.task;
         order.n_settled = 0;
         order.verdict = None;
         order.seen = None;
@@ -221,6 +257,8 @@ impl Crew {
         order.job.n_now = order.job.items.len().min(self.settings.max_tasks - self.places[place].n_tasks);
         match worker.jobs.try_send(&order.job) {
             Ok(()) => {
+                let worker = Arc::clone(worker);
+                self.places[place].book.given(&worker);
                 self.places[place].n_tasks += order.job.n_now;
                 self.places[place].running = Some(order);
             }
@@ -239,6 +277,12 @@ impl Crew {
                 order.fail(&self.name, |task| TaskFailed::NoWorker { task, reason: Arc::clone(&reason) });
             }
         }
+    }
+
+    /// When an empty place is to be filled that could not be before.
+    fn next_try(&self) -> Option<Instant> {
+        let is_given_up = self.failed_starts >= ENOUGH && self.is_deserted();
+        self.next_try.filter(|_| !is_given_up)
     }
 
     fn start_worker(&mut self) -> Result<Worker, BuildError> {
@@ -261,6 +305,7 @@ impl Crew {
             match replies::next(&worker, &name, &mut self.places[place].running) {
                 Ok(replies::Heard::Part) => {}
                 Ok(replies::Heard::Done(left)) => {
+                    self.places[place].book.done();
                     if let Some(left) = left {
                         self.waiting.push_front(*left);
                     }
@@ -287,14 +332,14 @@ impl Crew {
         }
     }
 
-    /// When the first of the workers that are still on their way, or on their way out, is late.
+    /// When the first of the workers that are still on their way, or on their way out, is late, or one is to be started.
     pub(crate) fn next_late(&self) -> Deadline {
         let awaited =
             self.places.iter().filter(|place| place.lost.is_none()).filter_map(|place| place.worker.as_ref());
         let deadlines =
             awaited.filter(|worker| !worker.journal.is_ready()).map(|worker| worker.start_deadline);
         let ends = self.places.iter().filter_map(|place| place.retired);
-        deadlines.chain(ends).min().map_or(Deadline::NEVER, Deadline::at)
+        deadlines.chain(ends).chain(self.next_try()).min().map_or(Deadline::NEVER, Deadline::at)
     }
 
     /// Gives up workers that should have asked for a job, or have ended, by now.
@@ -323,7 +368,9 @@ impl Crew {
         // What it said last counts.
         self.listen(place);
         self.version += 1;
-        let Place { running: order, .. } = std::mem::take(&mut self.places[place]);
+        let Place { running: order, mut book, .. } = std::mem::take(&mut self.places[place]);
+        book.buried(&worker, order.as_ref());
+        self.places[place].book = book;
         if worker.journal.is_ready() {
             self.failed_starts = 0;
         } else {

@@ -193,6 +193,7 @@ impl Packing {
             is_timed: false,
             attempt: 1,
             n_now: 0,
+            task: 0,
         })
     }
 }

@@ -42,7 +42,8 @@ const STARTED: usize = 24;
 const READY: usize = 32;
 const REVOKED: usize = 40;
 const SINCE: usize = 48;
-const ANSWERS: usize = 64;
+/// Bytes 64–191 are the worker's notes of its time: `insights/ledger.rs`.
+const ANSWERS: usize = 192;
 
 /// In `STARTED`: the worker begins no further item.
 const CONDEMNED: u64 = 1 << 63;
@@ -76,6 +77,13 @@ pub(crate) struct Progress {
     pub(crate) since: Option<u64>,
 }
 
+impl Progress {
+    /// Index of the item that is being run, or was last; `None` before the first.
+    pub(crate) fn index(self) -> Option<u64> {
+        (self.mark & !CONDEMNED).checked_sub(1)
+    }
+}
+
 impl Journal {
     pub(crate) fn open(memory: &Memfd) -> Result<Self, OsError> {
         let map = Mapping::shared(memory)?;
@@ -84,6 +92,11 @@ impl Journal {
             return Err(OsError::new("opening a journal", short));
         }
         Ok(Self { map })
+    }
+
+    /// The memory, at least as long as its head.
+    pub(crate) fn map(&self) -> &Mapping {
+        &self.map
     }
 
     /// Worker: asks for jobs from now on.
@@ -137,6 +150,15 @@ impl Journal {
         let (n, _) = self.committed();
         let is_running = mark > word(BASE).saturating_add(n as u64);
         Progress { is_begun: true, mark, since: is_running.then_some(since) }
+    }
+
+    /// Pool: how many items of `job` are finished.
+    pub(crate) fn n_finished(&self, job: u64) -> usize {
+        if self.map.atomic_u64(JOB).load(Acquire) != job {
+            return 0;
+        }
+        let (n, _) = self.committed();
+        usize::try_from(self.map.atomic_u64(BASE).load(Acquire)).unwrap_or(0).saturating_add(n)
     }
 
     /// Pool: the worker begins no further item, unless it has begun one since `progress` was looked at. A job that it has

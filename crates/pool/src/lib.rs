@@ -24,7 +24,9 @@
 //! When *not* to use it: where threads would do. A task costs a few microseconds in a chunk and some hundred alone, and
 //! arguments and values are encoded.
 //!
-//! Not here yet: recycling by memory, priorities, callbacks, resizing, progress, insights, async.
+//! Where the time goes tells [`Pool::insights`], how far a map is [`ParIter::on_progress`]; the feature `progress` shows that.
+//!
+//! Not here yet: recycling by memory, priorities, callbacks, resizing, async.
 #![forbid(unsafe_code)]
 
 mod builder;
@@ -37,17 +39,20 @@ mod error;
 #[cfg(feature = "async")]
 mod future;
 mod herald;
+mod insights;
 mod job;
 mod journal;
 mod map;
 mod notice;
 mod par;
 mod pool;
+mod progress;
 mod replies;
 mod rules;
 mod setup;
 mod sink;
 mod size;
+mod streams;
 mod task;
 mod waits;
 mod ways;
@@ -60,9 +65,11 @@ pub use current::attempt;
 pub use error::{BuildError, SubmitError, TaskFailed, TaskId};
 #[cfg(feature = "async")]
 pub use future::TaskFuture;
+pub use insights::{Insights, Shares, SlowTask, Verdict, WorkerInsights};
 pub use map::MapTask;
 pub use par::{NotYet, Outcomes, ParIter, ParProcs};
 pub use pool::Pool;
+pub use progress::Progress;
 pub use rules::{Priority, TaskOptions};
 pub use setup::{InitializerFailure, with_state};
 pub use task::Task;

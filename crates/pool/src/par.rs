@@ -12,8 +12,9 @@ use crate::chunks::Chunks;
 use crate::error::TaskFailed;
 use crate::job::Packing;
 use crate::pool::Pool;
+use crate::progress::{Hooks, TICK, Watch};
 use crate::rules::{Rules, TaskOptions};
-use crate::sink::Sink;
+use crate::sink::{Outcome, Sink, Taken};
 use crate::wire;
 
 /// How long the items of one chunk should take together, in nanoseconds.
@@ -47,6 +48,7 @@ pub trait ParProcs: IntoIterator + Sized {
             chunk: None,
             ordered: true,
             options: TaskOptions::new(),
+            hooks: Hooks::default(),
         }
     }
 }
@@ -56,12 +58,13 @@ impl<I: IntoIterator> ParProcs for I {}
 /// Items that are to be mapped; made by [`par_procs`](ParProcs::par_procs). Does nothing until [`map`](Self::map).
 #[must_use = "does nothing until `map`"]
 pub struct ParIter<'p, I> {
-    pool: &'p Pool,
+    pub(crate) pool: &'p Pool,
     items: I,
     in_flight: Option<usize>,
     chunk: Option<usize>,
     ordered: bool,
     options: TaskOptions,
+    pub(crate) hooks: Hooks<'p>,
 }
 
 impl<'p, I: Iterator> ParIter<'p, I> {
@@ -117,6 +120,7 @@ impl<'p, I: Iterator> ParIter<'p, I> {
             n_taken: 0,
             n_given: 0,
             next: 0,
+            watch: Watch::of(self.hooks),
             types: PhantomData,
         }
     }
@@ -153,7 +157,7 @@ impl std::error::Error for NotYet {}
 /// of the items handed out before, and then the end.
 #[must_use = "results are computed as they are asked for"]
 pub struct Outcomes<'p, I, A, R> {
-    pool: &'p Pool,
+    pub(crate) pool: &'p Pool,
     function: [u8; 40],
     /// `None` once it is at its end.
     items: Option<I>,
@@ -168,6 +172,7 @@ pub struct Outcomes<'p, I, A, R> {
     n_given: usize,
     /// Index of the next result, if ordered.
     next: usize,
+    pub(crate) watch: Watch<'p>,
     types: PhantomData<fn(A) -> R>,
 }
 
@@ -202,13 +207,49 @@ impl<I: Iterator<Item = A>, A: Message, R: Message> Outcomes<'_, I, A, R> {
     fn next_by(&mut self, deadline: Deadline) -> Result<Option<Result<R, TaskFailed>>, NotYet> {
         self.hand_out();
         if self.n_given == self.n_taken {
+            self.tell_progress();
             return Ok(None);
         }
         let index = self.ordered.then_some(self.next);
-        let (_, outcome) = self.sink.take(index, deadline).ok_or(NotYet)?;
+        let (_, outcome) = self.take(index, deadline).ok_or(NotYet)?;
         self.n_given += 1;
         self.next += 1;
         Ok(Some(outcome.and_then(|value| value.decode(&self.pool.shared().name))))
+    }
+
+    /// Takes an outcome, telling of the progress meanwhile.
+    fn take(&mut self, index: Option<usize>, deadline: Deadline) -> Option<(usize, Outcome)> {
+        if !self.watch.is_wanted() {
+            return self.sink.take(index, deadline);
+        }
+        loop {
+            let until = deadline.min(Deadline::after(TICK));
+            match self.sink.take_or_news(index, Some(self.watch.n_delivered), until) {
+                Taken::Outcome(index, outcome) => return Some((index, outcome)),
+                Taken::Nothing if deadline.has_passed() => return None,
+                Taken::News | Taken::Nothing => self.tell_progress(),
+            }
+        }
+    }
+
+    fn tell_progress(&mut self) {
+        if !self.watch.is_wanted() {
+            return;
+        }
+        let left = match &self.items {
+            None => Some(0),
+            Some(items) => {
+                Some(items.size_hint()).filter(|(least, most)| Some(*least) == *most).map(|(n, _)| n)
+            }
+        };
+        let total = left.and_then(|left| left.checked_add(self.n_taken));
+        // Under the lock: nothing is delivered meanwhile, and so nothing counted twice.
+        let crew = self.pool.shared().crew();
+        let (n_delivered, failed) = self.sink.counts();
+        let done = n_delivered + crew.n_finished(&self.sink);
+        drop(crew);
+        self.watch.n_delivered = n_delivered;
+        self.watch.tell(done, failed, total);
     }
 
     /// Hands out chunks while the bounds allow.

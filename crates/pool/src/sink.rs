@@ -51,17 +51,31 @@ struct Inbox {
     /// Who is told of the next outcome that comes, or goes, each by a key of its own.
     notices: BTreeMap<u64, Notice>,
     next_key: u64,
+    /// Outcomes that have ever been delivered, and those of them that were failures.
+    n_delivered: usize,
+    n_failed: usize,
+}
+
+/// What came of waiting.
+pub(crate) enum Taken {
+    /// The outcome, and its index.
+    Outcome(usize, Outcome),
+    /// More outcomes were delivered than were known.
+    News,
+    /// Nothing in time, or another has taken it.
+    Nothing,
 }
 
 impl Sink {
     /// Takes the outcomes of the tasks from `first` on.
     pub(crate) fn deliver(&self, first: usize, outcomes: Vec<Outcome>) {
+        let mut inbox = self.inbox();
+        inbox.n_delivered += outcomes.len();
+        inbox.n_failed += outcomes.iter().filter(|outcome| outcome.is_err()).count();
         let outcomes = outcomes.into_iter().enumerate().map(|(i, outcome)| (first + i, outcome));
-        let notices = {
-            let mut inbox = self.inbox();
-            inbox.outcomes.extend(outcomes);
-            std::mem::take(&mut inbox.notices)
-        };
+        inbox.outcomes.extend(outcomes);
+        let notices = std::mem::take(&mut inbox.notices);
+        drop(inbox);
         self.news.notify_all();
         notices.into_values().for_each(Notice::post);
     }
@@ -69,10 +83,32 @@ impl Sink {
     /// Waits for the outcome of task `index`, or with `None` for that of any; answers index and outcome. `None` at the
     /// deadline, and as soon as the outcome asked for was taken by another.
     pub(crate) fn take(&self, index: Option<usize>, deadline: Deadline) -> Option<(usize, Outcome)> {
+        match self.take_or_news(index, None, deadline) {
+            Taken::Outcome(index, outcome) => Some((index, outcome)),
+            Taken::News | Taken::Nothing => None,
+        }
+    }
+
+    /// How many outcomes have been delivered, and how many of them are failures.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        let inbox = self.inbox();
+        (inbox.n_delivered, inbox.n_failed)
+    }
+
+    /// [`take`](Self::take), unless more than `known` outcomes have been delivered.
+    pub(crate) fn take_or_news(
+        &self,
+        index: Option<usize>,
+        known: Option<usize>,
+        deadline: Deadline,
+    ) -> Taken {
         let mut inbox = self.inbox();
         loop {
+            if known.is_some_and(|known| known != inbox.n_delivered) {
+                return Taken::News;
+            }
             if index.is_some_and(|index| index < inbox.taken_below) {
-                return None;
+                return Taken::Nothing;
             }
             if let Some(taken) = inbox.take(index) {
                 let notices = std::mem::take(&mut inbox.notices);
@@ -80,11 +116,11 @@ impl Sink {
                 // Whoever waits for the same one waits in vain.
                 self.news.notify_all();
                 notices.into_values().for_each(Notice::deliver);
-                return Some(taken);
+                return Taken::Outcome(taken.0, taken.1);
             }
             let left = deadline.remaining();
             if left.is_some_and(|left| left.is_zero()) {
-                return None;
+                return Taken::Nothing;
             }
             inbox = match left {
                 Some(left) => self.news.wait_timeout(inbox, left).unwrap_or_else(PoisonError::into_inner).0,

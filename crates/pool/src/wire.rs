@@ -10,6 +10,7 @@ use procession_sys::image::FunctionToken;
 use procession_sys::memory::Memfd;
 use serde::{Deserialize, Serialize};
 
+use crate::insights::stopwatch::Marks;
 use crate::setup::Broken;
 
 /// Longest block of bytes that travels inside a message; longer ones travel in sealed memory, so that a message always
@@ -68,6 +69,8 @@ pub(crate) struct Job {
     pub(crate) attempt: u32,
     /// How many of the items to run; the rest is for others. 0: the worker is to end.
     pub(crate) n_now: usize,
+    /// Task number of the first item.
+    pub(crate) task: u64,
 }
 
 impl Job {
@@ -75,7 +78,17 @@ impl Job {
     pub(crate) fn farewell() -> Self {
         let (function, parcel) = (Bytes::default(), Parcel::Inline(Bytes::default()));
         let (items, descriptors) = (Vec::new(), Vec::new());
-        Self { number: 0, function, items, parcel, descriptors, is_timed: false, attempt: 0, n_now: 0 }
+        Self {
+            number: 0,
+            function,
+            items,
+            parcel,
+            descriptors,
+            is_timed: false,
+            attempt: 0,
+            n_now: 0,
+            task: 0,
+        }
     }
 }
 
@@ -129,6 +142,8 @@ pub(crate) struct Call {
     pub(crate) bytes: Range<usize>,
     pub(crate) descriptors: Vec<std::os::fd::OwnedFd>,
     pub(crate) answer: Option<(Answer, Option<handles::Outgoing>)>,
+    /// The clock at the bounds of the task, if it is timed.
+    pub(crate) marks: Option<Marks>,
 }
 
 /// The token of a task.
@@ -141,8 +156,14 @@ fn shim<A: Message, R: Message>(task: fn(A) -> R, call: &mut Call) {
     let descriptors = std::mem::take(&mut call.descriptors);
     let bytes = call.input.get(call.bytes.clone()).unwrap_or_default();
     // Decoding and encoding run code of the user as well.
+    let marks = &mut call.marks;
     let answer = catch_panic(|| match handles::supply(descriptors, || Postcard::decode::<A>(bytes)) {
-        Ok(argument) => encode(&task(argument)),
+        Ok(argument) => {
+            Marks::decoded(marks);
+            let value = task(argument);
+            Marks::returned(marks);
+            encode(&value)
+        }
         Err(e) => (Answer::BadArgument(e.to_string()), None),
     });
     call.answer = Some(answer.unwrap_or_else(|panic| (Answer::Panicked(panic), None)));

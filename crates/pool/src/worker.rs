@@ -1,8 +1,8 @@
 //! The worker's side: takes a job, runs its items one after the other, answers each.
 
+use std::cell::RefCell;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Instant;
 
 use procession_codec::{Bytes, Codec, Descriptor, Postcard, handles};
 use procession_pipe::{Duplex, SendError};
@@ -12,6 +12,8 @@ use procession_sys::memory::Memfd;
 use serde::{Deserialize, Serialize};
 
 use crate::current;
+use crate::insights::ledger::Ledger;
+use crate::insights::stopwatch::Stopwatch;
 use crate::journal::Journal;
 use crate::setup;
 use crate::wire::{Answer, Call, Job, Parcel, Reply};
@@ -31,7 +33,8 @@ pub(crate) struct Desk {
 pub(crate) fn work(desk: Desk) -> Result<(), String> {
     let memory = desk.journal.into_owned().map_err(|e| e.to_string())?;
     let memory = Memfd::adopt(memory).map_err(|e| e.to_string())?;
-    let worker = Worker { jobs: desk.jobs, journal: Journal::open(&memory).map_err(|e| e.to_string())? };
+    let journal = Journal::open(&memory).map_err(|e| e.to_string())?;
+    let worker = Worker { jobs: desk.jobs, journal, watch: RefCell::default() };
     if desk.is_set_up {
         let Ok(job) = worker.jobs.recv() else { return Ok(()) };
         if let Err(broken) = setup::open(job)? {
@@ -40,6 +43,7 @@ pub(crate) fn work(desk: Desk) -> Result<(), String> {
             return Ok(());
         }
     }
+    worker.ledger().set_ready();
     worker.journal.set_ready();
     worker.jobs.send(&Reply::Ready).map_err(|e| e.to_string())?;
     while let Ok(job) = worker.jobs.recv() {
@@ -55,12 +59,13 @@ pub(crate) fn work(desk: Desk) -> Result<(), String> {
 struct Worker {
     jobs: Duplex<Reply, Job>,
     journal: Journal,
+    watch: RefCell<Stopwatch>,
 }
 
 impl Worker {
     fn run(&self, job: Job) -> Result<(), String> {
         self.journal.begin(job.number);
-        let began = Instant::now();
+        self.watch.borrow_mut().begin(self.ledger());
         let token: &[u8; 40] = job.function.as_ref().try_into().map_err(|_| "a token of the wrong length")?;
         let function = FunctionToken::from_bytes(token).resolve().ok_or("a function of another program")?;
         let input = Arc::new(job.parcel.unpack().map_err(|e| e.to_string())?);
@@ -77,6 +82,7 @@ impl Worker {
                 bytes: item.bytes,
                 descriptors: descriptors.map_err(|e| e.to_string())?,
                 answer: None,
+                marks: self.watch.borrow_mut().begin_task(self.ledger()),
             };
             if job.is_timed {
                 self.journal.stamp(u64::try_from(clock::uptime().as_nanos()).unwrap_or(u64::MAX));
@@ -84,9 +90,10 @@ impl Worker {
             if !self.journal.start(index) {
                 return Err("the pool ends this worker".into());
             }
-            self.answer(&function, call, job.number, index).map_err(|e| e.to_string())?;
+            let task = job.task.saturating_add(index as u64);
+            self.answer(&function, call, (job.number, index), task).map_err(|e| e.to_string())?;
         }
-        let nanos = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let nanos = self.watch.borrow_mut().end(self.ledger());
         self.jobs.send(&Reply::Done { job: job.number, nanos }).map_err(|e| e.to_string())
     }
 
@@ -94,13 +101,31 @@ impl Worker {
         &self,
         function: &Function<Call>,
         mut call: Call,
-        job: u64,
-        index: usize,
+        (job, index): (u64, usize),
+        task: u64,
     ) -> Result<(), SendError> {
         function.call(&mut call);
         let (answer, handles) =
             call.answer.take().unwrap_or((Answer::BadResult("the task left no answer".into()), None));
-        let mut bytes = encode(&answer);
+        let (is_ok, marks) = (matches!(answer, Answer::Value(_)), call.marks);
+        self.hand_over(&answer, handles, job, index)?;
+        self.watch.borrow_mut().end_task(self.ledger(), task, marks, is_ok);
+        Ok(())
+    }
+
+    fn ledger(&self) -> Ledger<'_> {
+        Ledger::of(self.journal.map())
+    }
+
+    /// Into the journal if there is room, else in a message.
+    fn hand_over(
+        &self,
+        answer: &Answer,
+        handles: Option<handles::Outgoing>,
+        job: u64,
+        index: usize,
+    ) -> Result<(), SendError> {
+        let mut bytes = encode(answer);
         if let Some(handles) = handles {
             return self.send_alone(job, index, &bytes, Some(handles));
         }

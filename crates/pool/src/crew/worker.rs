@@ -11,8 +11,10 @@ use procession_sys::memory::Memfd;
 
 use super::Settings;
 use crate::error::BuildError;
+use crate::insights::ledger::{self, Ledger};
 use crate::journal::{self, Journal};
 use crate::setup::InitializerFailure;
+use crate::streams::Streams;
 use crate::wire::{Job, Reply};
 use crate::worker::{self, Desk};
 
@@ -23,6 +25,8 @@ pub(crate) struct Worker {
     pub(crate) jobs: Duplex<Job, Reply>,
     pub(crate) journal: Journal,
     pub(super) start_deadline: Instant,
+    /// When it was started, in nanoseconds of the monotonic clock.
+    pub(crate) started: u64,
     /// The last panic it told of: not the reason of its death.
     pub(super) last_panic: Mutex<Option<Panic>>,
     /// How its initializer failed, if it told that.
@@ -43,10 +47,14 @@ impl Worker {
             close: setup.and_then(|setup| setup.close).map(|token| token.to_vec().into()),
         };
         let start_timeout = settings.start_timeout;
-        let now = Instant::now();
+        let (now, started) = (Instant::now(), ledger::now());
         let start_deadline = now.checked_add(start_timeout).unwrap_or(now + Duration::from_secs(86_400));
         let process = Process::builder().name(name).ignore_interrupt(true).start_timeout(start_timeout);
+        let Streams { stdout, stderr } = settings.streams.clone();
+        let process = process.stdout(stdout).stderr(stderr);
         let process = process.spawn(worker::work, desk).map_err(BuildError::Worker)?;
+        // Nobody could read them: without a reader a write is an error, and waits for nobody.
+        drop((process.take_stdout(), process.take_stderr()));
         if let Some(setup) = setup {
             match jobs.try_send(&setup.job) {
                 // If it is dead already, its end says more.
@@ -62,9 +70,15 @@ impl Worker {
             jobs,
             journal,
             start_deadline,
+            started,
             last_panic: Mutex::new(None),
             not_set_up: Mutex::new(None),
         })
+    }
+
+    /// What it notes of its time.
+    pub(crate) fn ledger(&self) -> Ledger<'_> {
+        Ledger::of(self.journal.map())
     }
 
     /// It told of `panic`, and lived on.

@@ -5,7 +5,6 @@ use std::thread;
 
 use procession_codec::Descriptor;
 use procession_pool::{ParProcs, Pool, SubmitError, TaskFailed};
-use procession_process::Exit;
 use procession_testkit::Signal;
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::ser::{Error as _, Serialize, Serializer};
