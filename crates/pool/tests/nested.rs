@@ -145,7 +145,7 @@ fn deaths_inside_cost_what_they_run() {
             let pool = Pool::new(2).unwrap();
             let outcomes = pool.map_each(
                 |n: u32| {
-                    if n % 5 == 0 {
+                    if n.is_multiple_of(5) {
                         std::process::abort()
                     }
                     n
