@@ -172,6 +172,7 @@ macro_rules! contract {
             endings: closed_takes_no_more join_waits_for_all dropping_tells_every_waiter
                 dropping_ends_running_tasks joined_in_time terminated_within_its_grace maps_of_a_closed_pool killed_while_closed;
             together: the_first_of_several tasks_of_several_types a_wait_that_is_over_leaves_nothing
+                together_with_other_things
                 outcomes_as_they_come each_outcome_once;
             callbacks: called_in_the_order_of_the_outcomes called_when_the_worker_is_dead
                 a_panic_in_a_callback_harms_nobody callbacks_use_the_pool joins_wait_for_callbacks
