@@ -119,3 +119,20 @@ fn failures() {
         );
     });
 }
+
+#[test]
+fn tasks() {
+    guarded(|| {
+        let lines = [
+            "a: 3 letters",
+            "b: 7 letters",
+            "c: no: task 3 of pool letters was cancelled",
+            "urgent goes first",
+            "3 workers, then 1",
+        ];
+        let mut told: Vec<String> = run("tasks").0.lines().map(str::to_owned).collect();
+        // They come as they are done.
+        told[..3].sort();
+        assert_eq!(told, lines);
+    });
+}

@@ -183,6 +183,7 @@ macro_rules! contract {
                 let_go_after_its_last_task kept_for_what_waits no_more_than_a_few_are_kept contexts_that_do_not_travel
                 a_hundred_mebibytes maps_with_a_context a_context_with_a_handle;
             together: the_first_of_several tasks_of_several_types a_wait_that_is_over_leaves_nothing
+                together_with_other_things
                 outcomes_as_they_come each_outcome_once;
             callbacks: called_in_the_order_of_the_outcomes called_when_the_worker_is_dead
                 a_panic_in_a_callback_harms_nobody callbacks_use_the_pool joins_wait_for_callbacks
