@@ -6,8 +6,12 @@ use std::borrow::Borrow;
 use std::fmt::{self, Debug, Formatter};
 use std::ops::{Deref, DerefMut};
 
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_bytes::ByteBuf;
+
+use crate::pieces;
 
 /// Owned bytes that are encoded as one block instead of one by one.
 ///
@@ -110,6 +114,39 @@ impl Serialize for Bytes {
 
 impl<'de> Deserialize<'de> for Bytes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        ByteBuf::deserialize(deserializer).map(|bytes| Self(bytes.into_vec()))
+        deserializer.deserialize_byte_buf(Block).map(Self)
+    }
+}
+
+/// A block, which is copied by [`pieces`]; all else is left to `serde_bytes`.
+struct Block;
+
+impl<'de> Visitor<'de> for Block {
+    type Value = Vec<u8>;
+
+    fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("bytes")
+    }
+
+    fn visit_bytes<E: de::Error>(self, block: &[u8]) -> Result<Vec<u8>, E> {
+        let mut bytes = Vec::new();
+        pieces::append(&mut bytes, block);
+        Ok(bytes)
+    }
+
+    fn visit_byte_buf<E: de::Error>(self, bytes: Vec<u8>) -> Result<Vec<u8>, E> {
+        Ok(bytes)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Vec<u8>, E> {
+        self.visit_bytes(text.as_bytes())
+    }
+
+    fn visit_string<E: de::Error>(self, text: String) -> Result<Vec<u8>, E> {
+        Ok(text.into_bytes())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, numbers: A) -> Result<Vec<u8>, A::Error> {
+        ByteBuf::deserialize(SeqAccessDeserializer::new(numbers)).map(ByteBuf::into_vec)
     }
 }

@@ -93,6 +93,7 @@ mod json;
 mod limits;
 mod message_pack;
 mod output;
+mod pieces;
 mod postcard;
 
 pub use crate::bytes::Bytes;

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::EncodeError;
 use crate::handles::Attempt;
+use crate::pieces;
 
 /// A format that can write a value to any output.
 pub(crate) trait Format {
@@ -90,7 +91,7 @@ impl Output for Append<'_> {
 
     #[inline]
     fn extend(&mut self, bytes: &[u8]) {
-        self.0.extend_from_slice(bytes);
+        pieces::append(self.0, bytes);
     }
 
     #[inline]
@@ -118,7 +119,7 @@ impl Output for Fill<'_> {
     fn extend(&mut self, bytes: &[u8]) {
         let end = self.needed + bytes.len();
         if let Some(place) = self.out.get_mut(self.needed..end) {
-            place.copy_from_slice(bytes);
+            pieces::copy(place, bytes);
         }
         self.needed = end;
     }

@@ -5,16 +5,20 @@ use std::thread;
 use std::time::Duration;
 
 use procession_codec::Message;
-use procession_process::TaskError;
+use procession_process::{StartMethod, TaskError};
 use procession_sys::{OsError, cpu};
 
+use crate::care::MemoryRules;
+use crate::chaos::Chaos;
 use crate::collector::Shared;
-use crate::crew::{Crew, Settings};
+use crate::crew::{Crew, Flexible, Settings};
 use crate::error::BuildError;
 use crate::job::PackError;
 use crate::pool::Pool;
 use crate::rules::{Rules, TaskOptions};
+use crate::serial::{self, Serial};
 use crate::setup::Setup;
+use crate::streams::Streams;
 
 /// How long a worker may take until it asks for a job, unless set otherwise.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
@@ -26,9 +30,15 @@ pub struct Builder {
     name: String,
     workers: Option<usize>,
     start_timeout: Duration,
+    start_method: Option<StartMethod>,
     rules: Rules,
     max_tasks: usize,
     setup: Option<Result<Arc<Setup>, Arc<PackError>>>,
+    pub(crate) streams: Streams,
+    memory: MemoryRules,
+    serial: Option<bool>,
+    chaos: Option<Chaos>,
+    pub(crate) flexible: Option<Flexible>,
 }
 
 impl Builder {
@@ -42,6 +52,23 @@ impl Builder {
     #[doc(alias = "processes")]
     pub fn workers(mut self, n: usize) -> Self {
         self.workers = Some(n);
+        self
+    }
+
+    /// How workers are started (default: that of the process, [`start_method`](procession_process::start_method); where that is
+    /// `Fork`, `Spawn`). `Fork` is refused, because a pool has threads.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use procession_pool::Pool;
+    /// use procession_process::StartMethod;
+    ///
+    /// let pool = Pool::builder().workers(1).start_method(StartMethod::ForkServer).build()?;
+    /// assert_eq!(pool.map(|n: u32| n + 1, [1, 2])?, [2, 3]);
+    /// # Ok(()) }
+    /// ```
+    pub fn start_method(mut self, method: StartMethod) -> Self {
+        self.start_method = Some(method);
         self
     }
 
@@ -123,6 +150,104 @@ impl Builder {
         self
     }
 
+    /// Replaces a worker between two tasks when it has more than `bytes` in memory (default: never), so that what tasks
+    /// leak does not add up. It ends in order, as after [`max_tasks_per_worker`](Self::max_tasks_per_worker), and is nobody's
+    /// failure; [`Pool::recycled`] counts. Each worker runs one task at least, however small `bytes` is.
+    ///
+    /// What is counted is the resident size: all pages in memory, those shared with others too. The worker looks after each
+    /// task; in chunks of more than 64 after some.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use procession_pool::Pool;
+    ///
+    /// fn leak(mebibytes: usize) -> u32 {
+    ///     std::mem::forget(std::hint::black_box(vec![1_u8; mebibytes << 20]));
+    ///     std::process::id()
+    /// }
+    ///
+    /// let pool = Pool::builder().workers(1).recycle_above(128 << 20).build()?;
+    /// let first = pool.submit(leak, 1)?.get()?;
+    /// assert_eq!(pool.submit(leak, 200)?.get()?, first);
+    /// assert_ne!(pool.submit(leak, 1)?.get()?, first);
+    /// assert_eq!(pool.recycled(), 1);
+    /// # Ok(()) }
+    /// ```
+    pub fn recycle_above(mut self, bytes: u64) -> Self {
+        self.memory.recycle_above = Some(bytes);
+        self
+    }
+
+    /// Ends a task whose worker has more than `bytes` in memory (default: no limit): the worker is killed and replaced, and
+    /// the task gets [`TaskFailed::MemoryExceeded`](crate::TaskFailed::MemoryExceeded), or is tried again if it is
+    /// [repeatable](Self::retries). No other is affected.
+    ///
+    /// The resident size is looked at every 50 ms: what comes and goes in between is not seen, and a task that allocates fast
+    /// can have some more by then. It counts what earlier tasks of the worker leaked: see
+    /// [`recycle_above`](Self::recycle_above).
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use procession_pool::{Pool, TaskFailed};
+    ///
+    /// let pool = Pool::builder().workers(1).memory_limit(128 << 20).build()?;
+    /// let greedy = |mebibytes: usize| {
+    ///     let _much = std::hint::black_box(vec![1_u8; mebibytes << 20]);
+    ///     loop {
+    ///         std::thread::park();
+    ///     }
+    /// };
+    /// let failed = pool.submit::<_, ()>(greedy, 256)?.get();
+    /// assert!(matches!(failed, Err(TaskFailed::MemoryExceeded { resident, .. }) if resident > 128 << 20));
+    /// # Ok(()) }
+    /// ```
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.memory.limit = Some(bytes);
+        self
+    }
+
+    /// A pool without workers: each task runs where it is submitted, in the calling thread, before `submit` returns; maps run
+    /// an item when its result is asked for, or shortly before. For debuggers, profilers and coverage. Default: whether the
+    /// variable `PROCESSION_SERIAL` is `1`.
+    ///
+    /// Outcomes are the same, but for what needs a process of its own: a task that ends its process ends this one, an endless
+    /// one is not ended, there are no limits of time or memory, and nothing is tried again. Arguments and values are encoded
+    /// as ever. [`workers`](Pool::workers) is 1. Every thread that runs tasks makes a [state](Self::initializer) of its own;
+    /// the exit function is called for that of the thread that ends the pool. A panic hook is chained before the one there
+    /// is, so that panics are told with place and backtrace.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use procession_pool::Pool;
+    ///
+    /// let pool = Pool::builder().serial(true).build()?;
+    /// assert_eq!(pool.submit(|()| std::process::id(), ())?.get()?, std::process::id());
+    /// # Ok(()) }
+    /// ```
+    pub fn serial(mut self, serial: bool) -> Self {
+        self.serial = Some(serial);
+        self
+    }
+
+    /// Kills workers on purpose, for tests of what comes of it. Default: what the variable `PROCESSION_CHAOS` says, as
+    /// [`Chaos`] reads it (`kill:0.01,seed:7`); without it nobody is killed. One that cannot be read is
+    /// [`BuildError::Chaos`]. Workers inherit the variable, and with it pools inside of tasks. [Serial](Self::serial) pools
+    /// have no workers to kill.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use procession_pool::{ChaosPoint, Pool};
+    ///
+    /// let pool = Pool::builder().workers(1).chaos("kill:1,at:in".parse()?).build()?;
+    /// let failed = pool.submit(|n: u8| n, 1)?.get().unwrap_err();
+    /// assert_eq!(failed.report().and_then(|report| report.chaos()), Some(ChaosPoint::InTask));
+    /// # Ok(()) }
+    /// ```
+    pub fn chaos(mut self, chaos: Chaos) -> Self {
+        self.chaos = Some(chaos);
+        self
+    }
+
     /// Calls `open(argument)` in every worker before its first task. What it returns is the worker's state, for tasks to use
     /// by [`with_state`](crate::with_state): a connection, a model, a cache.
     ///
@@ -177,26 +302,44 @@ impl Builder {
             return Err(BuildError::NoWorkers);
         }
         let is_set_up = self.setup.is_some();
+        let is_serial = self.serial.unwrap_or_else(serial::is_asked_for);
         let settings = Settings {
-            n_workers: workers,
+            n_workers: if is_serial { 0 } else { workers },
             start_timeout: self.start_timeout,
+            start_method: self.start_method,
             max_tasks: self.max_tasks,
+            streams: self.streams,
             setup: self.setup.transpose().map_err(|e| match &*e {
                 PackError::Encode(e) => BuildError::Argument(e.clone()),
                 PackError::Os(e) => {
-                    let error = std::io::Error::other(e.to_string());
-                    BuildError::Os(OsError::new("packing an initializer", error))
+                    let doing = format!("packing an initializer: {}", e.doing());
+                    let error = e.errno().map(std::io::Error::from_raw_os_error);
+                    BuildError::Os(OsError::new(
+                        doing,
+                        error.unwrap_or_else(|| std::io::ErrorKind::Other.into()),
+                    ))
                 }
             })?,
+            memory: self.memory,
+            chaos: self.chaos.map_or_else(Chaos::of_environment, |chaos| Ok(Some(chaos)))?,
+            flexible: self.flexible,
         };
         let name: Arc<str> = self.name.as_str().into();
-        let shared = Arc::new(Shared::new(Crew::start(&name, settings)?, self.rules)?);
+        let serial = is_serial.then(|| Serial::new(&name, settings.setup.clone()));
+        let mut shared = Shared::new(Crew::start(&name, settings)?, self.rules)?;
+        if let Some(serial) = serial {
+            let opened = serial.open();
+            opened.map_err(|failure| BuildError::Initializer { worker: serial.who(), failure })?;
+            shared.serial = Some(serial);
+            return Ok(Pool::of(Arc::new(shared), None));
+        }
+        let shared = Arc::new(shared);
         let collector = Arc::clone(&shared);
         let thread = thread::Builder::new().name(format!("{}-collector", self.name));
         let collector = thread
             .spawn(move || collector.collect())
             .map_err(|e| BuildError::Os(OsError::new("starting the thread that collects results", e)))?;
-        let pool = Pool::of(shared, collector);
+        let pool = Pool::of(shared, Some(collector));
         if is_set_up {
             pool.shared().wait_set_up()?;
         }
@@ -210,9 +353,15 @@ impl Default for Builder {
             name: "pool".into(),
             workers: None,
             start_timeout: START_TIMEOUT,
+            start_method: None,
             rules: Rules::DEFAULT,
             max_tasks: usize::MAX,
             setup: None,
+            streams: Streams::default(),
+            memory: MemoryRules::default(),
+            serial: None,
+            chaos: None,
+            flexible: None,
         }
     }
 }

@@ -4,19 +4,26 @@
 //! before letting anybody wait for what comes of it.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use procession_sys::event::Event;
 use procession_sys::poll::{self, Interest};
 use procession_sys::{Deadline, OsError};
 
+use crate::context;
 use crate::crew::{Crew, GRACE, Phase, Worker};
 use crate::error::BuildError;
+use crate::herald::Herald;
 use crate::job::Order;
+use crate::notice::{Guard, Outbox};
 use crate::rules::Rules;
+use crate::serial::{Batch, Serial};
 use crate::sink::Sink;
 use crate::wire::Job;
+
+/// How long the collector pauses where the system cannot tell it what is ready.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// What callers and the collector share.
 #[derive(Debug)]
@@ -30,6 +37,11 @@ pub(crate) struct Shared {
     pub(crate) settled: Condvar,
     /// Wakes the collector.
     pub(crate) news: Event,
+    pub(crate) outbox: Arc<Outbox>,
+    /// Runs callbacks.
+    pub(crate) herald: Arc<Herald>,
+    /// What runs the tasks, if there are no workers.
+    pub(crate) serial: Option<Serial>,
 }
 
 /// The pool takes no more work.
@@ -39,12 +51,13 @@ pub(crate) struct Refused;
 impl Shared {
     pub(crate) fn new(crew: Crew, rules: Rules) -> Result<Self, OsError> {
         let name = Arc::clone(&crew.name);
-        Ok(Self { name, rules, crew: Mutex::new(crew), settled: Condvar::new(), news: Event::new()? })
+        let (crew, settled, news) = (Mutex::new(crew), Condvar::new(), Event::new()?);
+        let herald = Arc::new(Herald::of(&name));
+        Ok(Self { name, rules, crew, settled, news, outbox: Arc::default(), herald, serial: None })
     }
 
-    pub(crate) fn crew(&self) -> MutexGuard<'_, Crew> {
-        // No code of users runs under the lock; what could panic there is a bug that must not hang others.
-        self.crew.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn crew(&self) -> Guard<'_> {
+        Guard::new(&self.crew, &self.outbox)
     }
 
     /// Takes a job whose first item is item `index` of `sink`; answers its task number.
@@ -56,10 +69,32 @@ impl Shared {
         rules: Rules,
     ) -> Result<u64, Refused> {
         let mut crew = self.crew();
+        if let Some(serial) = &self.serial {
+            if crew.phase != Phase::Open {
+                return Err(Refused);
+            }
+            let task = crew.number_tasks(job.items.len());
+            drop(crew);
+            serial.run(job, &Batch { task, index, sink, rules });
+            self.let_go();
+            return Ok(task);
+        }
         let task = crew.number_tasks(job.items.len());
         crew.submit(Order::new(job, task, index, sink, rules)).ok_or(Refused)?;
         self.wake_collector(&mut crew);
         Ok(task)
+    }
+
+    /// Nobody needs some contexts any more.
+    pub(crate) fn let_go(&self) {
+        let mut crew = self.crew();
+        if self.serial.is_none() {
+            return crew.let_go();
+        }
+        let released = Arc::clone(&crew.released);
+        drop(crew);
+        let ids = std::mem::take(&mut *released.lock().unwrap_or_else(PoisonError::into_inner));
+        context::forget(&ids);
     }
 
     /// Cancels the one task of `sink`: whether it has, or will have, the outcome `Cancelled`.
@@ -75,13 +110,60 @@ impl Shared {
         is_cancelled
     }
 
+    /// Nobody wants the tasks of `sink` that have not begun.
+    pub(crate) fn forget(&self, sink: &Arc<Sink>) {
+        let mut crew = self.crew();
+        crew.forget(sink);
+        if crew.is_done() {
+            self.settled.notify_all();
+        }
+    }
+
     /// Waits until every initializer has done its work, or one has failed; no longer than a start may take.
     pub(crate) fn wait_set_up(&self) -> Result<(), BuildError> {
         let is_open =
             |crew: &mut Crew| crew.broken.is_none() && !crew.is_ready() && crew.phase == Phase::Open;
-        let crew = self.settled.wait_while(self.crew(), is_open).unwrap_or_else(PoisonError::into_inner);
+        let mut crew = self.crew();
+        while is_open(&mut crew) {
+            crew.wait(&self.settled, Deadline::NEVER);
+        }
         let Some((worker, failure)) = &crew.broken else { return Ok(()) };
         Err(BuildError::Initializer { worker: worker.clone(), failure: failure.clone() })
+    }
+
+    /// The pool is to have `n` workers.
+    pub(crate) fn resize(&self, n: usize) -> Result<(), BuildError> {
+        if self.serial.is_some() {
+            return Ok(());
+        }
+        let mut crew = self.crew();
+        let resized = crew.resize(n);
+        crew.pump();
+        self.wake_collector(&mut crew);
+        // Who warms up may have enough now.
+        self.settled.notify_all();
+        resized
+    }
+
+    /// Starts all workers, and waits until each has asked for work.
+    pub(crate) fn warm_up(&self) -> Result<(), BuildError> {
+        if self.serial.is_some() {
+            return Ok(());
+        }
+        let mut crew = self.crew();
+        crew.n_warming += 1;
+        let warm = loop {
+            match crew.warm_up() {
+                Ok(false) => {}
+                Ok(true) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+            self.wake_collector(&mut crew);
+            crew.wait(&self.settled, Deadline::NEVER);
+        };
+        crew.n_warming -= 1;
+        self.wake_collector(&mut crew);
+        warm
     }
 
     /// Wakes the collector if it waits for other workers than there are, or for too late a time.
@@ -104,11 +186,11 @@ impl Shared {
                 if watch.version != Some(crew.version) {
                     watch = Watch::of(&crew);
                 }
-                let late = crew.next_late().min(crew.next_limit());
+                let late = crew.next_late().min(crew.next_limit()).min(crew.next_idle());
                 crew.watched = (crew.version, late);
                 late
             };
-            let Ok(ready) = poll::ready(&watch.descriptors(&self.news), late) else { return };
+            let ready = watch.wait(&self.news, late);
             let mut crew = self.crew();
             let mut ready = ready.into_iter();
             if ready.next() == Some(true) {
@@ -126,9 +208,11 @@ impl Shared {
             if late.has_passed() {
                 crew.lose_late();
                 crew.end_slow();
+                crew.sample();
+                crew.retire_idle();
             }
             crew.pump();
-            if crew.is_done() {
+            if crew.is_done() || crew.n_warming > 0 {
                 self.settled.notify_all();
             }
         }
@@ -183,6 +267,16 @@ impl Watch {
             Some(Entry { place, worker, socket })
         });
         Self { version: Some(crew.version), entries: entries.collect() }
+    }
+
+    /// Which of the [descriptors](Self::descriptors) is ready; all may be, where the system cannot tell.
+    fn wait(&self, news: &Event, late: Deadline) -> Vec<bool> {
+        let watched = self.descriptors(news);
+        poll::ready(&watched, late).unwrap_or_else(|_| {
+            // It lacks memory, or the limit of descriptors was set to less than these are.
+            std::thread::sleep(LOOK_AGAIN);
+            vec![true; watched.len()]
+        })
     }
 
     /// The event, then of each worker the process and, unless it is lost, the socket.

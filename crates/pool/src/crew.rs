@@ -12,27 +12,34 @@
 //! | after the last item | all outcomes count |
 //! | of our hand, since its task was cancelled | that task gets `Cancelled` |
 //! | of our hand, since its task took too long | as if by another; the task gets `TimedOut` instead of `WorkerDied` |
+//! | of our hand, since it had too much memory | the same, with `MemoryExceeded` |
 //! | in an item that is repeatable | the item is run again, alone, unless it used up its attempts: then `GivenUp` |
 //! | and answers it gave did not reach us, or its journal is damaged | all items it may have begun get `WorkerDied` |
 //!
 //! Invariants: an order is in `waiting`, in one worker's `running`, or settled; so each task has exactly one outcome.
 //! Held by `tests/contract.rs`.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use procession_pipe::SendError;
-use procession_process::{Signal, Who};
+use procession_process::{Signal, StartMethod, Who, start_method};
 use procession_sys::Deadline;
 
+use crate::care::MemoryRules;
+use crate::chaos::Chaos;
+use crate::context::Released;
 use crate::error::{BuildError, TaskFailed};
-use crate::job::{Order, Verdict};
+use crate::insights::book::Book;
+use crate::job::Order;
 use crate::replies;
 use crate::setup::{InitializerFailure, Setup};
 use crate::sink::Sink;
+use crate::streams::Streams;
 
+pub(crate) use line::Waiting;
 pub(crate) use retire::GRACE;
+pub(crate) use size::Flexible;
 pub(crate) use worker::Worker;
 
 /// A death of our own making.
@@ -45,6 +52,9 @@ const BY_ITSELF: u32 = 8;
 /// workers again.
 const ENOUGH: u32 = 64;
 
+/// Where workers could not be started, or died at their start too often, and others live: how long until the next try.
+const TRY_AGAIN: Duration = Duration::from_millis(250);
+
 /// A worker's place in the crew. The place stays when the worker is replaced.
 #[derive(Debug, Default)]
 pub(crate) struct Place {
@@ -56,6 +66,14 @@ pub(crate) struct Place {
     n_tasks: usize,
     /// The worker was told to end: it is killed if it has not by then.
     retired: Option<Instant>,
+    /// Where its time went, and that of those before it.
+    pub(crate) book: Book,
+    /// Contexts that the worker is to let go.
+    forget: Vec<u128>,
+    /// Messages about them since its last job.
+    n_told: u32,
+    /// When the worker was started, or was done with what it was given.
+    idle_since: Option<Instant>,
 }
 
 /// What a crew is made by.
@@ -66,12 +84,34 @@ pub(crate) struct Settings {
     /// How many tasks a worker may run.
     pub(crate) max_tasks: usize,
     pub(crate) setup: Option<Arc<Setup>>,
+    pub(crate) streams: Streams,
+    pub(crate) memory: MemoryRules,
+    pub(crate) chaos: Option<Chaos>,
+    pub(crate) start_method: Option<StartMethod>,
+    /// Unless there are to be that many workers all the time.
+    pub(crate) flexible: Option<Flexible>,
 }
 
 impl Settings {
     #[cfg(test)]
     pub(crate) fn of(n_workers: usize) -> Self {
-        Self { n_workers, start_timeout: Duration::from_secs(10), max_tasks: usize::MAX, setup: None }
+        Self {
+            n_workers,
+            start_timeout: Duration::from_secs(10),
+            max_tasks: usize::MAX,
+            setup: None,
+            streams: Streams::default(),
+            memory: MemoryRules::default(),
+            chaos: None,
+            start_method: None,
+            flexible: None,
+        }
+    }
+
+    /// A pool has threads, so the default of a program that forks is none of its own.
+    pub(crate) fn start_method(&self) -> StartMethod {
+        let default = || Some(start_method()).filter(|method| *method != StartMethod::Fork);
+        self.start_method.or_else(default).unwrap_or(StartMethod::Spawn)
     }
 }
 
@@ -89,13 +129,17 @@ pub(crate) enum Phase {
 pub(crate) struct Crew {
     pub(crate) name: Arc<str>,
     pub(crate) places: Vec<Place>,
-    pub(crate) waiting: VecDeque<Order>,
+    pub(crate) waiting: Waiting,
     pub(crate) phase: Phase,
     /// Changes whenever a worker is replaced or lost.
     pub(crate) version: u64,
     /// The version that the collector watches, and until when it waits.
     pub(crate) watched: (u64, Deadline),
     settings: Settings,
+    /// How many workers the pool is to have.
+    pub(crate) wanted: usize,
+    /// Threads that wait until workers have asked for work.
+    pub(crate) n_warming: usize,
     next_job: u64,
     next_task: u64,
     n_started: u64,
@@ -103,8 +147,16 @@ pub(crate) struct Crew {
     failed_starts: u32,
     /// How the last of them ended.
     last_failure: Arc<str>,
+    /// When empty places are to be filled that could not be before.
+    next_try: Option<Instant>,
     /// The first worker whose initializer failed, and how.
     pub(crate) broken: Option<(Who, InitializerFailure)>,
+    /// When to look at the memory of workers.
+    sample_due: Option<Instant>,
+    /// Workers that were replaced because they had grown too large.
+    pub(crate) n_recycled: u64,
+    /// Contexts that nobody needs any more, and no worker was told of yet.
+    pub(crate) released: Released,
 }
 
 impl Crew {
@@ -112,22 +164,26 @@ impl Crew {
         let mut crew = Self {
             name: Arc::clone(name),
             places: Vec::new(),
-            waiting: VecDeque::new(),
+            waiting: Waiting::default(),
             phase: Phase::Open,
             version: 0,
             watched: (0, Deadline::now()),
+            wanted: settings.n_workers,
+            n_warming: 0,
             settings,
             next_job: 1,
             next_task: 1,
             n_started: 0,
             failed_starts: 0,
             last_failure: "".into(),
+            next_try: None,
             broken: None,
+            sample_due: None,
+            n_recycled: 0,
+            released: Released::default(),
         };
-        for _ in 0..crew.settings.n_workers {
-            let worker = crew.start_worker()?;
-            crew.places.push(Place { worker: Some(Arc::new(worker)), ..Place::default() });
-        }
+        let n_workers = crew.n_at_start();
+        crew.fill_to(n_workers)?;
         Ok(crew)
     }
 
@@ -136,6 +192,11 @@ impl Crew {
         let first = self.next_task;
         self.next_task += n as u64;
         first
+    }
+
+    /// The number that the next task gets.
+    pub(crate) fn n_tasks(&self) -> u64 {
+        self.next_task
     }
 
     /// Takes an order; `None` if the pool takes no more.
@@ -156,11 +217,6 @@ impl Crew {
         self.waiting.is_empty() && self.places.iter().all(|place| place.running.is_none())
     }
 
-    /// Whether every worker has asked for a job.
-    pub(crate) fn is_ready(&self) -> bool {
-        self.places.iter().all(|place| place.worker.as_ref().is_some_and(|worker| worker.journal.is_ready()))
-    }
-
     /// Whether no worker is left.
     fn is_deserted(&self) -> bool {
         self.places.iter().all(|place| place.worker.is_none())
@@ -172,6 +228,7 @@ impl Crew {
             return;
         }
         self.fill_places();
+        self.let_go();
         while let Some(idle) = self.places.iter().position(Place::is_idle) {
             let Some(order) = self.next_order() else { return };
             self.give(idle, order);
@@ -194,6 +251,19 @@ impl Crew {
         }
     }
 
+    /// Tasks of `sink` that are finished, and whose outcomes stand in journals still.
+    pub(crate) fn n_finished(&self, sink: &Arc<Sink>) -> usize {
+        let running =
+            self.places.iter().filter_map(|place| Some((place.worker.as_ref()?, place.running.as_ref()?)));
+        let of_sink = running.filter(|(_, order)| Arc::ptr_eq(&order.sink, sink));
+        of_sink
+            .map(|(worker, order)| {
+                let finished = worker.journal.n_finished(order.job.number);
+                finished.saturating_sub(order.n_settled).min(order.job.items.len())
+            })
+            .sum()
+    }
+
     /// The next order that somebody still wants.
     fn next_order(&mut self) -> Option<Order> {
         let name = Arc::clone(&self.name);
@@ -212,12 +282,20 @@ impl Crew {
         order.verdict = None;
         order.seen = None;
         self.next_job += 1;
+        order.job.extra.forget = std::mem::take(&mut self.places[place].forget);
+        order.job.extra.task = order.task;
         let Some(worker) = &self.places[place].worker else { return self.waiting.push_front(order) };
         order.job.n_now = order.job.items.len().min(self.settings.max_tasks - self.places[place].n_tasks);
-        match worker.jobs.try_send(&order.job) {
+        let sent = worker.jobs.try_send(&order.job);
+        order.job.extra.forget.clear();
+        match sent {
             Ok(()) => {
+                let worker = Arc::clone(worker);
+                self.places[place].book.given(&worker);
+                self.places[place].n_told = 0;
                 self.places[place].n_tasks += order.job.n_now;
                 self.places[place].running = Some(order);
+                self.expect_sample();
             }
             // It is dead. Its end comes, then its place is filled.
             Err(SendError::Closed) => {
@@ -236,25 +314,10 @@ impl Crew {
         }
     }
 
-    /// Starts workers for empty places, unless they keep dying.
-    fn fill_places(&mut self) {
-        for place in 0..self.places.len() {
-            if self.places[place].worker.is_some() || self.failed_starts >= ENOUGH {
-                continue;
-            }
-            match self.start_worker() {
-                Ok(worker) => {
-                    self.places[place].worker = Some(Arc::new(worker));
-                    self.version += 1;
-                }
-                Err(e) => {
-                    if self.is_deserted() {
-                        self.fail_waiting(&e.to_string());
-                    }
-                    return;
-                }
-            }
-        }
+    /// When an empty place is to be filled that could not be before.
+    fn next_try(&self) -> Option<Instant> {
+        let is_given_up = self.failed_starts >= ENOUGH && self.is_deserted();
+        self.next_try.filter(|_| !is_given_up)
     }
 
     fn start_worker(&mut self) -> Result<Worker, BuildError> {
@@ -277,10 +340,15 @@ impl Crew {
             match replies::next(&worker, &name, &mut self.places[place].running) {
                 Ok(replies::Heard::Part) => {}
                 Ok(replies::Heard::Done(left)) => {
+                    self.places[place].book.done();
                     if let Some(left) = left {
                         self.waiting.push_front(*left);
                     }
-                    if self.places[place].n_tasks >= self.settings.max_tasks {
+                    let is_full = worker.journal.is_full();
+                    self.n_recycled += u64::from(is_full);
+                    self.places[place].idle_since = Some(Instant::now());
+                    let is_done = is_full || self.places[place].n_tasks >= self.settings.max_tasks;
+                    if is_done || self.is_crowded() {
                         self.retire(place);
                     }
                 }
@@ -302,14 +370,14 @@ impl Crew {
         }
     }
 
-    /// When the first of the workers that are still on their way, or on their way out, is late.
+    /// When the first of the workers that are still on their way, or on their way out, is late, or one is to be started.
     pub(crate) fn next_late(&self) -> Deadline {
         let awaited =
             self.places.iter().filter(|place| place.lost.is_none()).filter_map(|place| place.worker.as_ref());
         let deadlines =
             awaited.filter(|worker| !worker.journal.is_ready()).map(|worker| worker.start_deadline);
         let ends = self.places.iter().filter_map(|place| place.retired);
-        deadlines.chain(ends).min().map_or(Deadline::NEVER, Deadline::at)
+        deadlines.chain(ends).chain(self.next_try()).min().map_or(Deadline::NEVER, Deadline::at)
     }
 
     /// Gives up workers that should have asked for a job, or have ended, by now.
@@ -332,13 +400,15 @@ impl Crew {
         let Ok(Some(exit)) = worker.process.try_wait() else { return };
         let killed = exit.signal() == Some(Signal::KILL);
         let weight = if killed { self.places[place].lost.unwrap_or(KILLED) } else { BY_ITSELF };
-        if self.places[place].running.as_ref().is_some_and(|o| o.verdict == Some(Verdict::TooSlow)) {
+        if self.places[place].running.as_ref().is_some_and(Order::is_condemned) {
             self.places[place].lost = None;
         }
         // What it said last counts.
         self.listen(place);
         self.version += 1;
-        let Place { running: order, .. } = std::mem::take(&mut self.places[place]);
+        let Place { running: order, mut book, .. } = std::mem::take(&mut self.places[place]);
+        book.buried(&worker, order.as_ref());
+        self.places[place].book = book;
         if worker.journal.is_ready() {
             self.failed_starts = 0;
         } else {
@@ -377,8 +447,12 @@ impl Place {
     }
 }
 
+mod contexts;
 mod dead;
+mod line;
+mod memory;
 mod retire;
+mod size;
 mod verdicts;
 mod worker;
 

@@ -9,9 +9,9 @@
 //! | `COMMIT` | 8–15 | answers in the journal (upper half), their bytes (lower half) | after each answer: its commit |
 //! | `BASE` | 16–23 | index of the journal's first answer among the job's items | after a flush |
 //! | `STARTED` | 24–31 | index + 1 of the item that is being run; its top bit: no other may begin | before each item; the bit by the pool |
-//! | `READY` | 32–39 | 1: the worker has come so far that it asks for jobs | once |
+//! | `READY` | 32–39 | 1: the worker has come so far that it asks for jobs; 2: it has grown too large for more | once each |
 //! | `REVOKED` | 40–47 | a job of which nobody wants what has not begun | by the pool |
-//! | `SINCE` | 48–55 | when that item began, in nanoseconds of the monotonic clock | before `STARTED`, if the job has a time limit |
+//! | `SINCE` | 48–55 | when that item began, in nanoseconds of the monotonic clock | before `STARTED`, if the job has a time limit or few items, else of each 64th |
 //!
 //! | worker killed | the pool sees |
 //! |---|---|
@@ -42,10 +42,13 @@ const STARTED: usize = 24;
 const READY: usize = 32;
 const REVOKED: usize = 40;
 const SINCE: usize = 48;
-const ANSWERS: usize = 64;
+/// Bytes 64–191 are the worker's notes of its time: `insights/ledger.rs`.
+const ANSWERS: usize = 192;
 
 /// In `STARTED`: the worker begins no further item.
 const CONDEMNED: u64 = 1 << 63;
+/// In `READY`: it asks for no more jobs.
+const FULL: u64 = 2;
 
 /// The memory of a journal, as both sides map it.
 #[derive(Debug)]
@@ -76,6 +79,13 @@ pub(crate) struct Progress {
     pub(crate) since: Option<u64>,
 }
 
+impl Progress {
+    /// Index of the item that is being run, or was last; `None` before the first.
+    pub(crate) fn index(self) -> Option<u64> {
+        (self.mark & !CONDEMNED).checked_sub(1)
+    }
+}
+
 impl Journal {
     pub(crate) fn open(memory: &Memfd) -> Result<Self, OsError> {
         let map = Mapping::shared(memory)?;
@@ -86,6 +96,11 @@ impl Journal {
         Ok(Self { map })
     }
 
+    /// The memory, at least as long as its head.
+    pub(crate) fn map(&self) -> &Mapping {
+        &self.map
+    }
+
     /// Worker: asks for jobs from now on.
     pub(crate) fn set_ready(&self) {
         self.map.atomic_u64(READY).store(1, Release);
@@ -94,6 +109,16 @@ impl Journal {
     /// Pool: whether the worker has ever come so far.
     pub(crate) fn is_ready(&self) -> bool {
         self.map.atomic_u64(READY).load(Acquire) != 0
+    }
+
+    /// Worker: it has grown beyond what it should have, and is to be replaced. It may leave items out from now on.
+    pub(crate) fn set_full(&self) {
+        self.map.atomic_u64(READY).store(FULL, Release);
+    }
+
+    /// Pool: whether the worker says so.
+    pub(crate) fn is_full(&self) -> bool {
+        self.map.atomic_u64(READY).load(Acquire) == FULL
     }
 
     /// Pool: nobody wants the items of `job` that have not begun.
@@ -139,6 +164,15 @@ impl Journal {
         Progress { is_begun: true, mark, since: is_running.then_some(since) }
     }
 
+    /// Pool: how many items of `job` are finished.
+    pub(crate) fn n_finished(&self, job: u64) -> usize {
+        if self.map.atomic_u64(JOB).load(Acquire) != job {
+            return 0;
+        }
+        let (n, _) = self.committed();
+        usize::try_from(self.map.atomic_u64(BASE).load(Acquire)).unwrap_or(0).saturating_add(n)
+    }
+
     /// Pool: the worker begins no further item, unless it has begun one since `progress` was looked at. A job that it has
     /// not begun it may begin. Not to be called while the worker may be given another.
     pub(crate) fn condemn(&self, progress: Progress) -> bool {
@@ -160,6 +194,14 @@ impl Journal {
         let commit = (n as u64 + 1) << 32 | (end - ANSWERS) as u64;
         self.map.atomic_u64(COMMIT).store(commit, Release);
         true
+    }
+
+    /// Worker: writes an answer that does not count. Who does this dies of it.
+    pub(crate) fn tear(&self, answer: &[u8]) {
+        let at = ANSWERS + self.committed().1 + 4;
+        if at.checked_add(answer.len()).is_some_and(|end| end <= self.map.len()) {
+            self.map.write(at, answer);
+        }
     }
 
     /// Worker: the answers so far, as a message carries them, and how many.

@@ -8,19 +8,23 @@ use std::time::{Duration, Instant};
 use procession_codec::Message;
 use procession_sys::Deadline;
 
-use crate::error::{TaskFailed, TaskId};
+use crate::chunks::Chunks;
+use crate::context::{self, With};
+use crate::error::TaskFailed;
 use crate::job::{PackError, Packing};
+use crate::origin::{Extra, Origin};
 use crate::pool::Pool;
+use crate::progress::{Hooks, TICK, Watch};
 use crate::rules::{Rules, TaskOptions};
-use crate::sink::Sink;
+use crate::sink::{Outcome, Sink, Taken};
 use crate::wire;
 
 /// How long the items of one chunk should take together, in nanoseconds.
 const AIM: u64 = 1_000_000;
 /// Most items in a chunk.
-const MOST_ITEMS: usize = 4096;
+pub(crate) const MOST_ITEMS: usize = 4096;
 /// A chunk with so many bytes is not made longer.
-const ENOUGH_BYTES: usize = 1 << 20;
+pub(crate) const ENOUGH_BYTES: usize = 1 << 20;
 /// Chunks under way for each worker: one running, one waiting.
 const CHUNKS_PER_WORKER: usize = 2;
 
@@ -46,6 +50,7 @@ pub trait ParProcs: IntoIterator + Sized {
             chunk: None,
             ordered: true,
             options: TaskOptions::new(),
+            hooks: Hooks::default(),
         }
     }
 }
@@ -55,12 +60,13 @@ impl<I: IntoIterator> ParProcs for I {}
 /// Items that are to be mapped; made by [`par_procs`](ParProcs::par_procs). Does nothing until [`map`](Self::map).
 #[must_use = "does nothing until `map`"]
 pub struct ParIter<'p, I> {
-    pool: &'p Pool,
+    pub(crate) pool: &'p Pool,
     items: I,
     in_flight: Option<usize>,
     chunk: Option<usize>,
     ordered: bool,
     options: TaskOptions,
+    pub(crate) hooks: Hooks<'p>,
 }
 
 impl<'p, I: Iterator> ParIter<'p, I> {
@@ -104,8 +110,26 @@ impl<'p, I: Iterator> ParIter<'p, I> {
     where
         I: Iterator<Item = A>,
     {
+        let extra = Extra { origin: Origin::of(task), ..Extra::default() };
+        self.outcomes(wire::token(task), Ok(extra))
+    }
+
+    /// [`map`](Self::map) with a task that gets a read-only object by reference, too: see [`Pool::with`].
+    pub fn map_with<C: Message + 'static, A: Message, R: Message>(
+        self,
+        context: &With<'_, C>,
+        task: fn(&C, A) -> R,
+    ) -> Outcomes<'p, I, A, R>
+    where
+        I: Iterator<Item = A>,
+    {
+        self.outcomes(context::token(task), context.extra(task))
+    }
+
+    fn outcomes<A, R>(self, function: [u8; 40], extra: Result<Extra, PackError>) -> Outcomes<'p, I, A, R> {
         Outcomes {
-            function: wire::token(task),
+            function,
+            extra,
             pool: self.pool,
             items: Some(self.items),
             in_flight: self.in_flight,
@@ -116,6 +140,7 @@ impl<'p, I: Iterator> ParIter<'p, I> {
             n_taken: 0,
             n_given: 0,
             next: 0,
+            watch: Watch::of(self.hooks),
             types: PhantomData,
         }
     }
@@ -152,8 +177,10 @@ impl std::error::Error for NotYet {}
 /// of the items handed out before, and then the end.
 #[must_use = "results are computed as they are asked for"]
 pub struct Outcomes<'p, I, A, R> {
-    pool: &'p Pool,
+    pub(crate) pool: &'p Pool,
     function: [u8; 40],
+    /// Or why no task can be given out.
+    extra: Result<Extra, PackError>,
     /// `None` once it is at its end.
     items: Option<I>,
     in_flight: Option<usize>,
@@ -167,6 +194,7 @@ pub struct Outcomes<'p, I, A, R> {
     n_given: usize,
     /// Index of the next result, if ordered.
     next: usize,
+    pub(crate) watch: Watch<'p>,
     types: PhantomData<fn(A) -> R>,
 }
 
@@ -201,13 +229,49 @@ impl<I: Iterator<Item = A>, A: Message, R: Message> Outcomes<'_, I, A, R> {
     fn next_by(&mut self, deadline: Deadline) -> Result<Option<Result<R, TaskFailed>>, NotYet> {
         self.hand_out();
         if self.n_given == self.n_taken {
+            self.tell_progress();
             return Ok(None);
         }
         let index = self.ordered.then_some(self.next);
-        let (_, outcome) = self.sink.take(index, deadline).ok_or(NotYet)?;
+        let (_, outcome) = self.take(index, deadline).ok_or(NotYet)?;
         self.n_given += 1;
         self.next += 1;
         Ok(Some(outcome.and_then(|value| value.decode(&self.pool.shared().name))))
+    }
+
+    /// Takes an outcome, telling of the progress meanwhile.
+    fn take(&mut self, index: Option<usize>, deadline: Deadline) -> Option<(usize, Outcome)> {
+        if !self.watch.is_wanted() {
+            return self.sink.take(index, deadline);
+        }
+        loop {
+            let until = deadline.min(Deadline::after(TICK));
+            match self.sink.take_or_news(index, Some(self.watch.n_delivered), until) {
+                Taken::Outcome(index, outcome) => return Some((index, outcome)),
+                Taken::Nothing if deadline.has_passed() => return None,
+                Taken::News | Taken::Nothing => self.tell_progress(),
+            }
+        }
+    }
+
+    fn tell_progress(&mut self) {
+        if !self.watch.is_wanted() {
+            return;
+        }
+        let left = match &self.items {
+            None => Some(0),
+            Some(items) => {
+                Some(items.size_hint()).filter(|(least, most)| Some(*least) == *most).map(|(n, _)| n)
+            }
+        };
+        let total = left.and_then(|left| left.checked_add(self.n_taken));
+        // Under the lock: nothing is delivered meanwhile, and so nothing counted twice.
+        let crew = self.pool.shared().crew();
+        let (n_delivered, failed) = self.sink.counts();
+        let done = n_delivered + crew.n_finished(&self.sink);
+        drop(crew);
+        self.watch.n_delivered = n_delivered;
+        self.watch.tell(done, failed, total);
     }
 
     /// Hands out chunks while the bounds allow.
@@ -244,7 +308,7 @@ impl<I: Iterator<Item = A>, A: Message, R: Message> Outcomes<'_, I, A, R> {
         let mut items = self.items.take();
         while packing.len() < most && packing.n_bytes() < ENOUGH_BYTES && failed.is_none() {
             match items.as_mut().and_then(Iterator::next) {
-                Some(item) => failed = packing.push(&item).err(),
+                Some(item) => failed = self.refusal().or_else(|| packing.push(&item).err()),
                 None => {
                     items = None;
                     break;
@@ -254,44 +318,24 @@ impl<I: Iterator<Item = A>, A: Message, R: Message> Outcomes<'_, I, A, R> {
         self.items = items;
         let n = packing.len();
         self.n_taken += n + usize::from(failed.is_some());
-        if n > 0 {
-            self.submit(packing, index);
-        }
-        if let Some(error) = failed {
-            // It has a number of its own and its place among the results.
-            let number = self.pool.shared().crew().number_tasks(1);
-            let task = self.task_id(number);
-            let failure = match error {
-                PackError::Encode(error) => TaskFailed::Argument { task, error },
-                PackError::Os(e) => TaskFailed::NoWorker { task, reason: e.to_string().into() },
-            };
-            self.sink.deliver(index + n, vec![Err(failure)]);
-        }
-    }
-
-    fn submit(&mut self, packing: Packing, index: usize) {
-        let n = packing.len();
-        let submitted = packing
-            .finish(self.function)
-            .map_err(|e| Some(e.to_string()))
-            .and_then(|job| self.pool.shared().submit(job, index, &self.sink, self.rules).map_err(|_| None));
-        let Err(reason) = submitted else { return };
-        let number = self.pool.shared().crew().number_tasks(n);
-        let failure = |number| {
-            let task = self.task_id(number);
-            Err(match &reason {
-                Some(reason) => TaskFailed::NoWorker { task, reason: reason.as_str().into() },
-                None => TaskFailed::Closed { task },
-            })
+        let chunks = Chunks {
+            shared: self.pool.shared(),
+            function: self.function,
+            extra: self.extra.as_ref().cloned().unwrap_or_default(),
+            rules: self.rules,
+            sink: &self.sink,
         };
-        self.sink.deliver(index, (number..).take(n).map(failure).collect());
-        if reason.is_none() {
+        if n > 0 && !chunks.submit(packing, index) {
             self.items = None;
         }
+        if let Some(error) = failed {
+            chunks.fail(index + n, error);
+        }
     }
 
-    fn task_id(&self, number: u64) -> TaskId {
-        TaskId { pool: Arc::clone(&self.pool.shared().name), number }
+    /// Why no task can be given out, if so it is.
+    fn refusal(&self) -> Option<PackError> {
+        self.extra.as_ref().err().map(PackError::again)
     }
 }
 

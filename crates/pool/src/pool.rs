@@ -1,8 +1,8 @@
 //! The pool as its user holds it.
 
 use std::fmt;
-use std::sync::{Arc, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use procession_codec::Message;
@@ -10,9 +10,11 @@ use procession_sys::Deadline;
 
 use crate::builder::Builder;
 use crate::collector::{self, Shared};
+use crate::context::With;
 use crate::crew::{GRACE, Phase};
 use crate::error::{BuildError, SubmitError, TaskFailed};
 use crate::job::{PackError, Packing};
+use crate::origin::{Extra, Origin};
 use crate::par::ParProcs;
 use crate::rules::TaskOptions;
 use crate::sink::Sink;
@@ -33,6 +35,9 @@ use crate::wire;
 /// | [`join`](Self::join), [`join_timeout`](Self::join_timeout), [`join_until`](Self::join_until) | refused | run | run | until all are done, or the deadline |
 /// | [`terminate`](Self::terminate) | – | get [`TaskFailed::Closed`] | get it too, and are ended | at most the grace |
 /// | drop, also at the end of a scope or in a panic | – | as above | as above | at most a second |
+///
+/// What waits until all are done waits for [callbacks](Task::on_done), too. What ends the pool gives them the rest of its
+/// time: those that are not over by then are run all the same, later.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -91,14 +96,23 @@ impl Pool {
         task: fn(A) -> R,
         argument: A,
     ) -> Result<Task<R>, SubmitError> {
+        let extra = Extra { origin: Origin::of(task), ..Extra::default() };
+        self.submit_job(options, wire::token(task), extra, argument)
+    }
+
+    pub(crate) fn submit_job<A: Message, R>(
+        &self,
+        options: TaskOptions,
+        function: [u8; 40],
+        extra: Extra,
+        argument: A,
+    ) -> Result<Task<R>, SubmitError> {
         let mut packing = Packing::default();
-        packing.push(&argument).map_err(|e| match e {
-            PackError::Encode(e) => SubmitError::Argument(e),
-            PackError::Os(e) => SubmitError::Os(e),
-        })?;
+        packing.push(&argument).map_err(PackError::into_submit)?;
         // With it goes our side of what has moved.
         drop(argument);
-        let job = packing.finish(wire::token(task)).map_err(SubmitError::Os)?;
+        let mut job = packing.finish(function).map_err(SubmitError::Os)?;
+        job.extra = extra;
         let sink = Arc::new(Sink::default());
         let number = self
             .shared
@@ -110,7 +124,22 @@ impl Pool {
     /// Runs `task` on every item and returns the values in order.
     ///
     /// Items are taken from the iterator as workers need them, and travel in chunks whose size follows the time they
-    /// take. The first failure, in the order of the items, is returned; tasks that have not begun by then never run.
+    /// take. The first failure, in the order of the items, is returned; tasks that have not begun by then never run:
+    /// [`map_each`](Self::map_each) runs them all. A task of several arguments takes them as a tuple:
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use procession_pool::Pool;
+    ///
+    /// fn area(w: u32, h: u32) -> u32 {
+    ///     w * h
+    /// }
+    ///
+    /// let pool = Pool::new(2)?;
+    /// assert_eq!(pool.map(|(w, h)| area(w, h), [(1, 2), (3, 4)])?, [2, 12]);
+    /// # Ok(()) }
+    /// ```
+    #[doc(alias = "starmap")]
     pub fn map<A: Message, R: Message>(
         &self,
         task: fn(A) -> R,
@@ -119,19 +148,37 @@ impl Pool {
         items.par_procs(self).map(task).collect()
     }
 
-    /// The number of workers.
-    pub fn workers(&self) -> usize {
-        self.shared.crew().places.len()
+    /// This pool with a read-only object that tasks get by reference: encoded once, here and now, and decoded once in each
+    /// worker. A task is a `fn(&C, A) -> R` then.
+    pub fn with<C: Message + 'static>(&self, context: &C) -> With<'_, C> {
+        With::new(self, context)
     }
 
-    /// The process numbers of the workers that are alive now.
+    /// The number of workers that the pool is to have: what it was built with, or [resized](Self::resize) to; of a
+    /// [serial](Builder::serial) pool 1. While one is replaced, or not [needed](Builder::idle_shrink), there are fewer.
+    pub fn workers(&self) -> usize {
+        if self.shared.serial.is_some() {
+            return 1;
+        }
+        self.shared.crew().wanted
+    }
+
+    /// The process numbers of the workers that are alive now; of a [serial](Builder::serial) pool our own.
     pub fn pids(&self) -> Vec<u32> {
+        if self.shared.serial.is_some() {
+            return vec![std::process::id()];
+        }
         self.shared
             .crew()
             .places
             .iter()
             .filter_map(|place| place.worker.as_ref().map(|w| w.process.pid()))
             .collect()
+    }
+
+    /// How many workers were replaced because they had grown beyond [`recycle_above`](Builder::recycle_above).
+    pub fn recycled(&self) -> u64 {
+        self.shared.crew().n_recycled
     }
 
     /// Takes no more tasks; those it has are finished.
@@ -144,8 +191,7 @@ impl Pool {
 
     /// Takes no more tasks, waits until every task has its outcome, and ends the workers.
     pub fn join(self) {
-        self.close();
-        self.wait_done(Deadline::NEVER);
+        let _ = self.join_by(Deadline::NEVER);
     }
 
     /// [`join`](Self::join) for at most `timeout`; the pool, closed, if not every task has its outcome by then. Dropped, it
@@ -161,7 +207,7 @@ impl Pool {
 
     fn join_by(self, deadline: Deadline) -> Result<(), Self> {
         self.close();
-        if self.wait_done(deadline) { Ok(()) } else { Err(self) }
+        if self.wait_done(deadline) && self.shared.herald.wait(deadline) { Ok(()) } else { Err(self) }
     }
 
     /// Ends the workers, whatever they do: who has not ended `grace` after it was asked to is killed. What has no outcome
@@ -187,32 +233,36 @@ impl Pool {
     fn wait_done(&self, deadline: Deadline) -> bool {
         let mut crew = self.shared.crew();
         while !crew.is_done() {
-            let settled = &self.shared.settled;
-            crew = match deadline.remaining() {
-                Some(left) if left.is_zero() => return false,
-                Some(left) => settled.wait_timeout(crew, left).unwrap_or_else(PoisonError::into_inner).0,
-                None => settled.wait(crew).unwrap_or_else(PoisonError::into_inner),
-            };
+            if !crew.wait(&self.shared.settled, deadline) {
+                return false;
+            }
         }
         true
     }
 
     fn end(&mut self, grace: Duration) {
+        let deadline = Deadline::after(grace);
         let workers = self.shared.crew().end();
         self.shared.news.notify();
         self.shared.settled.notify_all();
         collector::end(&workers, grace);
-        if let Some(collector) = self.collector.take() {
+        if let Some(serial) = &self.shared.serial {
+            serial.close();
+        }
+        let is_this_thread = |thread: &JoinHandle<()>| thread.thread().id() == thread::current().id();
+        // A waker may do this on its thread.
+        if let Some(collector) = self.collector.take_if(|collector| !is_this_thread(collector)) {
             // It sees the end of the crew at its next look; a panic in it has been printed.
             let _ = collector.join();
         }
+        self.shared.herald.end(deadline);
     }
 
-    pub(crate) fn of(shared: Arc<Shared>, collector: JoinHandle<()>) -> Self {
-        Self { shared, collector: Some(collector) }
+    pub(crate) fn of(shared: Arc<Shared>, collector: Option<JoinHandle<()>>) -> Self {
+        Self { shared, collector }
     }
 
-    pub(crate) fn shared(&self) -> &Shared {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
 }

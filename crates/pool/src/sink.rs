@@ -10,6 +10,7 @@ use procession_codec::{Codec, Message, Postcard, handles};
 use procession_sys::Deadline;
 
 use crate::error::{TaskFailed, TaskId};
+use crate::notice::Notice;
 
 /// A value as it arrived, not yet decoded.
 #[derive(Debug)]
@@ -47,33 +48,79 @@ struct Inbox {
     outcomes: BTreeMap<usize, Outcome>,
     /// Who asks by index asks for each once, in order: below this all were taken.
     taken_below: usize,
+    /// Outcomes that have ever been delivered, and those of them that were failures.
+    n_delivered: usize,
+    n_failed: usize,
+    /// Who is told of the next outcome that comes, or goes, each by a key of its own.
+    notices: BTreeMap<u64, Notice>,
+    next_key: u64,
+}
+
+/// What came of waiting.
+pub(crate) enum Taken {
+    /// The outcome, and its index.
+    Outcome(usize, Outcome),
+    /// More outcomes were delivered than were known.
+    News,
+    /// Nothing in time, or another has taken it.
+    Nothing,
 }
 
 impl Sink {
     /// Takes the outcomes of the tasks from `first` on.
     pub(crate) fn deliver(&self, first: usize, outcomes: Vec<Outcome>) {
+        let mut inbox = self.inbox();
+        inbox.n_delivered += outcomes.len();
+        inbox.n_failed += outcomes.iter().filter(|outcome| outcome.is_err()).count();
         let outcomes = outcomes.into_iter().enumerate().map(|(i, outcome)| (first + i, outcome));
-        self.inbox().outcomes.extend(outcomes);
+        inbox.outcomes.extend(outcomes);
+        let notices = std::mem::take(&mut inbox.notices);
+        drop(inbox);
         self.news.notify_all();
+        notices.into_values().for_each(Notice::post);
     }
 
     /// Waits for the outcome of task `index`, or with `None` for that of any; answers index and outcome. `None` at the
     /// deadline, and as soon as the outcome asked for was taken by another.
     pub(crate) fn take(&self, index: Option<usize>, deadline: Deadline) -> Option<(usize, Outcome)> {
+        match self.take_or_news(index, None, deadline) {
+            Taken::Outcome(index, outcome) => Some((index, outcome)),
+            Taken::News | Taken::Nothing => None,
+        }
+    }
+
+    /// How many outcomes have been delivered, and how many of them are failures.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        let inbox = self.inbox();
+        (inbox.n_delivered, inbox.n_failed)
+    }
+
+    /// [`take`](Self::take), unless more than `known` outcomes have been delivered.
+    pub(crate) fn take_or_news(
+        &self,
+        index: Option<usize>,
+        known: Option<usize>,
+        deadline: Deadline,
+    ) -> Taken {
         let mut inbox = self.inbox();
         loop {
+            if known.is_some_and(|known| known != inbox.n_delivered) {
+                return Taken::News;
+            }
             if index.is_some_and(|index| index < inbox.taken_below) {
-                return None;
+                return Taken::Nothing;
             }
             if let Some(taken) = inbox.take(index) {
+                let notices = std::mem::take(&mut inbox.notices);
                 drop(inbox);
                 // Whoever waits for the same one waits in vain.
                 self.news.notify_all();
-                return Some(taken);
+                notices.into_values().for_each(Notice::deliver);
+                return Taken::Outcome(taken.0, taken.1);
             }
             let left = deadline.remaining();
             if left.is_some_and(|left| left.is_zero()) {
-                return None;
+                return Taken::Nothing;
             }
             inbox = match left {
                 Some(left) => self.news.wait_timeout(inbox, left).unwrap_or_else(PoisonError::into_inner).0,
@@ -85,6 +132,47 @@ impl Sink {
     /// Whether the outcome of task `index` is there.
     pub(crate) fn has(&self, index: usize) -> bool {
         self.inbox().outcomes.contains_key(&index)
+    }
+
+    /// The failure of task `index`, if it is there: it stays.
+    pub(crate) fn failure(&self, index: usize) -> Option<TaskFailed> {
+        self.inbox().outcomes.get(&index)?.as_ref().err().cloned()
+    }
+
+    /// Whether the outcome of task `index` is there, or was.
+    pub(crate) fn is_settled(&self, index: usize) -> bool {
+        let inbox = self.inbox();
+        index < inbox.taken_below || inbox.outcomes.contains_key(&index)
+    }
+
+    /// How many outcomes are there.
+    pub(crate) fn len(&self) -> usize {
+        self.inbox().outcomes.len()
+    }
+
+    /// Whether the outcome of task `index` was taken. Only for who asks by index.
+    #[cfg(feature = "async")]
+    pub(crate) fn is_taken(&self, index: usize) -> bool {
+        index < self.inbox().taken_below
+    }
+
+    /// Tells of the next news of this sink, if task `index` has no outcome and had none; the key to have no news after all.
+    /// Else the notice comes back.
+    pub(crate) fn watch(&self, index: usize, notice: Notice) -> Result<u64, Notice> {
+        let mut inbox = self.inbox();
+        if index < inbox.taken_below || inbox.outcomes.contains_key(&index) {
+            return Err(notice);
+        }
+        let key = inbox.next_key;
+        inbox.next_key += 1;
+        inbox.notices.insert(key, notice);
+        Ok(key)
+    }
+
+    /// No news for `key` any more.
+    pub(crate) fn unwatch(&self, key: u64) {
+        let notice = self.inbox().notices.remove(&key);
+        drop(notice);
     }
 
     /// Nobody wants what has not begun.

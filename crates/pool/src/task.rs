@@ -30,6 +30,31 @@ impl<R> Task<R> {
         Self { sink, id, pool: Arc::downgrade(pool), value: PhantomData }
     }
 
+    /// The failure that waits here.
+    pub(crate) fn failure(&self) -> Option<TaskFailed> {
+        self.sink.failure(0)
+    }
+
+    pub(crate) fn sink(&self) -> &Arc<Sink> {
+        &self.sink
+    }
+
+    /// Where wakers go. A pool that is gone has no use for it: every task has its outcome.
+    #[cfg(feature = "async")]
+    pub(crate) fn outbox(&self) -> Arc<crate::notice::Outbox> {
+        self.pool.upgrade().map(|pool| Arc::clone(&pool.outbox)).unwrap_or_default()
+    }
+
+    /// A handle of the same task, whatever its value is.
+    pub(crate) fn again(&self) -> Task<()> {
+        let (sink, id, pool) = (Arc::clone(&self.sink), self.id.clone(), Weak::clone(&self.pool));
+        Task { sink, id, pool, value: PhantomData }
+    }
+
+    pub(crate) fn shared(&self) -> Option<Arc<Shared>> {
+        self.pool.upgrade()
+    }
+
     /// Which task this is, as errors name it.
     pub fn id(&self) -> &TaskId {
         &self.id

@@ -10,6 +10,9 @@ use procession_sys::image::FunctionToken;
 use procession_sys::memory::Memfd;
 use serde::{Deserialize, Serialize};
 
+use crate::context::ContextRef;
+use crate::insights::stopwatch::Marks;
+use crate::origin::Extra;
 use crate::setup::Broken;
 
 /// Longest block of bytes that travels inside a message; longer ones travel in sealed memory, so that a message always
@@ -68,6 +71,8 @@ pub(crate) struct Job {
     pub(crate) attempt: u32,
     /// How many of the items to run; the rest is for others. 0: the worker is to end.
     pub(crate) n_now: usize,
+    /// What else belongs to it.
+    pub(crate) extra: Extra,
 }
 
 impl Job {
@@ -75,7 +80,29 @@ impl Job {
     pub(crate) fn farewell() -> Self {
         let (function, parcel) = (Bytes::default(), Parcel::Inline(Bytes::default()));
         let (items, descriptors) = (Vec::new(), Vec::new());
-        Self { number: 0, function, items, parcel, descriptors, is_timed: false, attempt: 0, n_now: 0 }
+        let extra = Extra::default();
+        Self { number: 0, function, items, parcel, descriptors, is_timed: false, attempt: 0, n_now: 0, extra }
+    }
+}
+
+impl Job {
+    /// What tells a worker that nobody needs these contexts any more.
+    pub(crate) fn forget(contexts: Vec<u128>) -> Self {
+        let mut job = Self::farewell();
+        job.extra.forget = contexts;
+        job
+    }
+
+    /// The same job, for another run.
+    pub(crate) fn again(&self) -> Self {
+        Self {
+            function: self.function.clone(),
+            items: self.items.clone(),
+            parcel: self.parcel.clone(),
+            descriptors: self.descriptors.clone(),
+            extra: self.extra.clone(),
+            ..*self
+        }
     }
 }
 
@@ -95,7 +122,7 @@ pub(crate) enum Answer {
 /// What a worker says.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Reply {
-    /// The initializer has done its work.
+    /// It asks for jobs from now on; the initializer, if there is one, has done its work.
     Ready,
     /// The initializer has failed: the worker ends.
     NotSetUp(Broken),
@@ -128,7 +155,10 @@ pub(crate) struct Call {
     pub(crate) input: Arc<Vec<u8>>,
     pub(crate) bytes: Range<usize>,
     pub(crate) descriptors: Vec<std::os::fd::OwnedFd>,
+    pub(crate) context: Option<ContextRef>,
     pub(crate) answer: Option<(Answer, Option<handles::Outgoing>)>,
+    /// The clock at the bounds of the task, if it is timed.
+    pub(crate) marks: Option<Marks>,
 }
 
 /// The token of a task.
@@ -141,14 +171,20 @@ fn shim<A: Message, R: Message>(task: fn(A) -> R, call: &mut Call) {
     let descriptors = std::mem::take(&mut call.descriptors);
     let bytes = call.input.get(call.bytes.clone()).unwrap_or_default();
     // Decoding and encoding run code of the user as well.
+    let marks = &mut call.marks;
     let answer = catch_panic(|| match handles::supply(descriptors, || Postcard::decode::<A>(bytes)) {
-        Ok(argument) => encode(&task(argument)),
+        Ok(argument) => {
+            Marks::decoded(marks);
+            let value = task(argument);
+            Marks::returned(marks);
+            encode(&value)
+        }
         Err(e) => (Answer::BadArgument(e.to_string()), None),
     });
     call.answer = Some(answer.unwrap_or_else(|panic| (Answer::Panicked(panic), None)));
 }
 
-fn encode<R: Message>(value: &R) -> (Answer, Option<handles::Outgoing>) {
+pub(crate) fn encode<R: Message>(value: &R) -> (Answer, Option<handles::Outgoing>) {
     let mut bytes = Vec::new();
     match handles::collect(|| Postcard::encode_into(value, &mut bytes)) {
         Ok(((), handles)) => (Answer::Value(bytes.into()), (!handles.is_empty()).then_some(handles)),

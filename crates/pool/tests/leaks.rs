@@ -85,3 +85,30 @@ fn deaths_panics_and_handles() {
         assert_eq!(pool.map(|n: u8| n, 0..50).unwrap().len(), 50);
     });
 }
+
+/// Callbacks, their threads, whole maps, and waits for several tasks.
+#[test]
+fn callbacks_maps_and_waits() {
+    Domain::current().unwrap();
+    Counted::new().warm_ups(1).run(|| {
+        for round in 0..rounds() / 20 {
+            let pool = Pool::new(2).unwrap();
+            let (sender, values) = std::sync::mpsc::channel();
+            for n in 0..10_usize {
+                let sender = sender.clone();
+                pool.submit_then(|n: usize| n, n, move |value| sender.send(value.unwrap()).unwrap()).unwrap();
+            }
+            let map = pool.map_async(|n: usize| n, 0..100);
+            let tasks: Vec<_> = (0..10).map(|n| pool.submit(|n: usize| n, n).unwrap()).collect();
+            procession_pool::wait_any(&tasks, None);
+            if round % 2 == 0 {
+                assert_eq!(procession_pool::as_completed(tasks).count(), 10);
+                assert_eq!(map.get().unwrap().len(), 100);
+            }
+            assert_eq!(values.iter().take(10).sum::<usize>(), 45);
+            if round % 3 == 0 {
+                pool.join();
+            }
+        }
+    });
+}

@@ -28,6 +28,7 @@ use procession_sys::fork::{Epoch, epoch};
 use procession_sys::per_process::PerProcess;
 use procession_sys::{Deadline, exit, zygote};
 
+use crate::lines;
 use crate::panics::catch_panic;
 use crate::tree;
 
@@ -153,6 +154,8 @@ impl ExitHook {
     }
 }
 
+/// How long the process stays for what its children have written and nobody was told yet.
+const LINES: Duration = Duration::from_secs(1);
 /// How often the thread that leaves looks after the parent.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
@@ -168,6 +171,7 @@ fn leave() {
         left = left.saturating_sub(started.elapsed());
         if lowest == 0 {
             tree::end_children();
+            lines::await_all(LINES);
         }
     }
     zygote::end();

@@ -41,6 +41,7 @@ mod exit;
 mod failure;
 #[cfg(feature = "async")]
 mod future;
+mod lines;
 mod macros;
 mod outcome;
 mod panics;
@@ -58,7 +59,8 @@ pub use builder::{Builder, spawn};
 pub use error::{Hint, JoinError, Panic, Setting, SpawnError, Who};
 pub use exit::{ExitHook, at_exit, exit_limit};
 pub use failure::{TaskError, TaskFailure};
-pub use panics::catch_panic;
+pub use lines::{Line, OutputStream};
+pub use panics::{catch_panic, record_panics};
 pub use process::Process;
 pub use procession_codec::Message;
 pub use procession_sys::hook::init;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use procession_codec::Message;
@@ -17,6 +17,7 @@ use procession_sys::{Deadline, OsError};
 use crate::builder::Builder;
 use crate::domain::Obituary;
 use crate::error::{JoinError, Who};
+use crate::lines::Source;
 use crate::outcome::{Handshake, Reports, Value};
 use crate::reaper;
 use crate::stdio::Pipes;
@@ -65,6 +66,8 @@ pub(crate) struct Shared {
     start_timeout: Duration,
     start_deadline: Instant,
     state: Mutex<State>,
+    /// What it writes that is read by lines.
+    lines: OnceLock<Vec<Arc<Source>>>,
 }
 
 #[derive(Debug)]
@@ -101,6 +104,7 @@ impl Shared {
             start_timeout,
             start_deadline,
             state: Mutex::new(state),
+            lines: OnceLock::new(),
         }
     }
 
@@ -187,9 +191,17 @@ impl Shared {
         Ok(())
     }
 
-    /// The outcome, taken, once the child has ended; `None` at the deadline.
+    /// What is read by lines.
+    fn lines(&self) -> impl Iterator<Item = &Arc<Source>> {
+        self.lines.get().into_iter().flatten()
+    }
+
+    /// The outcome, taken, once the child has ended and its lines were handed over; `None` at the deadline.
     pub(crate) fn take(&self, deadline: Deadline) -> Result<Option<Value>, JoinError> {
         let Some(exit) = self.wait(deadline)? else { return Ok(None) };
+        if !deadline.has_passed() {
+            self.lines().for_each(|source| source.drain(deadline));
+        }
         let mut state = self.state();
         self.settle(&mut state, exit);
         match std::mem::replace(&mut state.outcome, Outcome::Taken) {
@@ -202,6 +214,7 @@ impl Shared {
     pub(crate) fn take_error(&self) -> Option<JoinError> {
         match self.wait(Deadline::NEVER) {
             Ok(Some(exit)) => {
+                self.lines().for_each(|source| source.drain(Deadline::NEVER));
                 let mut state = self.state();
                 self.settle(&mut state, exit);
                 if !matches!(state.outcome, Outcome::Ready(Err(_))) {
@@ -244,6 +257,11 @@ impl Shared {
             reaper::adopt(Arc::clone(self));
         }
     }
+
+    /// Waits a moment for the lines of a child that has ended to be handed over.
+    pub(crate) fn await_lines(&self, deadline: Deadline) {
+        self.lines().for_each(|source| source.await_read(deadline));
+    }
 }
 
 impl Process {
@@ -254,7 +272,13 @@ impl Process {
 }
 
 impl<R> Process<R> {
-    pub(crate) fn new(shared: Arc<Shared>, pipes: Pipes) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, mut pipes: Pipes) -> Self {
+        let lines = std::mem::take(&mut pipes.lines);
+        if !lines.is_empty() {
+            // The handle is made once for each child.
+            let _ =
+                shared.lines.set(lines.into_iter().map(|prepared| prepared.listen(&shared.who)).collect());
+        }
         Self { shared, ends_child: true, pipes: Mutex::new(pipes), value: PhantomData }
     }
 
@@ -392,6 +416,7 @@ impl<R> Drop for Process<R> {
     fn drop(&mut self) {
         if self.ends_child {
             self.shared.end();
+            self.shared.await_lines(Deadline::after(GRACE));
         }
     }
 }

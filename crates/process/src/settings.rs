@@ -20,7 +20,7 @@ use procession_sys::{Deadline, OsError, forked, zygote};
 
 use crate::builder::Builder;
 use crate::error::{Setting, SpawnError};
-use crate::stdio::{Pipes, Stdio, Stream};
+use crate::stdio::{Ours, Pipes, Stdio, Stream};
 
 /// The start method, and what the child runs then.
 pub(crate) enum Way<'a> {
@@ -202,7 +202,7 @@ impl Settings {
             Way::Spawn(entry) => hook::start_with(entry, environment, &differences),
             Way::ForkServer(entry, by) => zygote::start_with(entry, environment, &differences, by),
             Way::Fork(entry) => {
-                let ends: Vec<_> = ours.iter().flatten().map(AsFd::as_fd).collect();
+                let ends: Vec<_> = ours.iter().flatten().filter_map(Ours::pipe).collect();
                 forked::start(environment, &differences, &ends, entry)
             }
         };

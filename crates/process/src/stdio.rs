@@ -4,7 +4,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{ChildStderr, ChildStdin, ChildStdout};
 use std::sync::{Arc, MutexGuard, PoisonError};
 
@@ -13,6 +13,7 @@ use procession_sys::poll::{self, Interest};
 use procession_sys::{Deadline, OsError};
 
 use crate::error::JoinError;
+use crate::lines::{Listener, OutputStream, Prepared};
 use crate::process::Process;
 
 /// Where a child's standard input, output or error goes; see [`Builder::stdin`](crate::Builder::stdin).
@@ -41,6 +42,7 @@ enum Kind {
     Null,
     Piped,
     To(Arc<OwnedFd>),
+    Lines(Listener),
 }
 
 impl Stdio {
@@ -62,6 +64,10 @@ impl Stdio {
         Self(Kind::Piped)
     }
 
+    pub(crate) fn to_listener(listener: Listener) -> Self {
+        Self(Kind::Lines(listener))
+    }
+
     /// The child's end, and ours.
     pub(crate) fn open(&self, stream: Stream) -> Result<Ends, OsError> {
         let failed =
@@ -76,7 +82,13 @@ impl Stdio {
                 let (read, write) = io::pipe().map_err(failed)?;
                 let (read, write) = (OwnedFd::from(read), OwnedFd::from(write));
                 let (theirs, ours) = if stream == Stream::Input { (read, write) } else { (write, read) };
-                Ok((Some(Arc::new(theirs)), Some(ours)))
+                Ok((Some(Arc::new(theirs)), Some(Ours::Pipe(ours))))
+            }
+            Kind::Lines(listener) => {
+                let Some(of) = stream.output() else { return Self::null().open(stream) };
+                let (read, write) = io::pipe().map_err(failed)?;
+                let prepared = Prepared::new(read.into(), of, listener)?;
+                Ok((Some(Arc::new(write.into())), Some(Ours::Lines(prepared))))
             }
             Kind::To(descriptor) => Ok((Some(Arc::clone(descriptor)), None)),
         }
@@ -84,7 +96,23 @@ impl Stdio {
 }
 
 /// The child's end, unless it inherits ours, and ours, where there is one.
-type Ends = (Option<Arc<OwnedFd>>, Option<OwnedFd>);
+type Ends = (Option<Arc<OwnedFd>>, Option<Ours>);
+
+/// Our end of a pipe.
+#[derive(Debug)]
+pub(crate) enum Ours {
+    /// To be taken.
+    Pipe(OwnedFd),
+    /// Read by us, by lines.
+    Lines(Prepared),
+}
+
+impl Ours {
+    /// One to be taken. What we read ourselves does the child no harm.
+    pub(crate) fn pipe(&self) -> Option<BorrowedFd<'_>> {
+        if let Self::Pipe(end) = self { Some(end.as_fd()) } else { None }
+    }
+}
 
 impl From<OwnedFd> for Stdio {
     fn from(descriptor: OwnedFd) -> Self {
@@ -109,6 +137,14 @@ pub(crate) enum Stream {
 impl Stream {
     pub(crate) const ALL: [Self; 3] = [Self::Input, Self::Output, Self::Error];
 
+    fn output(self) -> Option<OutputStream> {
+        match self {
+            Self::Input => None,
+            Self::Output => Some(OutputStream::Stdout),
+            Self::Error => Some(OutputStream::Stderr),
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Input => "input",
@@ -124,11 +160,22 @@ pub(crate) struct Pipes {
     pub(crate) stdin: Option<ChildStdin>,
     pub(crate) stdout: Option<ChildStdout>,
     pub(crate) stderr: Option<ChildStderr>,
+    /// Those that are read by lines.
+    pub(crate) lines: Vec<Prepared>,
 }
 
-impl From<[Option<OwnedFd>; 3]> for Pipes {
-    fn from([stdin, stdout, stderr]: [Option<OwnedFd>; 3]) -> Self {
-        Self { stdin: stdin.map(Into::into), stdout: stdout.map(Into::into), stderr: stderr.map(Into::into) }
+impl From<[Option<Ours>; 3]> for Pipes {
+    fn from(ends: [Option<Ours>; 3]) -> Self {
+        let mut lines = Vec::new();
+        let [stdin, stdout, stderr] = ends.map(|end| match end? {
+            Ours::Pipe(pipe) => Some(pipe),
+            Ours::Lines(prepared) => {
+                lines.push(prepared);
+                None
+            }
+        });
+        let (stdin, stdout, stderr) = (stdin.map(Into::into), stdout.map(Into::into), stderr.map(Into::into));
+        Self { stdin, stdout, stderr, lines }
     }
 }
 
@@ -165,7 +212,7 @@ impl<R> Process<R> {
 
     /// Our ends of what the child writes. Its input ends here: nobody who takes an end later than this could feed it.
     fn take_outputs(&self) -> (Option<OwnedFd>, Option<OwnedFd>) {
-        let Pipes { stdin: _, stdout, stderr } = std::mem::take(&mut *self.pipes());
+        let Pipes { stdout, stderr, .. } = std::mem::take(&mut *self.pipes());
         (stdout.map(Into::into), stderr.map(Into::into))
     }
 
@@ -210,9 +257,9 @@ impl<R> Process<R> {
 }
 
 /// How much is read at once, in bytes.
-const CHUNK: usize = 64 << 10;
+pub(crate) const CHUNK: usize = 64 << 10;
 /// More than two pipes hold, in bytes: what is read after the child's end was not all written by it.
-const LEFT_IN_PIPES: usize = 2 << 20;
+pub(crate) const LEFT_IN_PIPES: usize = 2 << 20;
 
 impl<R: Message> Process<R> {
     /// [`join`](Self::join), with all that the child has written to those [pipes](Stdio::piped) of its standard output and

@@ -81,7 +81,8 @@ pub use sync::{
 pub use process::{
     ActiveChild, Current, Exit, ExitHook, Hint, JoinError, Limit, Output, Panic, Parent, Process, Resource,
     Scope, ScopedProcess, Setting, Signal, SpawnError, StartMethod, Stdio, TaskError, TaskFailure,
-    active_children, at_exit, current, exit_limit, init, parent, scope, set_start_method, spawn, start_method,
+    active_children, at_exit, current, exit_limit, init, parent, scope, set_start_method, spawn,
+    start_method,
 };
 
 /// What most programs name: `use procession::prelude::*;`.

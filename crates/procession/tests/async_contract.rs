@@ -9,6 +9,8 @@ mod dropped;
 mod executors;
 #[path = "async_contract/jobs.rs"]
 mod jobs;
+#[path = "async_contract/tasks.rs"]
+mod tasks;
 
 use executors::{Plain, TokioMany, TokioOne};
 
@@ -48,6 +50,13 @@ macro_rules! contract {
                                 jobs::receivers_that_are_dropped_lose_nothing
                                 jobs::senders_that_are_dropped_send_nothing
                                 jobs::an_end_is_gone_soon_after_its_futures
+                                tasks::values_and_failures
+                                tasks::awaited_by_themselves
+                                tasks::one_that_is_dropped_leaves_the_value
+                                tasks::the_value_is_given_once
+                                tasks::whole_maps
+                                tasks::the_pool_ends
+                                tasks::a_waker_that_uses_the_pool
                             }
                         }
                     }

@@ -4,12 +4,19 @@
 //! leave comes back: what they were filling, to the next who looks for a piece; what they were reading, to whoever holds
 //! the consumers' lock and looks; what they had queued and not committed, to whoever follows them.
 
+use std::ops::RangeInclusive;
+
 use procession_raw::{Id, Owners, Park, Turn, Use};
 use procession_shm::ShmError;
 
 use crate::layout::N_EXTENTS;
 use crate::memory::Memory;
 use crate::slot::{Kind, Slot};
+
+/// Messages of these lengths go into two extents by turns: one alone is in the caches of the receiver still when it is written
+/// again, and every line of it has to be asked back from there, which takes twice as long as all the rest. Shorter ones
+/// gain nothing, and longer ones push themselves out.
+const ALTERNATING: RangeInclusive<usize> = 256 << 10..=4 << 20;
 
 /// An extent that the calling thread is filling. Dropping it gives it back.
 #[derive(Debug)]
@@ -37,16 +44,28 @@ impl<'a> Owned<'a> {
         me: Id,
         len: usize,
     ) -> Result<Option<Self>, ShmError> {
-        // The first that has enough memory, which may still be in the caches; else the first.
         let has_enough = |index: &usize| memory.extent_memory(*index).is_ok_and(|has| has >= len as u64);
         let take = |index: &usize| memory.extents()[*index].take(owners, me);
-        let found = (0..N_EXTENTS).filter(has_enough).find(take).or_else(|| (0..N_EXTENTS).find(take));
-        let Some(index) = found else { return Ok(None) };
-        let owned = Self { memory, me, index, len };
-        if !has_enough(&index) {
-            owned.grow()?;
+        let owned = |index| {
+            memory.set_last_extent(index);
+            Self { memory, me, index, len }
+        };
+        // The first that has enough memory, which may still be in the caches. Not the last, if the caches of who read it have
+        // all of it, too.
+        let shunned = memory.last_extent().filter(|_| ALTERNATING.contains(&len));
+        let is_liked = |index: &usize| has_enough(index) && Some(*index) != shunned;
+        if let Some(index) = (0..N_EXTENTS).filter(is_liked).find(take) {
+            return Ok(Some(owned(index)));
         }
-        Ok(Some(owned))
+        // Else one that needs more memory; and if there is none, the last.
+        let grown = (0..N_EXTENTS).filter(|index| Some(*index) != shunned).find(take).map(owned);
+        match grown.map(|grown| grown.grow().map(|()| grown)) {
+            Some(Ok(grown)) => Ok(Some(grown)),
+            other => match shunned.filter(has_enough).filter(take) {
+                Some(index) => Ok(Some(owned(index))),
+                None => other.transpose(),
+            },
+        }
     }
 
     fn grow(&self) -> Result<(), ShmError> {
@@ -189,5 +208,43 @@ pub(crate) fn take_back_leased(memory: &Memory, owners: &impl Owners, turn: &Tur
         {
             trim(memory, index);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::Layout;
+    use procession_testkit::counted;
+
+    fn indices(memory: &Memory, len: usize) -> [usize; 3] {
+        let party = memory.arena().party();
+        let me = party.me().unwrap();
+        [(); 3].map(|()| Owned::take(memory, &party, me, len).unwrap().unwrap().index())
+    }
+
+    #[test]
+    fn messages_that_fill_a_cache_alternate_between_two() {
+        counted(|| {
+            let memory = Memory::create(Layout::new(10, 64 << 20, false)).unwrap();
+            assert_eq!(indices(&memory, 64 << 10), [0, 0, 0]);
+            assert_eq!(indices(&memory, 1 << 20), [1, 0, 1]);
+            assert_eq!(indices(&memory, 5 << 20), [0, 0, 0]);
+            assert_eq!(indices(&memory, 64 << 10), [0, 0, 0]);
+        });
+    }
+
+    #[test]
+    fn the_last_serves_where_all_others_are_in_use() {
+        counted(|| {
+            let memory = Memory::create(Layout::new(10, 64 << 20, false)).unwrap();
+            let party = memory.arena().party();
+            let me = party.me().unwrap();
+            let take = || Owned::take(&memory, &party, me, 1 << 20).unwrap();
+            let mut all: Vec<_> = (0..N_EXTENTS).map(|_| take().unwrap()).collect();
+            assert!(take().is_none());
+            let last = all.pop().map(|owned| owned.index());
+            assert_eq!(take().map(|owned| owned.index()), last);
+        });
     }
 }

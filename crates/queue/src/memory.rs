@@ -4,7 +4,7 @@
 //! peer gave back behind our back, which reads as zero. A mark is moved by the holder of the producers' lock only, after
 //! the memory was taken.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use procession_raw::{Both, Extent, Obituary, Ring, Side, Turn};
 use procession_shm::domain::Domain;
@@ -28,6 +28,8 @@ pub(crate) struct Memory {
     layout: Layout,
     /// The marks as they were when this process looked last; they only grow.
     marks: [AtomicU64; 2],
+    /// The extent that this process filled last; none at first.
+    last_extent: AtomicUsize,
 }
 
 /// How much memory is taken at a time.
@@ -37,7 +39,11 @@ impl Memory {
     pub(crate) fn create(layout: Layout) -> Result<Self, ShmError> {
         let arena = Arena::create(kind(), layout.len(), layout.reserved())?;
         arena.write(0, bytes_of(&layout))?;
-        Ok(Self { arena, layout, marks: Default::default() })
+        Ok(Self::of(arena, layout))
+    }
+
+    fn of(arena: Arena<Words>, layout: Layout) -> Self {
+        Self { arena, layout, marks: Default::default(), last_extent: AtomicUsize::new(N_EXTENTS) }
     }
 
     fn layout_in(arena: &Arena<Words>) -> Result<Layout, ShmError> {
@@ -136,6 +142,16 @@ impl Memory {
         self.store(PAGES_AT + 8 * index, bytes)
     }
 
+    /// The extent that this process filled last, as far as it knows.
+    pub(crate) fn last_extent(&self) -> Option<usize> {
+        Some(self.last_extent.load(Relaxed)).filter(|last| *last < N_EXTENTS)
+    }
+
+    /// Says which extent this process fills.
+    pub(crate) fn set_last_extent(&self, index: usize) {
+        self.last_extent.store(index, Relaxed);
+    }
+
     /// A word, so that it is whole.
     fn load(&self, at: usize) -> Result<u64, ShmError> {
         Ok(self.arena.atomics(at, 1)?[0].load(Relaxed))
@@ -149,7 +165,7 @@ impl Memory {
 
 impl Place for Memory {
     fn share(&self) -> Self {
-        Self { arena: self.arena.clone(), layout: self.layout, marks: Default::default() }
+        Self::of(self.arena.clone(), self.layout)
     }
 
     #[inline]
@@ -191,7 +207,7 @@ impl Place for Memory {
     fn receive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let arena = Arena::receive(deserializer, kind())?;
         let layout = Self::layout_in(&arena).map_err(de::Error::custom)?;
-        Ok(Self { arena, layout, marks: Default::default() })
+        Ok(Self::of(arena, layout))
     }
 }
 

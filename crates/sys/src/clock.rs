@@ -88,6 +88,12 @@ pub fn uptime() -> Duration {
     Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec as u32)
 }
 
+/// The monotonic clock as it was at the kernel's last tick, some milliseconds ago at most: a fifth of the cost.
+pub fn ticks() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
+    Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec as u32)
+}
+
 #[cfg(test)]
 mod tests {
     use procession_raw::Limit;

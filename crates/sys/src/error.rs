@@ -42,10 +42,18 @@ impl OsError {
         self.source.kind()
     }
 
-    /// The number of the operating system's error, where it has one.
+    /// The number of the operating system's error, where it has one; also where that comes wrapped in the error of another
+    /// layer.
     pub fn errno(&self) -> Option<i32> {
-        self.source.raw_os_error()
+        self.source.raw_os_error().or_else(|| errno_below(self.source.get_ref()?))
     }
+}
+
+/// The first number of an error of the operating system in this one and those below.
+fn errno_below(error: &(dyn error::Error + 'static)) -> Option<i32> {
+    let of_ours = || error.downcast_ref().and_then(OsError::errno);
+    let of_std = || error.downcast_ref().and_then(io::Error::raw_os_error);
+    of_ours().or_else(of_std).or_else(|| errno_below(error.source()?))
 }
 
 impl fmt::Display for OsError {
@@ -59,5 +67,20 @@ impl error::Error for OsError {}
 impl From<OsError> for io::Error {
     fn from(error: OsError) -> Self {
         Self::new(error.kind(), error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_is_found_below() {
+        let inner = || OsError::from_errno("opening", libc::EMFILE);
+        assert_eq!(inner().errno(), Some(libc::EMFILE));
+        let outer = OsError::new("making a pipe", io::Error::other(inner()));
+        assert_eq!(outer.errno(), Some(libc::EMFILE));
+        assert_eq!(OsError::new("asking around", io::Error::other(outer)).errno(), Some(libc::EMFILE));
+        assert_eq!(OsError::new("reading", io::Error::other("nonsense")).errno(), None);
     }
 }

@@ -46,6 +46,7 @@ pub mod spawn;
 pub mod status;
 pub mod stderr;
 mod surroundings;
+mod symbols;
 pub mod thread_end;
 pub mod wait;
 pub mod zygote;

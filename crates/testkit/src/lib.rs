@@ -3,7 +3,8 @@
 //! * [`guarded`] runs a test under a watchdog, [`counted`] also fails it when something is left behind;
 //! * [`roles`] runs the test's binary again as another process, with lines of text both ways;
 //! * [`step`] kills a process at any instruction of a window, [`Storm`] chooses at random but repeatably;
-//! * [`processes`] looks at other processes, and [`need`] at what the machine can do.
+//! * [`processes`] looks at other processes, and [`need`] at what the machine can do;
+//! * [`resident`] measures the memory that rounds of work leave behind.
 //!
 //! A test in two processes, which may leave neither a descriptor nor a child behind:
 //!
@@ -42,6 +43,7 @@ pub mod processes;
 mod procfs;
 mod report;
 pub mod require;
+pub mod resident;
 pub mod roles;
 pub mod step;
 pub mod storm;

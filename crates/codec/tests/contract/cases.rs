@@ -239,6 +239,14 @@ pub(crate) fn bytes_are_one_block_where_there_are_blocks<C: Codec>() {
     let block = Bytes::from(vec![0xff; 1000]);
     round_trip::<C, _>(block.clone());
     round_trip::<C, _>(Bytes::new());
+    // Long ones are copied by pieces.
+    for len in [2047, 2048, 2049, 100_003] {
+        let long = Bytes::from((0..len).map(|at| (at / 7 % 251) as u8).collect::<Vec<_>>());
+        let mut slice = vec![0; C::encoded_size(&long).unwrap()];
+        C::encode_to_slice(&long, &mut slice).unwrap();
+        assert_eq!(slice, encode::<C>(&long));
+        round_trip::<C, _>(long);
+    }
     match encode::<C>(&block).len() {
         4001 => assert_eq!(C::NAME, "json", "1000 numbers of 3 digits, 999 commas, 2 brackets"),
         size => assert!(size <= 1005, "{size}"),

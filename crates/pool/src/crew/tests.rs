@@ -30,6 +30,7 @@ fn order(n: usize, sink: &Arc<Sink>) -> Order {
         is_timed: false,
         attempt: 1,
         n_now: n,
+        extra: crate::origin::Extra::default(),
     };
     Order::new(job, 11, 0, sink, Rules::DEFAULT)
 }
@@ -43,10 +44,10 @@ impl Stage {
     fn with_rules(n: usize, rules: Rules) -> Self {
         let mut crew = Crew::start(&"crew".into(), Settings::of(1)).unwrap();
         let (jobs, theirs) = pipe().unwrap();
-        let Worker { process, journal, start_deadline, last_panic, not_set_up, .. } =
+        let Worker { process, journal, start_deadline, started, care, last_panic, not_set_up, .. } =
             Arc::into_inner(crew.places[0].worker.take().unwrap()).unwrap();
         journal.set_ready();
-        let worker = Worker { process, jobs, journal, start_deadline, last_panic, not_set_up };
+        let worker = Worker { process, jobs, journal, start_deadline, started, care, last_panic, not_set_up };
         let sink = Arc::default();
         let mut order = order(n, &sink);
         order.rules = rules;
@@ -292,7 +293,7 @@ fn absurd_times() {
 fn an_order_that_kills_before_it_begins() {
     guarded(|| {
         let (mut stage, mut deaths) = (Stage::with_job(2), 0);
-        stage.crew.waiting.clear();
+        stage.crew.waiting = Waiting::default();
         let mut order = stage.crew.places[0].running.take().unwrap();
         loop {
             deaths += 1;
@@ -314,7 +315,9 @@ fn what_nobody_wants_is_forgotten() {
     guarded(|| {
         let mut stage = Stage::with_job(3);
         let other = Arc::default();
-        stage.crew.waiting.extend([order(2, &stage.sink), order(1, &other), order(4, &stage.sink)]);
+        for waits in [order(2, &stage.sink), order(1, &other), order(4, &stage.sink)] {
+            stage.crew.waiting.push_back(waits);
+        }
         stage.crew.forget(&Arc::clone(&stage.sink));
         assert_eq!(stage.waiting(), [(11, 1)]);
         assert!(stage.worker().journal.is_revoked(JOB));

@@ -24,13 +24,13 @@ impl Crew {
     pub(crate) fn next_limit(&mut self) -> Deadline {
         let (start, now) = (self.settings.start_timeout, Instant::now());
         let due = self.places.iter_mut().filter_map(|place| place.look(start, now));
-        due.min().map_or(Deadline::NEVER, Deadline::at)
+        due.min().map_or(Deadline::NEVER, Deadline::at).min(self.next_sample())
     }
 
     /// Whether a task that was given out is due before the collector looks again.
     pub(crate) fn wants_earlier(&mut self) -> bool {
         let until = self.watched.1;
-        let limit = self.next_limit();
+        let limit = self.next_limit().min(self.next_idle());
         limit.min(until) != until
     }
 
@@ -57,9 +57,7 @@ impl Crew {
     /// Cancels the one task of `sink`: whether it has, or will have, the outcome `Cancelled`.
     pub(crate) fn cancel(&mut self, sink: &Arc<Sink>) -> bool {
         let is_it = |order: &Order| Arc::ptr_eq(&order.sink, sink);
-        if let Some(order) =
-            self.waiting.iter().position(is_it).and_then(|position| self.waiting.remove(position))
-        {
+        if let Some(order) = self.waiting.take_first(is_it) {
             sink.cancel();
             order.fail(&self.name, |task| TaskFailed::Cancelled { task });
         }

@@ -10,9 +10,12 @@ use procession_sys::OsError;
 use procession_sys::memory::Memfd;
 
 use super::Settings;
+use crate::care::Care;
 use crate::error::BuildError;
+use crate::insights::ledger::{self, Ledger};
 use crate::journal::{self, Journal};
 use crate::setup::InitializerFailure;
+use crate::streams::Streams;
 use crate::wire::{Job, Reply};
 use crate::worker::{self, Desk};
 
@@ -23,6 +26,9 @@ pub(crate) struct Worker {
     pub(crate) jobs: Duplex<Job, Reply>,
     pub(crate) journal: Journal,
     pub(super) start_deadline: Instant,
+    /// When it was started, in nanoseconds of the monotonic clock.
+    pub(crate) started: u64,
+    pub(crate) care: Care,
     /// The last panic it told of: not the reason of its death.
     pub(super) last_panic: Mutex<Option<Panic>>,
     /// How its initializer failed, if it told that.
@@ -40,13 +46,19 @@ impl Worker {
             jobs: theirs,
             journal: Descriptor::from(memory.into_fd()),
             is_set_up: setup.is_some(),
+            chaos: settings.chaos,
+            recycle_above: settings.memory.recycle_above,
             close: setup.and_then(|setup| setup.close).map(|token| token.to_vec().into()),
         };
         let start_timeout = settings.start_timeout;
-        let now = Instant::now();
+        let (now, started) = (Instant::now(), ledger::now());
         let start_deadline = now.checked_add(start_timeout).unwrap_or(now + Duration::from_secs(86_400));
         let process = Process::builder().name(name).ignore_interrupt(true).start_timeout(start_timeout);
+        let Streams { stdout, stderr } = settings.streams.clone();
+        let process = process.stdout(stdout).stderr(stderr).start_method(settings.start_method());
         let process = process.spawn(worker::work, desk).map_err(BuildError::Worker)?;
+        // Nobody could read them: without a reader a write is an error, and waits for nobody.
+        drop((process.take_stdout(), process.take_stderr()));
         if let Some(setup) = setup {
             match jobs.try_send(&setup.job) {
                 // If it is dead already, its end says more.
@@ -62,9 +74,16 @@ impl Worker {
             jobs,
             journal,
             start_deadline,
+            started,
+            care: Care::new(settings),
             last_panic: Mutex::new(None),
             not_set_up: Mutex::new(None),
         })
+    }
+
+    /// What it notes of its time.
+    pub(crate) fn ledger(&self) -> Ledger<'_> {
+        Ledger::of(self.journal.map())
     }
 
     /// It told of `panic`, and lived on.

@@ -14,20 +14,29 @@ use procession_pool::Builder;
 use procession_sys::memory::{Mapping, Memfd};
 use procession_testkit::processes::{self, Identity, Signal, State};
 
+pub(crate) mod callbacks;
 pub(crate) mod cancels;
+pub(crate) mod contexts;
 pub(crate) mod deaths;
 pub(crate) mod endings;
+pub(crate) mod every_end;
 pub(crate) mod failures;
 pub(crate) mod handles;
 pub(crate) mod large;
 pub(crate) mod lazy;
 pub(crate) mod limits;
+pub(crate) mod memory;
 pub(crate) mod outside;
+pub(crate) mod priorities;
 pub(crate) mod recycling;
+pub(crate) mod reports;
 pub(crate) mod retries;
 pub(crate) mod setups;
+pub(crate) mod sizes;
 pub(crate) mod tasks;
+pub(crate) mod together;
 pub(crate) mod values;
+pub(crate) mod ways;
 
 /// How a case gets a pool that is still to be built.
 pub(crate) type Build = fn() -> Builder;
@@ -165,6 +174,26 @@ macro_rules! contract {
                 dropped_with_a_stopped_worker dropped_with_stubborn_tasks;
             endings: closed_takes_no_more join_waits_for_all dropping_tells_every_waiter
                 dropping_ends_running_tasks joined_in_time terminated_within_its_grace maps_of_a_closed_pool killed_while_closed;
+            reports: the_whole_text_of_a_death what_a_panic_tells arguments_are_shown_only_on_demand
+                closures_and_labels what_never_ran_has_no_report errors_of_tasks exits_are_told_with_their_help;
+            memory: what_has_grown_is_replaced replaced_inside_a_chunk a_bound_that_nobody_keeps
+                what_grows_too_large_is_ended below_its_limit_it_runs_on too_large_again_and_again
+                memory_in_the_text_of_a_death;
+            contexts: encoded_and_decoded_once kept_by_who_takes_the_place let_go_with_its_handle
+                let_go_after_its_last_task no_more_than_a_few_are_kept contexts_that_do_not_travel
+                a_hundred_mebibytes maps_with_a_context a_context_with_a_handle;
+            together: the_first_of_several tasks_of_several_types a_wait_that_is_over_leaves_nothing
+                outcomes_as_they_come each_outcome_once;
+            callbacks: called_in_the_order_of_the_outcomes called_when_the_worker_is_dead
+                a_panic_in_a_callback_harms_nobody callbacks_use_the_pool joins_wait_for_callbacks
+                dropped_with_callbacks;
+            ways: applied each_outcome_in_its_place as_they_are_done a_whole_map a_whole_map_that_fails
+                a_whole_map_given_up;
+            priorities: the_highest_goes_first what_comes_back_is_the_first_of_its_own a_death_changes_no_order;
+            sizes: grown_and_shrunk shrunk_under_load shrunk_while_all_are_busy resized_at_random_with_kills
+                idle_workers_end and_come_back_when_needed started_on_demand warm_when_all_have_asked
+                a_warm_up_that_fails;
+            every_end: every_end_one_by_one every_end_in_chunks every_end_in_maps panics_on_our_side_of_a_map;
         }
     };
     (@cases $method:ident $builder:expr; $($topic:ident: $($case:ident)*;)*) => {
