@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use procession_codec::Message;
-use procession_process::TaskError;
+use procession_process::{StartMethod, TaskError};
 use procession_sys::{OsError, cpu};
 
 use crate::care::MemoryRules;
@@ -30,6 +30,7 @@ pub struct Builder {
     name: String,
     workers: Option<usize>,
     start_timeout: Duration,
+    start_method: Option<StartMethod>,
     rules: Rules,
     max_tasks: usize,
     setup: Option<Result<Arc<Setup>, Arc<PackError>>>,
@@ -51,6 +52,23 @@ impl Builder {
     #[doc(alias = "processes")]
     pub fn workers(mut self, n: usize) -> Self {
         self.workers = Some(n);
+        self
+    }
+
+    /// How workers are started (default: that of the process, [`start_method`](procession_process::start_method); where that is
+    /// `Fork`, `Spawn`). `Fork` is refused, because a pool has threads.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use procession_pool::Pool;
+    /// use procession_process::StartMethod;
+    ///
+    /// let pool = Pool::builder().workers(1).start_method(StartMethod::ForkServer).build()?;
+    /// assert_eq!(pool.map(|n: u32| n + 1, [1, 2])?, [2, 3]);
+    /// # Ok(()) }
+    /// ```
+    pub fn start_method(mut self, method: StartMethod) -> Self {
+        self.start_method = Some(method);
         self
     }
 
@@ -288,6 +306,7 @@ impl Builder {
         let settings = Settings {
             n_workers: if is_serial { 0 } else { workers },
             start_timeout: self.start_timeout,
+            start_method: self.start_method,
             max_tasks: self.max_tasks,
             streams: self.streams,
             setup: self.setup.transpose().map_err(|e| match &*e {
@@ -334,6 +353,7 @@ impl Default for Builder {
             name: "pool".into(),
             workers: None,
             start_timeout: START_TIMEOUT,
+            start_method: None,
             rules: Rules::DEFAULT,
             max_tasks: usize::MAX,
             setup: None,

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use procession_pipe::SendError;
-use procession_process::{Signal, Who};
+use procession_process::{Signal, StartMethod, Who, start_method};
 use procession_sys::Deadline;
 
 use crate::care::MemoryRules;
@@ -89,6 +89,7 @@ pub(crate) struct Settings {
     pub(crate) streams: Streams,
     pub(crate) memory: MemoryRules,
     pub(crate) chaos: Option<Chaos>,
+    pub(crate) start_method: Option<StartMethod>,
     /// Unless there are to be that many workers all the time.
     pub(crate) flexible: Option<Flexible>,
 }
@@ -104,8 +105,15 @@ impl Settings {
             streams: Streams::default(),
             memory: MemoryRules::default(),
             chaos: None,
+            start_method: None,
             flexible: None,
         }
+    }
+
+    /// A pool has threads, so the default of a program that forks is none of its own.
+    pub(crate) fn start_method(&self) -> StartMethod {
+        let default = || Some(start_method()).filter(|method| *method != StartMethod::Fork);
+        self.start_method.or_else(default).unwrap_or(StartMethod::Spawn)
     }
 }
 

@@ -50,11 +50,13 @@ pub(crate) fn adopt(child: Arc<Shared>) {
 
 impl Reaper {
     fn run(&self) {
-        while let Some(children) = self.living() {
+        loop {
             let news = self.news.get().and_then(Option::as_ref);
+            // Before the look at who is there: of who comes after that, there is news again.
             if let Some(news) = news {
                 news.clear();
             }
+            let Some(children) = self.living() else { return };
             let pidfds = children.iter().map(|child| child.child().pidfd());
             let blind = news.is_none() || pidfds.clone().any(|pidfd| pidfd.is_none());
             let waits: Vec<_> =

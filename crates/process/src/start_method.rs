@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// | | what the child is | what its start costs | for |
 /// |---|---|---|---|
 /// | `Spawn` | the program, executed again | about a millisecond, whatever the size of the parent | everything; the only one for another [`program`](crate::Builder::program) |
-/// | `ForkServer` | a fork of a small second process of the program | about a tenth of that | many short children |
+/// | `ForkServer` | a fork of a small second process of the program | about 0.6 of that, whatever the size of the parent | many short children |
 /// | `Fork` | a copy of this process, one thread of it | little from a small parent, 70 ms and more from one with a gibibyte | [closures that capture](crate::Builder::fork), in programs with one thread |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -30,8 +30,8 @@ pub enum StartMethod {
     /// out-of-memory score are those that the server was started with. All children of one server have one layout of the
     /// address space.
     ///
-    /// Where the kernel has no pidfds (Linux before 5.4), and where a constructor of the program starts threads, such
-    /// children are started by `Spawn`.
+    /// Where the kernel has no pidfds (Linux before 5.4) such children are started by `Spawn`. A program whose constructors
+    /// start threads before `main` cannot have a server: its starts fail with [`SpawnError::Os`](crate::SpawnError::Os).
     #[doc(alias = "forkserver")]
     ForkServer,
     /// This process is forked. Refused with [`SpawnError::Threads`](crate::SpawnError::Threads) where it has more than one
@@ -63,7 +63,7 @@ pub fn start_method() -> StartMethod {
 ///
 /// Children of a process whose default is [`StartMethod::Fork`] have [`StartMethod::Spawn`]: a child has two threads.
 ///
-/// ```
+/// ```standalone_crate
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use procession_process::{StartMethod, set_start_method, spawn, start_method};
 ///

@@ -231,9 +231,10 @@ fn generations() {
 
 #[allow(clippy::print_stdout, reason = "what is buffered when a child is forked is the point")]
 fn output() {
-    print!("parent");
-    Process::builder().fork(|| print!(", child")).unwrap().join().unwrap();
-    print!(", parent");
+    let say = |text: &str| std::io::stdout().write_all(text.as_bytes()).unwrap();
+    say("parent");
+    Process::builder().fork(|| say(", child")).unwrap().join().unwrap();
+    say(", parent");
 }
 
 fn nothing_left() {

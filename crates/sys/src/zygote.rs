@@ -1,7 +1,7 @@
 //! Starting children by a fork server: a second process of the same program, small and with one thread, which forks when
 //! it is asked to. What that costs does not depend on the size of the caller, and no program is executed.
 //!
-//! Each process has one of its own, started with its first such child, as [`hook`](crate::hook) starts all children. A
+//! Each process has one of its own, started with its first such child, as `hook` starts all children. A
 //! child meets its parent as after an execution: the same first packet, the same hello, the same descriptors and nothing
 //! else of the server's. It is not its parent's to wait for: the server reaps it, and tells its status.
 //!
@@ -9,12 +9,12 @@
 //! |---|---|
 //! | the server, while nothing is asked of it | the next start makes another one |
 //! | the server, while it is asked | the same: another one is asked. A child that the first one may have made has no task, sees its channel close, and ends |
-//! | the server, while children run | they go on. Their ends are seen by their pidfds; how they ended is what the kernel remembers (Linux 6.15), or what this process is told as their new parent, or lost: [`Exit::Unknown`](crate::status::Exit::Unknown) |
+//! | the server, while children run | they go on. Their ends are seen by their pidfds; how they ended is what the kernel remembers (Linux 6.15), or what this process is told as their new parent, or lost: [`Unknown`](crate::status::Exit::Unknown) |
 //! | the parent | the server sees its pidfd and ends, and so do the children, which watch the parent and not the server |
 //! | a child | the server reaps it and reports |
 //!
 //! A child has what surrounds its caller at the moment of the start, not what surrounded the server at its own: see
-//! [`surroundings`](crate::surroundings). A server that cannot have it (the caller has given up privileges, or is in another
+//! `surroundings`. A server that cannot have it (the caller has given up privileges, or is in another
 //! session) is replaced, and ends with the last of its children. What the kernel attaches to a process beyond that, such
 //! as its control group and its namespaces, is as it was when the server was started.
 //!

@@ -55,7 +55,7 @@ impl Worker {
         let start_deadline = now.checked_add(start_timeout).unwrap_or(now + Duration::from_secs(86_400));
         let process = Process::builder().name(name).ignore_interrupt(true).start_timeout(start_timeout);
         let Streams { stdout, stderr } = settings.streams.clone();
-        let process = process.stdout(stdout).stderr(stderr);
+        let process = process.stdout(stdout).stderr(stderr).start_method(settings.start_method());
         let process = process.spawn(worker::work, desk).map_err(BuildError::Worker)?;
         // Nobody could read them: without a reader a write is an error, and waits for nobody.
         drop((process.take_stdout(), process.take_stderr()));
