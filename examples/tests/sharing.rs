@@ -95,3 +95,44 @@ fn answers() {
         assert_eq!(run("answers").0.lines().collect::<Vec<_>>(), lines);
     });
 }
+
+#[test]
+fn failures() {
+    guarded(|| {
+        let out = run("failures").0;
+        let lines: Vec<&str> = out.lines().collect();
+        assert_eq!(lines[..3], ["1200", "2400", "3600"]);
+        assert!(
+            lines[3].starts_with("task 4 of pool render was given up after 2 attempts; the last: task 4"),
+            "{out}"
+        );
+        assert!(lines[3].contains("was killed by SIGABRT"), "{out}");
+        assert!(
+            lines[4].starts_with("  ran       failures::trace, ") && lines[4].ends_with("attempt 2 of 2"),
+            "{out}"
+        );
+        assert_eq!(lines[5], "  argument  Frame { n: 3, size: (40, 30) }");
+        assert_eq!(
+            lines.iter().filter(|line| line.starts_with("run again: there is no light ")).count(),
+            2,
+            "{out}"
+        );
+    });
+}
+
+#[test]
+fn tasks() {
+    guarded(|| {
+        let lines = [
+            "a: 3 letters",
+            "b: 7 letters",
+            "c: no: task 3 of pool letters was cancelled",
+            "urgent goes first",
+            "3 workers, then 1",
+        ];
+        let mut told: Vec<String> = run("tasks").0.lines().map(str::to_owned).collect();
+        // They come as they are done.
+        told[..3].sort();
+        assert_eq!(told, lines);
+    });
+}

@@ -303,7 +303,7 @@ impl Builder {
             })?,
             memory: self.memory,
             chaos: self.chaos.map_or_else(Chaos::of_environment, |chaos| Ok(Some(chaos)))?,
-            flexible: self.flexible,
+            flexible: self.flexible.filter(|_| !is_serial),
         };
         let name: Arc<str> = self.name.as_str().into();
         let serial = is_serial.then(|| Serial::new(&name, settings.setup.clone()));

@@ -90,6 +90,10 @@ impl ContextRef {
         Self { _lease: None, ..self.clone() }
     }
 
+    pub(crate) fn id(&self) -> u128 {
+        self.id
+    }
+
     pub(crate) fn n_handles(&self) -> usize {
         self.handles.len()
     }

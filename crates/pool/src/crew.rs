@@ -66,6 +66,8 @@ pub(crate) struct Place {
     n_tasks: usize,
     /// The worker was told to end: it is killed if it has not by then.
     retired: Option<Instant>,
+    /// Contexts that the worker was given.
+    known: Vec<u128>,
     /// Where its time went, and that of those before it.
     pub(crate) book: Book,
     /// Contexts that the worker is to let go.
@@ -267,6 +269,7 @@ impl Crew {
                 let worker = Arc::clone(worker);
                 self.places[place].book.given(&worker);
                 self.places[place].n_told = 0;
+                self.places[place].note_context(&order);
                 self.places[place].n_tasks += order.job.n_now;
                 self.places[place].running = Some(order);
                 self.expect_sample();

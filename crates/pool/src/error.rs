@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use procession_codec::{DecodeError, EncodeError};
-use procession_process::{Exit, Hint, Panic, SpawnError, Who};
+use procession_process::{Exit, Hint, Panic, SpawnError, TaskFailure, Who};
 use procession_sys::OsError;
 
 use crate::chaos::ChaosError;
@@ -137,6 +137,13 @@ pub enum TaskFailed {
         /// What else is known.
         report: Box<Report>,
     },
+    /// The task returned an error (only from [`Task::get_flat`](crate::Task::get_flat); `get` returns it as the value it is).
+    Failed {
+        /// Which task.
+        task: TaskId,
+        /// The error.
+        failure: Box<TaskFailure>,
+    },
     /// The worker that ran the task died of it, or was killed meanwhile. It was replaced.
     WorkerDied {
         /// Which task.
@@ -246,6 +253,7 @@ impl TaskFailed {
     pub fn task(&self) -> &TaskId {
         match self {
             Self::Panicked { task, .. }
+            | Self::Failed { task, .. }
             | Self::WorkerDied { task, .. }
             | Self::TimedOut { task, .. }
             | Self::MemoryExceeded { task, .. }
@@ -292,6 +300,7 @@ impl TaskFailed {
     fn headline(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Panicked { task, worker, panic, .. } => write!(f, "{task} in {worker} {panic}"),
+            Self::Failed { task, failure } => write!(f, "{task} failed: {failure}"),
             Self::WorkerDied { task, worker, exit, hint, .. } => {
                 let how = match exit {
                     Exit::Signal { .. } => "was",
@@ -353,6 +362,7 @@ impl Error for TaskFailed {
         match self {
             Self::GivenUp { attempts, .. } => attempts.last().map(|last| last as _),
             Self::Argument { error, .. } => Some(error),
+            Self::Failed { failure, .. } => failure.source(),
             Self::ResultNotDecoded { error, .. } => Some(error),
             _ => None,
         }

@@ -17,6 +17,17 @@
 //! whose size follows the time they take; each has its own outcome all the same: a worker writes every answer into a
 //! journal that outlives it.
 //!
+//! | wanted | call |
+//! |---|---|
+//! | one value, now | [`Pool::apply`] |
+//! | one value, later | [`Pool::submit`] and [`Task::get`], or `task.await` with the feature `async` |
+//! | to be called with it | [`Pool::submit_then`], [`Task::on_done`] |
+//! | the values of many items, or the first failure | [`Pool::map`]; later: [`Pool::map_async`] |
+//! | what became of each item | [`Pool::map_each`]; one by one: [`par_procs`](ParProcs::par_procs), [`Pool::map_unordered`] |
+//! | the first or all of several tasks, or each as it is done | [`wait_any`], [`wait_all`], [`as_completed`] |
+//! | some before others | [`TaskOptions::priority`] |
+//! | another number of workers | [`Pool::resize`], [`Builder::idle_shrink`], [`Builder::lazy_start`], [`Pool::warm_up`] |
+//!
 //! A task can be cancelled ([`Task::cancel`]), limited in time ([`Builder::task_timeout`]) and tried again
 //! ([`Builder::retries`]); whatever has to be ended for that, nobody else pays. Workers can have a state of their own
 //! ([`Builder::initializer`]) and be replaced after so many tasks ([`Builder::max_tasks_per_worker`]), or when they have
@@ -27,8 +38,8 @@
 //! arguments and values are encoded.
 //!
 //! Where the time goes tells [`Pool::insights`], how far a map is [`ParIter::on_progress`]; the feature `progress` shows that.
-//!
-//! Not here yet: priorities, callbacks, resizing, async.
+//! Tasks have a [`Priority`], can be waited for together ([`wait_any`], [`as_completed`]), awaited (feature `async`), and end
+//! in callbacks ([`Task::on_done`]). [`Pool::resize`] and [`Builder::idle_shrink`] change how many workers there are.
 #![forbid(unsafe_code)]
 
 mod builder;
@@ -41,6 +52,7 @@ mod context;
 mod crew;
 mod current;
 mod error;
+mod flat;
 #[cfg(feature = "async")]
 mod future;
 mod herald;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use procession_codec::Message;
 use procession_sys::Deadline;
+use procession_sys::fork::Lasting;
 
 use crate::builder::Builder;
 use crate::collector::{self, Shared};
@@ -52,6 +53,8 @@ use crate::wire;
 pub struct Pool {
     shared: Arc<Shared>,
     collector: Option<JoinHandle<()>>,
+    /// Of the process whose workers these are.
+    epoch: Lasting,
 }
 
 impl Pool {
@@ -241,6 +244,11 @@ impl Pool {
     }
 
     fn end(&mut self, grace: Duration) {
+        if !self.epoch.lasts() {
+            // A forked copy: the workers are not its children, the collector did not come with it, and whoever held the
+            // lock will never give it back.
+            return std::mem::forget(self.collector.take());
+        }
         let deadline = Deadline::after(grace);
         let workers = self.shared.crew().end();
         self.shared.news.notify();
@@ -259,7 +267,7 @@ impl Pool {
     }
 
     pub(crate) fn of(shared: Arc<Shared>, collector: Option<JoinHandle<()>>) -> Self {
-        Self { shared, collector }
+        Self { shared, collector, epoch: Lasting::now() }
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {

@@ -169,6 +169,11 @@ impl Sink {
         Ok(key)
     }
 
+    #[cfg(test)]
+    pub(crate) fn n_notices(&self) -> usize {
+        self.inbox().notices.len()
+    }
+
     /// No news for `key` any more.
     pub(crate) fn unwatch(&self, key: u64) {
         let notice = self.inbox().notices.remove(&key);

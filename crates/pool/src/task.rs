@@ -2,14 +2,16 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use procession_codec::Message;
 use procession_sys::Deadline;
+use procession_sys::event::Event;
 
 use crate::collector::Shared;
 use crate::error::{TaskFailed, TaskId};
+use crate::notice::Notice;
 use crate::sink::Sink;
 
 /// A task given to a pool, and the place its value of type `R` arrives at.
@@ -21,13 +23,15 @@ pub struct Task<R> {
     sink: Arc<Sink>,
     id: TaskId,
     pool: Weak<Shared>,
+    /// Notified when the outcome is there: for who waits for descriptors.
+    done: OnceLock<Option<Arc<Event>>>,
     value: PhantomData<fn() -> R>,
 }
 
 impl<R> Task<R> {
     pub(crate) fn new(sink: Arc<Sink>, pool: &Arc<Shared>, number: u64) -> Self {
         let id = TaskId { pool: Arc::clone(&pool.name), number };
-        Self { sink, id, pool: Arc::downgrade(pool), value: PhantomData }
+        Self { sink, id, pool: Arc::downgrade(pool), done: OnceLock::new(), value: PhantomData }
     }
 
     /// The failure that waits here.
@@ -39,6 +43,20 @@ impl<R> Task<R> {
         &self.sink
     }
 
+    /// What is notified when the outcome is there; `None` if descriptors have run out.
+    pub(crate) fn event(&self) -> Option<&Event> {
+        let event = self.done.get_or_init(|| {
+            let event = Arc::new(Event::new().ok()?);
+            let notified = Arc::clone(&event);
+            let notice = Notice::Call(Box::new(move || notified.notify()));
+            if let Err(notice) = self.sink.watch(0, notice) {
+                notice.deliver();
+            }
+            Some(event)
+        });
+        event.as_deref()
+    }
+
     /// Where wakers go. A pool that is gone has no use for it: every task has its outcome.
     #[cfg(feature = "async")]
     pub(crate) fn outbox(&self) -> Arc<crate::notice::Outbox> {
@@ -48,7 +66,7 @@ impl<R> Task<R> {
     /// A handle of the same task, whatever its value is.
     pub(crate) fn again(&self) -> Task<()> {
         let (sink, id, pool) = (Arc::clone(&self.sink), self.id.clone(), Weak::clone(&self.pool));
-        Task { sink, id, pool, value: PhantomData }
+        Task { sink, id, pool, done: OnceLock::new(), value: PhantomData }
     }
 
     pub(crate) fn shared(&self) -> Option<Arc<Shared>> {

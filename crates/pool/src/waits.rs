@@ -6,16 +6,22 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::os::fd::AsFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use procession_codec::Message;
 use procession_sys::Deadline;
+use procession_sys::poll::Interest;
+use procession_sys::wait::{Source, Waitable, Watch};
 
 use crate::error::TaskFailed;
 use crate::notice::Notice;
 use crate::par::NotYet;
 use crate::task::Task;
+
+/// How long to pause between looks where descriptors have run out.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
 /// A [`Task`], whatever it returns: for [`wait_any`] and [`wait_all`] with tasks of different types.
 pub trait AnyTask: sealed::Sealed {}
@@ -23,6 +29,33 @@ pub trait AnyTask: sealed::Sealed {}
 impl<R> AnyTask for Task<R> {}
 
 impl<T: AnyTask + ?Sized> AnyTask for &T {}
+
+/// Ready when it is done. For `procession_pipe::wait`, together with other things; holds a descriptor from then on.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use procession_pipe::{pipe, wait};
+/// use procession_pool::Pool;
+///
+/// let pool = Pool::new(1)?;
+/// let (ours, _other) = pipe::<u8, u8>()?;
+/// let task = pool.submit(f64::sqrt, 4.0)?;
+/// assert_eq!(wait(&[&ours, &task], None)?, [1]);
+/// assert_eq!(task.get()?, 2.0);
+/// # Ok(()) }
+/// ```
+impl<R> Waitable for Task<R> {
+    fn look<'a>(&'a self, watch: &mut Watch<'a>) -> bool {
+        if self.sink().is_settled(0) {
+            return true;
+        }
+        match self.event() {
+            Some(event) => watch.descriptor(Source::Borrowed(event.as_fd()), Interest::Readable),
+            None => watch.look_again(LOOK_AGAIN),
+        }
+        false
+    }
+}
 
 /// Waits until at least one of `tasks` is done, or the limit has passed; the indices of all that are done, in order. Empty
 /// exactly if the limit passed, or if there is nothing to wait for.
@@ -283,5 +316,40 @@ mod sealed {
         fn unwatch(&self, key: u64) {
             (**self).unwatch(key);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pool::Pool;
+
+    /// However often somebody waits in vain: nothing of it is left with the task.
+    #[test]
+    fn waits_that_are_over_leave_no_notice() {
+        procession_testkit::guarded(|| {
+            let pool = Pool::new(1).unwrap();
+            let (ours, theirs) = procession_pipe::pipe::<u8, u8>().unwrap();
+            let wait = |gate: procession_pipe::Duplex<u8, u8>| gate.recv().unwrap_or(0);
+            let tasks = [pool.submit(wait, theirs).unwrap()];
+            for _ in 0..10 {
+                assert!(wait_any(&tasks, Duration::ZERO).is_empty() && !wait_all(&tasks, Duration::ZERO));
+            }
+            assert_eq!(tasks[0].sink().n_notices(), 0);
+            assert!(tasks[0].event().is_some() && tasks[0].event().is_some());
+            assert_eq!(tasks[0].sink().n_notices(), 1, "one for all who wait for descriptors");
+            #[cfg(feature = "async")]
+            for _ in 0..10 {
+                let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+                let mut future = std::pin::pin!(tasks[0].get_async());
+                assert!(
+                    future.as_mut().poll(&mut cx).is_pending() && future.as_mut().poll(&mut cx).is_pending()
+                );
+                assert_eq!(tasks[0].sink().n_notices(), 2, "one for each future");
+            }
+            assert_eq!(tasks[0].sink().n_notices(), 1);
+            ours.send(&1).unwrap();
+            assert_eq!(as_completed(tasks).map(|(_, value)| value.unwrap()).sum::<u8>(), 1);
+        });
     }
 }

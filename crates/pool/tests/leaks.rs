@@ -86,6 +86,34 @@ fn deaths_panics_and_handles() {
     });
 }
 
+/// Contexts, errors that are kept, saved tasks, workers that grow or are killed on purpose, and pools without any.
+#[test]
+fn what_pools_do_besides() {
+    Domain::current().unwrap();
+    let path = std::env::temp_dir().join(format!("procession-leaks-{}", std::process::id()));
+    Counted::new().warm_ups(1).run(|| {
+        for round in 0..rounds() / 20 {
+            let chaos = if round % 2 == 0 { "kill:0" } else { "kill:0.1,seed:7" };
+            let settings = Pool::builder().workers(2).chaos(chaos.parse().unwrap()).retries(3);
+            let settings = settings.recycle_above(if round % 3 == 0 { 1 } else { u64::MAX });
+            let pool = settings.memory_limit(1 << 40).serial(round % 4 == 3).build().unwrap();
+            let (_, writer) = std::io::pipe().unwrap();
+            let handle = procession_codec::Descriptor::from(std::os::fd::OwnedFd::from(writer));
+            let (with, more) = (pool.with(&handle), pool.with(&vec![round as u64; 50_000]));
+            let held = with.map(|handle: &procession_codec::Descriptor, _: u8| handle.clone(), 0..5).unwrap();
+            assert_eq!(held.len(), 5);
+            let failed =
+                more.submit(|context: &Vec<u64>, n: usize| context[n], 50_000).unwrap().get().unwrap_err();
+            failed.save_replay(&path).unwrap();
+            drop((with, more));
+            drop(pool);
+            assert!(matches!(procession_pool::replay(&path), Ok(procession_pool::Replayed::Panicked(_))));
+            std::fs::remove_file(&path).unwrap();
+            assert!(failed.to_string().contains("attempt"), "{failed}");
+        }
+    });
+}
+
 /// Callbacks, their threads, whole maps, and waits for several tasks.
 #[test]
 fn callbacks_maps_and_waits() {

@@ -185,3 +185,21 @@ fn contexts_are_decoded_once_and_let_go() {
         assert_eq!(std::io::Read::read(&mut reader, &mut [0]).unwrap(), 0, "nobody holds the other end");
     });
 }
+
+#[test]
+fn every_way_to_give_tasks() {
+    guarded(|| {
+        let pool = serial().lazy_start().idle_shrink(Duration::from_millis(1), 1).build().unwrap();
+        let (sender, told) = std::sync::mpsc::channel();
+        pool.submit_then(|n: u32| n + 1, 1, move |value| sender.send(value.unwrap()).unwrap()).unwrap();
+        assert_eq!(told.recv_timeout(PATIENCE).unwrap(), 2);
+        assert_eq!(pool.apply(|n: u32| n + 1, 2).unwrap(), 3);
+        assert_eq!(pool.map_async(|n: u32| n + 1, 0..100).get().unwrap(), (1..101).collect::<Vec<_>>());
+        let tasks: Vec<_> = (0..5).map(|n| pool.submit(|n: u32| n, n).unwrap()).collect();
+        assert_eq!(procession_pool::as_completed(tasks).count(), 5);
+        pool.resize(4).unwrap();
+        pool.warm_up().unwrap();
+        assert_eq!(pool.pids(), [std::process::id()], "nobody was started");
+        pool.join();
+    });
+}

@@ -5,15 +5,18 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use procession_codec::{Codec, Message, Postcard, handles};
+use procession_codec::handles::Outgoing as Handles;
+use procession_codec::{Bytes, Codec, Message, Postcard, handles};
 use procession_sys::hook::Started;
+use procession_sys::memory::Memfd;
 use procession_sys::message::{Outgoing, SendError};
 use procession_sys::signal::Signal;
-use procession_sys::{Deadline, OsError, limits, socket};
+use procession_sys::{Deadline, OsError, forked, limits, socket};
 
 use crate::error::{SpawnError, Who};
 use crate::process::{Process, Shared};
-use crate::settings::Settings;
+use crate::settings::{Settings, Way};
+use crate::start_method::{self, StartMethod};
 use crate::wire::{self, Body, Start};
 use crate::{child, domain, exit, tree};
 
@@ -61,6 +64,8 @@ pub struct Builder {
     outlive_parent: bool,
     ignore_interrupt: bool,
     start_timeout: Duration,
+    start_method: Option<StartMethod>,
+    allow_threads: bool,
     pub(crate) settings: Settings,
 }
 
@@ -72,6 +77,8 @@ impl Builder {
             outlive_parent: false,
             ignore_interrupt: false,
             start_timeout: START_TIMEOUT,
+            start_method: None,
+            allow_threads: false,
             settings: Settings::default(),
         }
     }
@@ -123,6 +130,34 @@ impl Builder {
         self
     }
 
+    /// How the child is started (default: [`start_method()`](crate::start_method())).
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use procession_process::{Process, StartMethod};
+    ///
+    /// let child = Process::builder().start_method(StartMethod::ForkServer).spawn(|n: u32| n + 1, 1)?;
+    /// assert_eq!(child.join()?, 2);
+    /// # Ok(()) }
+    /// ```
+    pub fn start_method(mut self, method: StartMethod) -> Self {
+        self.start_method = Some(method);
+        self
+    }
+
+    /// Whether this process may be [forked](StartMethod::Fork) though it has more than one thread (default no). No effect on
+    /// the other methods.
+    ///
+    /// In the child only the thread goes on that started it. Whatever another one held at that moment stays held there:
+    /// locks of the program and of libraries, also of the standard library, such as that of standard output, of the
+    /// environment while somebody changes it, of the panic hook while somebody panics. A child that needs one of them waits
+    /// for ever. libc's allocator, and what is shared between processes, are safe. For programs that know what their other
+    /// threads do.
+    pub fn allow_threads(mut self, yes: bool) -> Self {
+        self.allow_threads = yes;
+        self
+    }
+
     /// Starts the process, as [`spawn`] does.
     pub fn spawn<A: Message, R: Message>(
         self,
@@ -135,8 +170,72 @@ impl Builder {
         let ((), handles) = handles::collect(|| Postcard::encode_into(&argument, &mut bytes))
             .map_err(SpawnError::Argument)?;
         let (body, memory) = Body::pack(bytes)?;
+        let way = self.way()?;
+        let process = self.launch(way, Load { function: child::token(task), body, memory, handles })?;
+        // With it goes our side of what has moved.
+        drop(argument);
+        Ok(process)
+    }
+
+    /// Forks this process, and runs `task` in the child, whatever it captures: [`StartMethod::Fork`], whatever was set.
+    ///
+    /// The child is a copy of this process, with its memory, its open descriptors and its signal handlers, and one of its
+    /// threads. What it captured is there twice from then on: here it is dropped before this returns, in the child by the
+    /// task. The same is true of all else that the process had: a temporary directory that removes itself when it is dropped
+    /// must not be captured, and a descriptor that the child still has is not closed by closing it here. So a pipe whose end
+    /// the child inherited by accident does not end before the child does: use [`spawn`](Self::spawn) with the end as an
+    /// argument, by another method, where that matters. Of the children and exit hooks of this process the child has none.
+    ///
+    /// # Errors
+    /// [`SpawnError::Threads`] if this process has more than one thread, unless that is [allowed](Self::allow_threads);
+    /// else as [`spawn`](Self::spawn).
+    ///
+    /// ```
+    /// use procession_process::{Process, SpawnError, StartMethod};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let words = vec!["a", "b", "c"];
+    /// match Process::builder().fork(|| words.concat()) {
+    ///     Ok(child) => assert_eq!(child.join()?, "abc"),
+    ///     // In a program with threads.
+    ///     Err(SpawnError::Threads { n }) => assert!(n > 1),
+    ///     Err(other) => return Err(other.into()),
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn fork<R: Message>(self, task: impl FnOnce() -> R + Send) -> Result<Process<R>, SpawnError> {
+        self.check_threads()?;
+        let _ = limits::raise_descriptor_limit();
+        let way = Way::Fork(Box::new(|bootstrap| child::enter_forked(bootstrap, task)));
+        let body = Body::Inline(Vec::new().into());
+        let load = Load { function: Vec::new().into(), body, memory: None, handles: Handles::default() };
+        self.launch(way, load)
+    }
+
+    fn check_threads(&self) -> Result<(), SpawnError> {
+        match forked::n_threads()? {
+            n if n > 1 && !self.allow_threads => Err(SpawnError::Threads { n }),
+            _ => Ok(()),
+        }
+    }
+
+    /// How a task is started that is sent.
+    fn way(&self) -> Result<Way<'static>, SpawnError> {
+        Ok(match self.start_method.unwrap_or_else(start_method::start_method) {
+            StartMethod::Spawn => Way::Spawn(child::enter),
+            StartMethod::ForkServer => Way::ForkServer(child::enter, Deadline::after(self.start_timeout)),
+            StartMethod::Fork => {
+                self.check_threads()?;
+                Way::Fork(Box::new(child::enter))
+            }
+        })
+    }
+
+    /// Starts the process and gives it its task.
+    fn launch<R>(self, way: Way<'_>, load: Load) -> Result<Process<R>, SpawnError> {
+        let Load { function, body, memory, handles } = load;
         let domain = domain::to_give()?;
-        let (started, pipes) = self.settings.start(child::enter)?;
+        let (started, pipes) = self.settings.start(way)?;
         let prepared = self.settings.adjust(&started.child);
         let (sentinel, theirs) = match prepared.and_then(|()| Ok(sentinel(&started)?)) {
             Ok(ends) => ends.unzip(),
@@ -146,8 +245,9 @@ impl Builder {
         let who = Who { name: place.name.clone(), pid: started.child.pid() };
         let start = Start {
             place: place.clone(),
-            function: child::token(task),
+            function,
             ignore_interrupt: self.ignore_interrupt,
+            start_method: start_method::to_give(),
             domain: domain.is_some(),
             sentinel: sentinel.is_some(),
             argument: body,
@@ -175,10 +275,16 @@ impl Builder {
         }
         drop(descriptors);
         handles.commit();
-        // With it goes our side of what has moved.
-        drop(argument);
         Ok(process)
     }
+}
+
+/// What a child gets to do.
+struct Load {
+    function: Bytes,
+    body: Body,
+    memory: Option<Memfd>,
+    handles: Handles,
 }
 
 /// Where the kernel has no pidfds, two descriptors: ours is readable once theirs, which only the child holds, is gone.

@@ -6,7 +6,7 @@
 use std::error::Error;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
 use procession_codec as codec;
@@ -16,7 +16,7 @@ use procession_sys::Deadline;
 use procession_sys::child::end_now;
 use procession_sys::event::Event;
 use procession_sys::hook::Bootstrap;
-use procession_sys::image::{Function, FunctionToken};
+use procession_sys::image::FunctionToken;
 use procession_sys::limits;
 use procession_sys::message::{Incoming, Message, RecvError};
 use procession_sys::poll::{self, Interest};
@@ -24,7 +24,7 @@ use procession_sys::signal::{self, Disposition, Signal};
 
 use crate::tree::{self, Link};
 use crate::wire::{self, Body, Channel, Report, Start};
-use crate::{domain, panics};
+use crate::{domain, panics, start_method};
 
 /// What a task's shim finds and leaves.
 #[derive(Debug)]
@@ -67,61 +67,91 @@ const FAILED: i32 = 1;
 
 /// Runs in a child before `main`; the answer is the exit code.
 pub(crate) fn enter(bootstrap: Bootstrap) -> i32 {
+    enter_with(bootstrap, None)
+}
+
+/// Runs in a child that was forked to run `task`; the answer is the exit code.
+pub(crate) fn enter_forked<R: codec::Message>(bootstrap: Bootstrap, task: impl FnOnce() -> R + Send) -> i32 {
+    enter_with(bootstrap, Some(Box::new(|exchange| exchange.outcome = Some(encode(&task())))))
+}
+
+/// What the task's thread calls.
+type Work<'a> = Box<dyn FnOnce(&mut Exchange) + Send + 'a>;
+
+/// With the work that the process was forked for, or else what the parent sends.
+fn enter_with(bootstrap: Bootstrap, work: Option<Work<'_>>) -> i32 {
     let Bootstrap { socket, parent } = bootstrap;
     let channel = Arc::new(Channel::new(socket));
     let link = Arc::new(Link { parent, channel: Arc::clone(&channel) });
-    let Some(message) = receive(&link) else { return FAILED };
-    run(&link, message).unwrap_or_else(|error| {
+    let outcome = match receive(&link) {
+        Ok(Some(message)) => run(&link, message, work),
+        Ok(None) => return FAILED,
+        Err(e) => Err(e.into()),
+    };
+    outcome.unwrap_or_else(|error| {
         // If not even that can be said, the exit code must do.
         let _ = channel.send(&Report::NotRun(error.to_string()), &[], Deadline::now());
         FAILED
     })
 }
 
-/// Waits for the task; `None` if the parent died before it gave one.
-fn receive(link: &Link) -> Option<Message> {
+/// Waits for the task; `None` if the parent died before it gave one. Errors: it cannot be received here.
+fn receive(link: &Link) -> Result<Option<Message>, RecvError> {
     let (channel, parent) = (&*link.channel, link.parent.as_ref());
     let mut incoming = Incoming::new(wire::LIMIT);
     loop {
         let mut waits = vec![(channel.as_fd(), Interest::Readable)];
         waits.extend(parent.map(|parent| (parent.as_fd(), Interest::Readable)));
-        let ready = poll::ready(&waits, Deadline::NEVER).ok()?;
+        let ready = poll::ready(&waits, Deadline::NEVER).map_err(RecvError::Os)?;
         if ready.get(1) == Some(&true) {
-            return None;
+            return Ok(None);
         }
         match incoming.recv(channel, Deadline::now()) {
-            Ok(message) => return Some(message),
+            Ok(message) => return Ok(Some(message)),
             Err(RecvError::TimedOut) => {}
-            Err(_) => return None,
+            Err(RecvError::Closed | RecvError::ClosedInside { .. }) => return Ok(None),
+            Err(e) => return Err(e),
         }
     }
 }
 
 /// Runs the task that came in `message`; answers the exit code, or why it could not be run.
-fn run(link: &Arc<Link>, message: Message) -> Result<i32, Box<dyn Error>> {
+fn run(link: &Arc<Link>, message: Message, work: Option<Work<'_>>) -> Result<i32, Box<dyn Error>> {
     let mut descriptors = message.descriptors;
     let start: Start = wire::decode(&message.bytes)?;
     let argument = start.argument.unpack(&mut descriptors)?;
     // Held, never used: it closes when this process ends.
     let _sentinel = if start.sentinel { descriptors.pop() } else { None };
-    let token: [u8; 40] = start.function.as_ref().try_into()?;
-    let function = FunctionToken::<Exchange>::from_bytes(&token).resolve();
-    let function = function.ok_or("its function is not of this program")?;
+    let work = match work {
+        Some(work) => work,
+        None => work_of(&start.function)?,
+    };
     if start.domain {
         domain::inherit(descriptors.pop().ok_or("the domain is missing")?)?;
     }
     if start.ignore_interrupt {
         signal::set(Signal::INT, Disposition::Ignore)?;
     }
+    start_method::set_start_method(start.start_method);
     let thread = thread::Builder::new().name(start.place.name.clone()).stack_size(stack_size());
     let parent = start.place.ends_with_parent.then_some(link);
     tree::enter(start.place, Arc::clone(link));
     let done = Arc::new(Event::new()?);
-    let task = Task { channel: Arc::clone(&link.channel), done: Arc::clone(&done), function };
+    let task = Task { channel: Arc::clone(&link.channel), done: Arc::clone(&done), work };
     let exchange = Exchange { argument, descriptors, outcome: None };
-    let thread = thread.spawn(move || task.run(exchange))?;
-    watch(parent, &done, &thread);
-    Ok(thread.join().unwrap_or(PANICKED))
+    thread::scope(|scope| {
+        let thread = thread.spawn_scoped(scope, move || task.run(exchange))?;
+        watch(parent, &done, &thread);
+        Ok(thread.join().unwrap_or(PANICKED))
+    })
+}
+
+/// The function that a parent has sent.
+fn work_of(token: &Bytes) -> Result<Work<'static>, Box<dyn Error>> {
+    let token: [u8; 40] = token.as_ref().try_into()?;
+    let function = FunctionToken::<Exchange>::from_bytes(&token).resolve();
+    let function = function.ok_or("its function is not of this program")?;
+    Ok(Box::new(move |exchange| function.call(exchange)))
 }
 
 /// What the main thread would have: a function that recurses deeply in its parent does so here.
@@ -135,7 +165,7 @@ fn stack_size() -> usize {
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// Returns when the task's thread is at its end; ends the process when the parent is dead.
-fn watch(parent: Option<&Arc<Link>>, done: &Event, thread: &JoinHandle<i32>) {
+fn watch(parent: Option<&Arc<Link>>, done: &Event, thread: &ScopedJoinHandle<'_, i32>) {
     let parent: Vec<_> = parent.map(|link| link.watch()).into_iter().collect();
     let waits: Vec<_> = [(done.as_fd(), Interest::Readable)].into_iter().chain(parent.clone()).collect();
     match poll::ready(&waits, Deadline::NEVER) {
@@ -155,44 +185,45 @@ fn watch(parent: Option<&Arc<Link>>, done: &Event, thread: &JoinHandle<i32>) {
 }
 
 /// What the task's thread needs.
-struct Task {
+struct Task<'a> {
     channel: Arc<Channel>,
     done: Arc<Event>,
-    function: Function<Exchange>,
+    work: Work<'a>,
 }
 
-impl Task {
+impl Task<'_> {
     fn run(self, mut exchange: Exchange) -> i32 {
         // Told also when this thread unwinds.
         let _done = NotifyOnDrop(&self.done);
         panics::watch(Arc::clone(&self.channel));
-        let outcome = match panics::catch_panic(|| self.function.call(&mut exchange)) {
+        let work = self.work;
+        let outcome = match panics::catch_panic(|| work(&mut exchange)) {
             Ok(()) => exchange.outcome.take(),
             Err(panic) => Some((Report::Panicked(panic), Vec::new(), Handles::default())),
         };
         let Some((report, body, handles)) = outcome else { return FAILED };
-        self.report(report, body, handles)
+        send_last(&self.channel, report, body, handles)
     }
+}
 
-    /// Sends the last report; answers the exit code that fits it.
-    fn report(&self, report: Report, body: Vec<u8>, handles: Handles) -> i32 {
-        let (report, memory, code) = match report {
-            Report::Returned(_) => match Body::pack(body) {
-                Ok((body, memory)) => (Report::Returned(body), memory, 0),
-                Err(e) => (Report::BadResult(e.to_string()), None, FAILED),
-            },
-            Report::Panicked(_) => (report, None, PANICKED),
-            _ => (report, None, FAILED),
-        };
-        let descriptors: Vec<_> = handles.descriptors().chain(memory.as_ref().map(AsFd::as_fd)).collect();
-        match self.channel.send(&report, &descriptors, Deadline::NEVER) {
-            Ok(()) => {
-                drop(descriptors);
-                handles.commit();
-                code
-            }
-            Err(_) => FAILED,
+/// Sends the last report; answers the exit code that fits it.
+fn send_last(channel: &Channel, report: Report, body: Vec<u8>, handles: Handles) -> i32 {
+    let (report, memory, code) = match report {
+        Report::Returned(_) => match Body::pack(body) {
+            Ok((body, memory)) => (Report::Returned(body), memory, 0),
+            Err(e) => (Report::BadResult(e.to_string()), None, FAILED),
+        },
+        Report::Panicked(_) => (report, None, PANICKED),
+        _ => (report, None, FAILED),
+    };
+    let descriptors: Vec<_> = handles.descriptors().chain(memory.as_ref().map(AsFd::as_fd)).collect();
+    match channel.send(&report, &descriptors, Deadline::NEVER) {
+        Ok(()) => {
+            drop(descriptors);
+            handles.commit();
+            code
         }
+        Err(_) => FAILED,
     }
 }
 

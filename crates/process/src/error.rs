@@ -27,6 +27,13 @@ pub enum SpawnError {
         /// What was to be set to what, and why it was refused.
         error: OsError,
     },
+    /// This process was to be [forked](crate::StartMethod::Fork), and has more than one thread: what the others hold at that
+    /// moment, a lock of a library for instance, nobody in the child would ever let go. See
+    /// [`allow_threads`](crate::Builder::allow_threads).
+    Threads {
+        /// How many threads it has.
+        n: usize,
+    },
     /// The system refused: processes, memory or descriptors have run out, or this program cannot be started again.
     Os(OsError),
 }
@@ -35,6 +42,10 @@ impl fmt::Display for SpawnError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Argument(e) => write!(f, "encoding the argument of a child: {e}"),
+            Self::Threads { n } => write!(
+                f,
+                "forking a process with {n} threads; start the child by another method, or allow it with `allow_threads`"
+            ),
             Self::Setting { error: e, .. } | Self::Os(e) => e.fmt(f),
         }
     }
@@ -44,6 +55,7 @@ impl Error for SpawnError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Argument(e) => Some(e),
+            Self::Threads { .. } => None,
             Self::Setting { error: e, .. } | Self::Os(e) => Some(e.os_error()),
         }
     }

@@ -17,7 +17,7 @@
 //! Invariants: each hook runs at most once, and never in a forked copy of the process that it was given to. Held by the
 //! contract suite, `tests/suite/exits.rs`, and `tests/lifetime.rs`.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -25,7 +25,8 @@ use std::time::{Duration, Instant};
 
 use procession_sys::child::end_now;
 use procession_sys::fork::{Epoch, epoch};
-use procession_sys::{Deadline, exit};
+use procession_sys::per_process::PerProcess;
+use procession_sys::{Deadline, exit, zygote};
 
 use crate::lines;
 use crate::panics::catch_panic;
@@ -34,12 +35,8 @@ use crate::tree;
 /// What is still to be done.
 #[derive(Default)]
 struct Hooks {
-    /// The process that these belong to.
-    epoch: Option<Epoch>,
     list: Vec<Hook>,
     n_given: u64,
-    /// Whether libc knows of us: true also in forked copies.
-    known: bool,
 }
 
 struct Hook {
@@ -48,7 +45,10 @@ struct Hook {
     run: Box<dyn FnOnce() + Send>,
 }
 
-static HOOKS: Mutex<Hooks> = Mutex::new(Hooks { epoch: None, list: Vec::new(), n_given: 0, known: false });
+static HOOKS: PerProcess<Mutex<Hooks>> = PerProcess::new();
+
+/// Whether libc knows of us: true also in forked copies.
+static IS_KNOWN: AtomicBool = AtomicBool::new(false);
 
 /// How long all hooks together may take, in nanoseconds.
 static LIMIT: AtomicU64 = AtomicU64::new(5_000_000_000);
@@ -59,13 +59,7 @@ static OWNER: AtomicU32 = AtomicU32::new(0);
 
 fn hooks() -> MutexGuard<'static, Hooks> {
     // No code of others runs under this lock, and each change of a list is whole.
-    let mut hooks = HOOKS.lock().unwrap_or_else(PoisonError::into_inner);
-    let now = epoch();
-    if hooks.epoch.replace(now) != Some(now) {
-        // They are the parent's, and so is what they would drop.
-        std::mem::forget(std::mem::take(&mut hooks.list));
-    }
-    hooks
+    HOOKS.get(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Has this process call `hook` before it ends: first those of the highest priority, and of one priority the last that
@@ -102,10 +96,10 @@ pub fn at_exit(priority: i32, hook: impl FnOnce() + Send + 'static) -> ExitHook 
 }
 
 impl Hooks {
-    fn arm(&mut self) {
-        if !self.known {
+    fn arm(&self) {
+        if !IS_KNOWN.load(Ordering::Relaxed) {
             // Without memory for this there is little for anything else.
-            self.known = exit::at_exit(leave).is_ok();
+            IS_KNOWN.store(exit::at_exit(leave).is_ok(), Ordering::Relaxed);
         }
         OWNER.store(std::process::id(), Ordering::Relaxed);
     }
@@ -180,6 +174,7 @@ fn leave() {
             lines::await_all(LINES);
         }
     }
+    zygote::end();
 }
 
 /// Runs the hooks whose priority is at least `lowest`; returns when they have run, or at the deadline.

@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use procession_codec::{Codec, Postcard};
+use procession_sys::fork::epoch;
 use procession_sys::memory::{Mapping, Memfd};
 use procession_sys::{Deadline, OsError};
 
@@ -55,12 +56,15 @@ pub fn catch_panic<T>(block: impl FnOnce() -> T) -> Result<T, Panic> {
 pub(crate) fn watch(channel: Arc<Channel>) {
     IS_RECORDED.store(true, Ordering::Relaxed);
     let task = thread::current().id();
+    let now = epoch();
     let page = Mutex::new(None);
     let before = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
         let panic = with_what_led_to_it(record(info));
         // A panic of another thread ends the process only where panics abort.
-        if thread::current().id() == task || cfg!(panic = "abort") {
+        let ends_the_process = thread::current().id() == task || cfg!(panic = "abort");
+        // A copy of this process has a channel of its own, or none.
+        if ends_the_process && epoch() == now {
             tell(&channel, &page, &panic);
         }
         let _ = LAST.try_with(|last| last.replace(Some(panic)));

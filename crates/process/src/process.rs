@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use procession_codec::Message;
 use procession_sys::child::Child;
+use procession_sys::fork::{Epoch, epoch};
 use procession_sys::hook::Started;
 use procession_sys::signal::Signal;
 use procession_sys::status::Exit;
@@ -56,6 +57,8 @@ pub struct Process<R = ()> {
 pub(crate) struct Shared {
     who: Who,
     place: Place,
+    /// The process whose child it is.
+    epoch: Epoch,
     started: Started,
     obituary: Obituary,
     /// Where the kernel has no pidfds: the read end of a pipe whose write end only the child holds.
@@ -94,6 +97,7 @@ impl Shared {
         Self {
             who,
             place,
+            epoch: epoch(),
             started,
             obituary: Obituary::default(),
             sentinel,
@@ -230,6 +234,10 @@ impl Shared {
 
     /// Ends the child within a bound: asks, waits, kills, waits.
     pub(crate) fn end(self: &Arc<Self>) {
+        // A forked copy of the parent has handles to what are not its children.
+        if self.epoch != epoch() {
+            return;
+        }
         // Nothing to do about an error here: what cannot be ended now is left to the reaper.
         let ended = |exit: Result<Option<Exit>, OsError>| matches!(exit, Ok(Some(_)));
         if ended(self.try_wait()) {

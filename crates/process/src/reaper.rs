@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use procession_sys::Deadline;
 use procession_sys::event::Event;
+use procession_sys::per_process::PerProcess;
 use procession_sys::poll::{self, Interest};
 
 use crate::process::Shared;
@@ -33,8 +34,8 @@ struct Children {
 
 /// Waits for `child` in the background.
 pub(crate) fn adopt(child: Arc<Shared>) {
-    static REAPER: OnceLock<Reaper> = OnceLock::new();
-    let reaper = REAPER.get_or_init(Reaper::default);
+    static REAPER: PerProcess<Reaper> = PerProcess::new();
+    let reaper = REAPER.get(Reaper::default);
     let mut children = reaper.children.lock().unwrap_or_else(PoisonError::into_inner);
     children.detached.push(child);
     if let Some(news) = reaper.news.get_or_init(|| Event::new().ok()) {

@@ -12,15 +12,23 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use procession_sys::OsError;
 use procession_sys::child::Child;
 use procession_sys::hook::{self, Bootstrap, Started};
 use procession_sys::limits::{Limit, Resource};
 use procession_sys::spawn::{self, Differences};
+use procession_sys::{Deadline, OsError, forked, zygote};
 
 use crate::builder::Builder;
 use crate::error::{Setting, SpawnError};
 use crate::stdio::{Pipes, Stdio, Stream};
+
+/// The start method, and what the child runs then.
+pub(crate) enum Way<'a> {
+    Spawn(fn(Bootstrap) -> i32),
+    /// The server has so much time to answer.
+    ForkServer(fn(Bootstrap) -> i32, Deadline),
+    Fork(Box<dyn FnOnce(Bootstrap) -> i32 + 'a>),
+}
 
 /// What a child has otherwise than its parent.
 #[derive(Clone, Debug, Default)]
@@ -169,7 +177,7 @@ impl Builder {
 
 impl Settings {
     /// Starts a child with all that must be there from its first instruction on.
-    pub(crate) fn start(&self, entry: fn(Bootstrap) -> i32) -> Result<(Started, Pipes), SpawnError> {
+    pub(crate) fn start(&self, way: Way<'_>) -> Result<(Started, Pipes), SpawnError> {
         let environment = self.environment().map_err(refused(Setting::Environment))?;
         let directory = self.directory.as_deref().map(spawn::directory).transpose();
         let directory = directory.map_err(refused(Setting::Directory))?;
@@ -187,7 +195,18 @@ impl Settings {
             standard: theirs.each_ref().map(|one| one.as_ref().map(|one| one.as_fd())),
             group: self.group,
         };
-        match hook::start_with(entry, environment, &differences) {
+        if program.is_some() && !matches!(way, Way::Spawn(_)) {
+            return Err(refused(Setting::Program)(not_executed()));
+        }
+        let started = match way {
+            Way::Spawn(entry) => hook::start_with(entry, environment, &differences),
+            Way::ForkServer(entry, by) => zygote::start_with(entry, environment, &differences, by),
+            Way::Fork(entry) => {
+                let ends: Vec<_> = ours.iter().flatten().map(AsFd::as_fd).collect();
+                forked::start(environment, &differences, &ends, entry)
+            }
+        };
+        match started {
             Ok(started) => Ok((started, ours.into())),
             Err(error) if self.is_of_the_group(&error) => Err(refused(Setting::ProcessGroup)(error)),
             Err(error) if self.is_of_the_program(&error) => Err(refused(Setting::Program)(error)),
@@ -250,6 +269,11 @@ const EINVAL: i32 = 22;
 fn name_of_program(path: &Path) -> Result<CString, OsError> {
     let doing = || format!("starting {}", path.display());
     CString::new(path.as_os_str().as_bytes()).map_err(|e| OsError::new(doing(), e))
+}
+
+fn not_executed() -> OsError {
+    let why = Error::new(ErrorKind::InvalidInput, "only `StartMethod::Spawn` executes a file");
+    OsError::new("starting another program by forking", why)
 }
 
 fn refused(setting: Setting) -> impl Fn(OsError) -> SpawnError {

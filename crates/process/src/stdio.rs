@@ -4,7 +4,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{ChildStderr, ChildStdin, ChildStdout};
 use std::sync::{Arc, MutexGuard, PoisonError};
 
@@ -105,6 +105,15 @@ pub(crate) enum Ours {
     Pipe(OwnedFd),
     /// Read by us, by lines.
     Lines(Prepared),
+}
+
+impl AsFd for Ours {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Pipe(pipe) => pipe.as_fd(),
+            Self::Lines(prepared) => prepared.as_fd(),
+        }
+    }
 }
 
 impl From<OwnedFd> for Stdio {

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use procession_sys::fork::{Epoch, epoch};
+use procession_sys::per_process::PerProcess;
 use procession_sys::poll::{self, Interest};
 use procession_sys::signal::Signal;
 use procession_sys::status::Exit;
@@ -48,7 +48,7 @@ pub(crate) struct Link {
 
 /// Whether this process is a child that must end because its parent has.
 pub(crate) fn is_orphaned() -> bool {
-    KNOWN.get().is_some_and(|known| known.place.ends_with_parent && !Parent { known }.is_alive())
+    known().is_some_and(|known| known.place.ends_with_parent && !Parent { known }.is_alive())
 }
 
 impl Link {
@@ -62,17 +62,29 @@ impl Link {
 }
 
 /// What a child was told of itself; nothing in a process that is no child of ours.
-static KNOWN: OnceLock<Known> = OnceLock::new();
+static KNOWN: PerProcess<OnceLock<Known>> = PerProcess::new();
+/// What copies of a child know that it forked by itself: what it was told.
+static FIRST: OnceLock<&'static Known> = OnceLock::new();
+
+fn known() -> Option<&'static Known> {
+    KNOWN.get(OnceLock::new).get().or_else(|| FIRST.get().copied())
+}
 
 /// Takes the place in the tree that the parent gave.
 pub(crate) fn enter(place: Place, link: Arc<Link>) {
     // Once in a process: a child is told its place once.
-    let _ = KNOWN.set(Known { place, link });
+    let known = KNOWN.get(OnceLock::new);
+    let _ = known.set(Known { place, link });
+    let _ = known.get().map(|known| FIRST.set(known));
+    // A forked child has its parent's count.
+    STARTED.store(0, Ordering::Relaxed);
 }
+
+/// How many children this process has started.
+static STARTED: AtomicU32 = AtomicU32::new(0);
 
 /// The place of the next child.
 pub(crate) fn next_place(name: Option<String>, daemon: bool, ends_with_parent: bool) -> Place {
-    static STARTED: AtomicU32 = AtomicU32::new(0);
     let me = current();
     let number = STARTED.fetch_add(1, Ordering::Relaxed) + 1;
     let path: Vec<u32> = me.path().iter().copied().chain([number]).collect();
@@ -96,7 +108,7 @@ pub(crate) fn next_place(name: Option<String>, daemon: bool, ends_with_parent: b
 /// ```
 #[doc(alias = "current_process")]
 pub fn current() -> Current {
-    Current { place: KNOWN.get().map(|known| &known.place) }
+    Current { place: known().map(|known| &known.place) }
 }
 
 /// This process, as [`current`] gives it.
@@ -152,7 +164,7 @@ impl fmt::Debug for Current {
 /// ```
 #[doc(alias = "parent_process")]
 pub fn parent() -> Option<Parent> {
-    KNOWN.get().map(|known| Parent { known })
+    known().map(|known| Parent { known })
 }
 
 /// The process that started this one, as [`parent`] gives it.
@@ -220,28 +232,16 @@ impl fmt::Debug for Parent {
 }
 
 /// The children that this process has, in the order of their start.
-static CHILDREN: Mutex<Children> = Mutex::new(Children { epoch: None, list: Vec::new() });
+static CHILDREN: PerProcess<Mutex<Vec<Weak<Shared>>>> = PerProcess::new();
 
-struct Children {
-    /// The process whose children these are.
-    epoch: Option<Epoch>,
-    list: Vec<Weak<Shared>>,
-}
-
-fn children() -> MutexGuard<'static, Children> {
+fn children() -> MutexGuard<'static, Vec<Weak<Shared>>> {
     // A list of weak pointers is whole between any two operations on it.
-    let mut children = CHILDREN.lock().unwrap_or_else(PoisonError::into_inner);
-    let now = epoch();
-    if children.epoch.replace(now) != Some(now) {
-        // A forked copy has no children yet.
-        children.list.clear();
-    }
-    children
+    CHILDREN.get(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Takes a child that has just been started into the list.
 pub(crate) fn note(child: &Arc<Shared>) {
-    let list = &mut children().list;
+    let mut list = children();
     list.retain(|child| child.strong_count() > 0);
     list.push(Arc::downgrade(child));
 }
@@ -264,7 +264,7 @@ pub(crate) fn note(child: &Arc<Shared>) {
 /// # Ok(()) }
 /// ```
 pub fn active_children() -> Vec<ActiveChild> {
-    let all: Vec<_> = children().list.iter().filter_map(Weak::upgrade).collect();
+    let all: Vec<_> = children().iter().filter_map(Weak::upgrade).collect();
     all.into_iter().map(ActiveChild).filter(ActiveChild::is_alive).collect()
 }
 

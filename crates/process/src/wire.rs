@@ -15,6 +15,7 @@ use procession_sys::{Deadline, OsError};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Panic;
+use crate::start_method::StartMethod;
 use crate::tree::Place;
 
 /// Longest body that travels inside its message, in bytes.
@@ -29,6 +30,8 @@ pub(crate) struct Start {
     /// A function token.
     pub(crate) function: Bytes,
     pub(crate) ignore_interrupt: bool,
+    /// How its own children are started where they do not say.
+    pub(crate) start_method: StartMethod,
     /// Whether the [domain](crate::domain) of the tree comes along.
     pub(crate) domain: bool,
     /// Whether there is a sentinel: a descriptor held open as long as the child lives.

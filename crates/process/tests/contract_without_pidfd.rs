@@ -20,7 +20,9 @@ fn without_pidfd() -> procession_process::Builder {
 mod contract {
     mod process {
         mod reexec_without_pidfd {
-            crate::suite::contract!(spawn, crate::without_pidfd);
+            crate::suite::contract!(spawn, crate::without_pidfd;
+                settings: the_program_under_another_name programs_that_are_not_ours;
+            );
         }
     }
 }

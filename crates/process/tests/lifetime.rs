@@ -15,30 +15,54 @@ use std::time::{Duration, Instant};
 
 use procession_codec::{Bytes, Descriptor};
 use procession_pipe::{Duplex, pipe};
-use procession_process::{JoinError, Process, Signal, spawn};
+use procession_process::{Builder, JoinError, Process, Signal, StartMethod, set_start_method, spawn};
 use procession_sys::signal::{self, Disposition};
+use procession_sys::zygote;
 use procession_testkit::roles::RoleProcess;
 use procession_testkit::{Counted, Identity, Role, Storm, counted, processes, role, roles};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// With pidfds and without: what `PROCESSION_WITHOUT` says to a role and all below it.
-const MECHANISMS: [&str; 2] = ["", "pidfd"];
+/// What `PROCESSION_WITHOUT` says to a role and all below it, and what the start method of its children is.
+type Mechanism = (&'static str, StartMethod);
 
-fn parent(name: &str, without: &str) -> Role {
+/// With pidfds and without, which a fork server needs.
+const MECHANISMS: [Mechanism; 5] = [
+    ("", StartMethod::Spawn),
+    ("pidfd", StartMethod::Spawn),
+    ("", StartMethod::ForkServer),
+    ("", StartMethod::Fork),
+    ("pidfd", StartMethod::Fork),
+];
+
+/// The variable that tells a role its start method.
+const METHOD: &str = "PROCESSION_TEST_METHOD";
+
+/// A role, started by a test.
+fn started() -> Option<String> {
+    let role = role()?;
+    let methods = [StartMethod::Spawn, StartMethod::ForkServer, StartMethod::Fork];
+    let method = std::env::var(METHOD).expect("each role has one");
+    set_start_method(*methods.iter().find(|one| format!("{one:?}") == method).expect("one of them"));
+    Some(role)
+}
+
+fn parent(name: &str, (without, method): Mechanism) -> Role {
     static ADOPTS: Once = Once::new();
     ADOPTS.call_once(|| {
         // SAFETY: takes numbers only.
         let answer = unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) };
         assert_eq!(answer, 0, "becoming the parent of orphans");
     });
-    Role::new(name).env("PROCESSION_WITHOUT", without)
+    Role::new(name).env("PROCESSION_WITHOUT", without).env(METHOD, format!("{method:?}"))
 }
 
 /// Waits until every process below us has ended, however deep it was.
 fn expect_nobody_left() {
     loop {
-        let orphans = processes::children(std::process::id());
+        let mut orphans = processes::children(std::process::id());
+        // This process's own, for the tests that start children here.
+        orphans.retain(|orphan| Some(orphan.pid()) != zygote::server_pid());
         if orphans.is_empty() {
             return;
         }
@@ -77,10 +101,15 @@ fn beget(up: Duplex<u32, ()>) {
     stay(up);
 }
 
+/// By the method of the role. That has other threads, which wait and hold nothing.
+fn by_role() -> Builder {
+    Process::builder().allow_threads(true)
+}
+
 /// A child that runs `task`, and the first process number it told.
 fn held(task: fn(Duplex<u32, ()>)) -> (Process, u32) {
     let (ours, theirs) = pipe::<(), u32>().expect("a pipe");
-    let child = spawn(task, theirs).expect("a child");
+    let child = by_role().spawn(task, theirs).expect("a child");
     let pid = ours.recv_timeout(PATIENCE).expect("the child tells its number");
     // The child must not notice our death by this pipe.
     std::mem::forget(ours);
@@ -118,13 +147,13 @@ fn descendants(parent: &mut RoleProcess) -> Vec<Identity> {
 
 #[test]
 fn children_and_theirs_end_when_the_parent_is_killed() {
-    if let Some(role) = role() {
+    if let Some(role) = started() {
         return play(&role);
     }
     counted(|| {
-        for without in MECHANISMS {
+        for mechanism in MECHANISMS {
             for signal in [processes::Signal::KILL, processes::Signal::TERM, processes::Signal::INT] {
-                let mut parent = parent("waits", without).spawn();
+                let mut parent = parent("waits", mechanism).spawn();
                 let all = descendants(&mut parent);
                 assert_eq!(all.iter().filter(|one| one.is_alive()).count(), 4);
                 parent.signal(signal);
@@ -139,13 +168,13 @@ fn children_and_theirs_end_when_the_parent_is_killed() {
 
 #[test]
 fn children_end_when_the_parent_ends_by_itself() {
-    if let Some(role) = role() {
+    if let Some(role) = started() {
         return play(&role);
     }
     counted(|| {
-        for without in MECHANISMS {
+        for mechanism in MECHANISMS {
             for name in ["returns", "detaches", "exits"] {
-                let mut parent = parent(name, without).spawn();
+                let mut parent = parent(name, mechanism).spawn();
                 let all = descendants(&mut parent);
                 parent.wait_with_output(PATIENCE).expect_success();
                 assert!(all.iter().all(|one| one.wait_ended(PATIENCE)), "somebody outlived the parent");
@@ -168,16 +197,16 @@ fn a_child_that_may_outlives_its_parent() {
         assert!(!parent.is_alive() && parent.join_timeout(PATIENCE).expect("a look"));
         up.write_all(b"went on").expect("a grandparent that listens");
     }
-    if role().is_some() {
+    if started().is_some() {
         let up = Descriptor::from(roles::handed("up"));
-        Process::builder().outlive_parent(true).spawn(outlive, up).unwrap().detach();
+        by_role().outlive_parent(true).spawn(outlive, up).unwrap().detach();
         drop(roles::hear());
         return;
     }
     counted(|| {
-        for without in MECHANISMS {
+        for mechanism in MECHANISMS {
             let (mut ours, theirs) = UnixStream::pair().unwrap();
-            let mut parent = parent("starts", without).hand("up", theirs).spawn();
+            let mut parent = parent("starts", mechanism).hand("up", theirs).spawn();
             let line = parent.hear(PATIENCE).expect("the numbers of three processes");
             let numbers: Vec<u32> = line.split(' ').map(|n| n.parse().unwrap()).collect();
             assert_eq!(numbers[2], parent.identity().pid());
@@ -200,15 +229,15 @@ fn a_child_that_is_leaving_ends_when_its_parent_is_killed() {
         procession_process::exit_limit(Duration::from_secs(3600));
         procession_process::at_exit(0, move || stay(up));
     }
-    if role().is_some() {
+    if started().is_some() {
         let (child, _) = held(leave_slowly);
         roles::say(&child.pid().to_string());
         drop(roles::hear());
         return;
     }
     counted(|| {
-        for without in MECHANISMS {
-            let mut parent = parent("starts", without).spawn();
+        for mechanism in MECHANISMS {
+            let mut parent = parent("starts", mechanism).spawn();
             let pid = parent.hear(PATIENCE).expect("a number").parse().expect("a number");
             let child = Identity::of(pid).unwrap();
             parent.kill();
@@ -238,7 +267,7 @@ fn children_outlive_the_thread_that_started_them() {
 /// Spawns a small tree as fast as it can, and is killed by a thread of its own in the midst of it.
 fn spawn_and_be_killed() {
     fn grow(depth: u32) {
-        let _children: Vec<_> = (0..depth).map(|_| spawn(grow, depth - 1)).collect();
+        let _children: Vec<_> = (0..depth).map(|_| by_role().spawn(grow, depth - 1)).collect();
         loop {
             thread::park();
         }
@@ -257,14 +286,14 @@ fn spawn_and_be_killed() {
 /// The parent dies at any moment: before the child exists, before it runs, before it has its task, after.
 #[test]
 fn a_parent_that_dies_while_it_starts_children_leaves_nobody() {
-    if role().is_some() {
+    if started().is_some() {
         return spawn_and_be_killed();
     }
     let mut storm = Storm::seeded();
     Counted::new().warm_ups(0).run(|| {
-        for without in MECHANISMS {
+        for mechanism in MECHANISMS {
             for _ in 0..40 {
-                let mut parent = parent("storm", without).spawn();
+                let mut parent = parent("storm", mechanism).spawn();
                 parent.say(&storm.below(12_000).to_string());
                 assert!(parent.identity().wait_ended(PATIENCE));
                 drop(parent);
@@ -280,8 +309,9 @@ fn a_child_that_dies_while_it_starts_is_told() {
     let mut storm = Storm::seeded();
     counted(|| {
         let (mut before, mut after) = (0, 0);
-        for _ in 0..60 {
-            let child = spawn(|n: u8| -> u8 { n + 1 }, 1).unwrap();
+        for n in 0..60 {
+            let method = [StartMethod::Spawn, StartMethod::ForkServer][n % 2];
+            let child = Process::builder().start_method(method).spawn(|n: u8| -> u8 { n + 1 }, 1).unwrap();
             let (start, delay) = (Instant::now(), Duration::from_micros(storm.below(3000)));
             while start.elapsed() < delay {
                 std::hint::spin_loop();
@@ -316,7 +346,9 @@ fn two_hundred_children_leave_nothing() {
         let mut n_values = 0;
         for n in 0..200 {
             // Its panics are many and no news.
-            let child = Process::builder().env("RUST_BACKTRACE", "0").spawn(one_way_or_another, n).unwrap();
+            let method = [StartMethod::Spawn, StartMethod::ForkServer][n as usize / 100];
+            let builder = Process::builder().start_method(method).env("RUST_BACKTRACE", "0");
+            let child = builder.spawn(one_way_or_another, n).unwrap();
             match n % 7 {
                 0 => drop(child),
                 1 => child.detach(),
@@ -331,7 +363,7 @@ fn two_hundred_children_leave_nothing() {
 /// told as the kernel still knows it, or as lost, never guessed.
 #[test]
 fn a_program_that_ignores_its_children_gets_their_values() {
-    if let Some(role) = role() {
+    if let Some(role) = started() {
         signal::set(Signal::CHLD, Disposition::Ignore).unwrap();
         for n in 0..20_u32 {
             assert_eq!(spawn(|n: u32| n + 1, n).unwrap().join().unwrap(), n + 1);
@@ -345,8 +377,8 @@ fn a_program_that_ignores_its_children_gets_their_values() {
         return;
     }
     counted(|| {
-        drop(parent("pidfd", "").spawn().wait_with_output(PATIENCE).expect_success());
-        drop(parent("none", "pidfd").spawn().wait_with_output(PATIENCE).expect_success());
+        drop(parent("pidfd", MECHANISMS[0]).spawn().wait_with_output(PATIENCE).expect_success());
+        drop(parent("none", MECHANISMS[1]).spawn().wait_with_output(PATIENCE).expect_success());
         expect_nobody_left();
     });
 }

@@ -33,13 +33,15 @@
 //! |---|---|
 //! | run a function in a child: [`spawn`](fn@spawn), [`spawn!`], [`scope`], [`Process`], [`JoinError`] | [`process`] |
 //! | what a child has otherwise than its parent: [`Builder`](process::Builder), [`Stdio`], [`Limit`] | [`process`] |
+//! | how it is started: [`StartMethod`], [`set_start_method`] | [`process`] |
 //! | who is who: [`current`], [`parent`], [`active_children`]; what to do at the end: [`at_exit`] | [`process`] |
 //! | two connected ends: [`pipe()`], [`Duplex`] | [`pipe`](mod@pipe) |
 //! | processes that are not related meet: [`Listener`], [`Client`], [`AuthKey`], [`Connection`] | [`pipe`](mod@pipe) |
 //! | which of many things are ready: [`pipe::wait`], [`Waitable`] | [`pipe`](mod@pipe) |
 //! | many who send, many who receive: [`queue::bounded`], [`queue::unbounded`], [`Queue`], [`Sender`], [`Receiver`] | [`queue`] |
 //! | jobs that are finished, and come back when their worker dies: [`queue::jobs`], [`JobSender`], [`JobReceiver`], [`Job`] | [`queue`] |
-//! | many tasks on a few workers: [`Pool`], [`Task`], [`ParProcs`]; how far they are, and where the time goes: [`Progress`], [`Insights`] | [`pool`] |
+//! | many tasks on a few workers: [`Pool`], [`Task`], [`ParProcs`], [`as_completed`], [`Priority`]; how far they are, and where the time goes: [`Progress`], [`Insights`] | [`pool`] |
+//! | why a task failed, and running it again: [`pool::Report`], [`replay`], [`pool::Chaos`], `PROCESSION_SERIAL` | [`pool`] |
 //! | one lock for all processes, which tells of a dead holder: [`Mutex`], [`RwLock`], [`RLock`], [`Condvar`], [`LockError`] | [`sync`] |
 //! | signals, limits, what is done once: [`Event`], [`Barrier`], [`Semaphore`], [`Once`] | [`sync`] |
 //! | memory that several processes see at once: [`Value`], [`Array`], [`Atomic`], [`Encoded`], [`List`] | [`shm`] |
@@ -47,7 +49,8 @@
 //! | how values travel: [`Codec`](codec::Codec), [`Bytes`], [`Descriptor`] | [`codec`] |
 //!
 //! With the feature `async`, what waits has a form that is a future, for any runtime: `send_async`, `recv_async`,
-//! `join_async`, `wait_async`. With the feature `progress`, maps over pools show how far they are: a bar, or plain lines.
+//! `join_async`, `wait_async`, `get_async`; a task of a pool is awaited as it is. With the feature `progress`, maps over pools
+//! show how far they are: a bar, or plain lines.
 //!
 //! Each module is a crate of its own that can be used alone. Here there is nothing but re-exports.
 #![forbid(unsafe_code)]
@@ -69,7 +72,10 @@ pub use codec::{Bytes, Descriptor, Message};
 pub use pipe::{
     Address, AuthKey, Client, Connection, Duplex, Listener, PipeError, RecvError, SendError, Waitable, pipe,
 };
-pub use pool::{Insights, ParProcs, Pool, Progress, Task, TaskFailed, TaskId, TaskOptions};
+pub use pool::{
+    Insights, MapTask, ParProcs, Pool, Priority, Progress, Task, TaskFailed, TaskId, TaskOptions,
+    as_completed, replay,
+};
 pub use queue::{Job, JobReceiver, JobSender, Queue, Receiver, Sender, SimpleQueue};
 pub use shm::{Array, Atomic, Encoded, List, Nameable, Part, Plain, Shared, ShmError, Value};
 pub use sync::{
@@ -79,8 +85,9 @@ pub use sync::{
 
 pub use process::{
     ActiveChild, Current, Exit, ExitHook, Hint, JoinError, Limit, Line, Output, Panic, Parent, Process,
-    Resource, Scope, ScopedProcess, Setting, Signal, SpawnError, Stdio, TaskError, TaskFailure,
-    active_children, at_exit, current, exit_limit, init, parent, scope, spawn,
+    Resource, Scope, ScopedProcess, Setting, Signal, SpawnError, StartMethod, Stdio, TaskError, TaskFailure,
+    active_children, at_exit, current, exit_limit, init, parent, scope, set_start_method, spawn,
+    start_method,
 };
 
 /// What most programs name: `use procession::prelude::*;`.
@@ -91,8 +98,8 @@ pub mod prelude {
     pub use crate::{
         Array, Atomic, AuthKey, Bytes, Client, Connection, Duplex, Encoded, Event, Exit, Job, JobReceiver,
         JobSender, JoinError, List, Listener, Lock, LockError, Nameable, OrRepair, ParProcs, Part, Plain,
-        Pool, Process, Queue, RLock, Receiver, RecvError, Semaphore, SendError, Sender, Shared, Signal,
-        SignalSemaphore, SimpleQueue, SpawnError, Task, TaskError, TaskFailed, Value,
+        Pool, Priority, Process, Queue, RLock, Receiver, RecvError, Semaphore, SendError, Sender, Shared,
+        Signal, SignalSemaphore, SimpleQueue, SpawnError, Task, TaskError, TaskFailed, TaskOptions, Value,
     };
 }
 

@@ -40,6 +40,14 @@ fn pool() {
     let pool = Pool::new(2).unwrap();
     let squares: Result<Vec<u32>, TaskFailed> = (0..100).par_procs(&pool).map(|n| n * n).collect();
     assert_eq!(squares.unwrap()[99], 9801);
+    let high = TaskOptions::new().priority(Priority::High);
+    let task: Task<u32> = pool.submit_with(high, |n: u32| n + 1, 1).unwrap();
+    assert!(procession::as_completed([task]).all(|(_, value)| value.unwrap() == 2));
+    let map: procession::MapTask<u32> = pool.map_async(|n| n + 1, 0..3);
+    assert_eq!(map.get().unwrap(), [1, 2, 3]);
+    assert!(procession::replay("/no/such/file").is_err());
+    let scaled = pool.with(&3_u32).map(|scale: &u32, n: u32| scale * n, [1, 2]).unwrap();
+    assert_eq!(scaled, [3, 6]);
 }
 
 #[test]

@@ -2,15 +2,16 @@
 //!
 //! Invariants: the status is taken from the kernel exactly once, under the lock, and kept; a signal is sent only while
 //! the child has not been waited for, so never to a stranger with the same number. Where pidfds are missing (Linux
-//! before 5.3, or forced off) waits look every few milliseconds. Held by `tests/hook.rs` and by the
+//! before 5.3, or forced off) waits look every few milliseconds. A child that a [fork server](crate::zygote) made is the
+//! server's to wait for: its status is told, or lost with the server and then asked of the kernel. Held by `tests/hook.rs` and by the
 //! contract suite of `procession-process`, which runs with and without pidfds.
 //!
 //! # Safety
-//! One unsafe call is an `ioctl` that writes into a structure of the size its number announces; the other is `_exit`.
-#![allow(unsafe_code, reason = "PIDFD_GET_INFO has no safe wrapper")]
+//! The one unsafe call is `_exit`.
+#![allow(unsafe_code, reason = "`_exit` has no safe wrapper")]
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,12 +21,18 @@ use crate::caps::{self, Capability};
 use crate::poll::{self, Interest};
 use crate::signal::Signal;
 use crate::status::Exit;
+use crate::zygote::{Report, Reported};
 use crate::{Deadline, OsError, Result};
+
+mod foreign;
 
 /// How long to pause between looks where the kernel has no event that tells of a death.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
-/// A child process that this process must wait for.
+/// How long whoever takes in the children of a dead fork server may take to wait for one of them.
+const TAKEN_IN: Duration = Duration::from_millis(100);
+
+/// A child process that this process, or its fork server, must wait for.
 ///
 /// Send and Sync; not Clone. Dropping it neither ends nor waits for the child: that is for the layer above.
 #[derive(Debug)]
@@ -33,6 +40,8 @@ pub struct Child {
     pub(crate) pid: Pid,
     pidfd: Option<OwnedFd>,
     exit: Mutex<Option<Exit>>,
+    /// Where its status comes from, if not from the kernel.
+    reported: Option<Reported>,
 }
 
 impl Child {
@@ -45,7 +54,12 @@ impl Child {
             // No descriptor is left for it: it goes by its number, which is its own until we wait for it.
             Err(_) => (None, None),
         };
-        Self { pid, pidfd, exit: Mutex::new(exit) }
+        Self { pid, pidfd, exit: Mutex::new(exit), reported: None }
+    }
+
+    /// Takes charge of a child that a fork server has made.
+    pub(crate) fn reported(pid: Pid, pidfd: OwnedFd, reported: Reported) -> Self {
+        Self { pid, pidfd: Some(pidfd), exit: Mutex::new(None), reported: Some(reported) }
     }
 
     /// The process number.
@@ -79,11 +93,15 @@ impl Child {
         }
     }
 
-    /// How the child ended, if it has. Never blocks. Takes a finished child out of the process table.
+    /// How the child ended, if it has. Never blocks, but for the moment that a fork server takes to report a death. Takes a
+    /// finished child out of the process table.
     pub fn try_wait(&self) -> Result<Option<Exit>> {
         let mut exit = self.exit();
         if exit.is_none() {
-            *exit = self.reap()?;
+            *exit = match &self.reported {
+                Some(reported) => self.hear(reported)?,
+                None => self.reap()?,
+            };
         }
         Ok(*exit)
     }
@@ -113,6 +131,33 @@ impl Child {
         self.exit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What the fork server says.
+    fn hear(&self, reported: &Reported) -> Result<Option<Exit>> {
+        match reported.look(self.is_dead()) {
+            Report::Ended(exit) => Ok(Some(exit)),
+            Report::Awaited => Ok(None),
+            Report::Lost => self.ask_after_the_server(),
+        }
+    }
+
+    /// The server has died first. The child is now somebody else's: ours, if orphans come to this process.
+    #[cold]
+    fn ask_after_the_server(&self) -> Result<Option<Exit>> {
+        let patience = Deadline::after(TAKEN_IN);
+        loop {
+            match self.reap()? {
+                Some(Exit::Unknown) if !patience.has_passed() => std::thread::sleep(LOOK_AGAIN),
+                exit => return Ok(exit),
+            }
+        }
+    }
+
+    fn is_dead(&self) -> bool {
+        self.pidfd
+            .as_ref()
+            .is_some_and(|pidfd| poll::one(pidfd, Interest::Readable, Deadline::now()).unwrap_or(false))
+    }
+
     fn reap(&self) -> Result<Option<Exit>> {
         loop {
             let whom = match &self.pidfd {
@@ -132,12 +177,7 @@ impl Child {
     #[cold]
     fn after_somebody_else(&self) -> Option<Exit> {
         let Some(pidfd) = &self.pidfd else { return Some(Exit::Unknown) };
-        if let Some(exit) = kept_status(pidfd.as_fd()) {
-            return Some(exit);
-        }
-        let ended =
-            poll::ready(&[(pidfd.as_fd(), Interest::Readable)], Deadline::now()).is_ok_and(|ready| ready[0]);
-        ended.then_some(Exit::Unknown)
+        self.is_dead().then(|| foreign::status(self.pid, pidfd.as_fd()).unwrap_or(Exit::Unknown))
     }
 }
 
@@ -164,29 +204,6 @@ fn exit_of(status: &WaitIdStatus) -> Exit {
         Some(signal) => Exit::Signal { signal: Signal(signal), core_dumped: status.dumped() },
         None => Exit::Unknown,
     }
-}
-
-/// `struct pidfd_info` of `linux/pidfd.h`, first version (64 bytes).
-#[repr(C)]
-#[derive(Default)]
-struct PidfdInfo {
-    mask: u64,
-    cgroup: u64,
-    ids: [u32; 11],
-    exit_code: i32,
-}
-
-const _: () = assert!(size_of::<PidfdInfo>() == 64);
-const INFO_EXIT: u64 = 1 << 3;
-/// `_IOWR(0xff, 11, struct pidfd_info)` for the first version's size.
-const GET_INFO: libc::c_ulong = (3 << 30) | (64 << 16) | (0xff << 8) | 11;
-
-/// How a process ended that has been waited for, from Linux 6.15 on.
-fn kept_status(pidfd: BorrowedFd<'_>) -> Option<Exit> {
-    let mut info = PidfdInfo { mask: INFO_EXIT, ..PidfdInfo::default() };
-    // SAFETY: the request number carries the size of `PidfdInfo`, and the kernel writes at most that much into it.
-    let answer = unsafe { libc::ioctl(pidfd.as_raw_fd(), GET_INFO, &raw mut info) };
-    (answer == 0 && info.mask & INFO_EXIT != 0).then(|| Exit::from_wait_status(info.exit_code))
 }
 
 /// Ends this process at once: no exit handlers, no flushing, all threads.

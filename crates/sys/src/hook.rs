@@ -103,24 +103,73 @@ fn start_as(
     variables: Option<Vec<(OsString, OsString)>>,
     differences: &Differences<'_>,
 ) -> Result<Started> {
-    if let Some(why) = missed() {
-        return Err(why);
-    }
-    let (socket, theirs) = socket::pair()?;
-    let mut random = [0; 16];
-    rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
-        .map_err(|e| OsError::new("getting a random number", e))?;
-    let nonce = u128::from_le_bytes(random);
-    let nonce = [nonce as u64, (nonce >> 64) as u64];
-    send_boot(&socket, nonce, image, entry)?;
+    let invitation = Invitation::new(image, entry)?;
     let arguments =
         std::env::args_os().map(|argument| text(argument.into_vec())).collect::<Result<Vec<_>>>()?;
-    let environment = environment(variables.unwrap_or_else(|| std::env::vars_os().collect()), nonce)?;
-    let child = spawn::spawn(c"/proc/self/exe", &arguments, &environment, theirs.as_fd(), differences)?;
-    Ok(Started { child, socket, nonce })
+    let variables = variables.unwrap_or_else(|| std::env::vars_os().collect());
+    let environment = environment(variables, invitation.nonce)?;
+    let theirs = invitation.theirs.as_fd();
+    let child = spawn::spawn(c"/proc/self/exe", &arguments, &environment, theirs, differences)?;
+    Ok(invitation.into_started(child))
+}
+
+/// The socket for a child that is still to be made, with the first packet in it.
+#[derive(Debug)]
+pub(crate) struct Invitation {
+    ours: OwnedFd,
+    theirs: OwnedFd,
+    nonce: [u64; 2],
+}
+
+/// For a child that is to run `entry` of this image.
+pub(crate) fn invite(entry: fn(Bootstrap) -> i32) -> Result<Invitation> {
+    Invitation::new(ImageId::current()?, entry)
+}
+
+impl Invitation {
+    fn new(image: ImageId, entry: fn(Bootstrap) -> i32) -> Result<Self> {
+        if let Some(why) = missed() {
+            return Err(why);
+        }
+        let (ours, theirs) = socket::pair()?;
+        let mut random = [0; 16];
+        rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
+            .map_err(|e| OsError::new("getting a random number", e))?;
+        let nonce = u128::from_le_bytes(random);
+        let nonce = [nonce as u64, (nonce >> 64) as u64];
+        send_boot(&ours, nonce, image, entry)?;
+        Ok(Self { ours, theirs, nonce })
+    }
+
+    /// The child's end.
+    pub(crate) fn theirs(&self) -> BorrowedFd<'_> {
+        self.theirs.as_fd()
+    }
+
+    /// What the child must know to take the first packet for its own.
+    pub(crate) fn nonce(&self) -> [u64; 2] {
+        self.nonce
+    }
+
+    /// In a forked child, which has both ends: takes its own, as a program that was started again would.
+    pub(crate) fn accept(self) -> Option<Bootstrap> {
+        drop(self.ours);
+        let (socket, _, parent) = take_boot(self.theirs, self.nonce)?;
+        Some(Bootstrap { socket, parent })
+    }
+
+    /// The child has been made, and has its end.
+    pub(crate) fn into_started(self, child: Child) -> Started {
+        Started { child, socket: self.ours, nonce: self.nonce }
+    }
 }
 
 impl Started {
+    /// Process and socket, where nobody waits for the hello.
+    pub(crate) fn into_parts(self) -> (Child, OwnedFd) {
+        (self.child, self.socket)
+    }
+
     /// Reads the first packet. `None`: it did not come before `deadline`.
     ///
     /// Errors: the child ended before saying anything ([`io::ErrorKind::UnexpectedEof`]); what it said is no hello
@@ -272,8 +321,23 @@ fn call_constructors_behind_ours(argc: c_int, argv: *const *const c_char, envp: 
 
 /// Becomes the child that the environment speaks of. Returns only if it does not speak of us after all.
 fn run_child() {
-    let Some(nonce) = take_variable() else { return };
-    let Some((socket, token, parent)) = take_boot(nonce) else { return };
+    if let Some(nonce) = take_variable()
+        && let Some(socket) = take_socket()
+        && let Some(boot) = take_boot(socket, [nonce as u64, (nonce >> 64) as u64])
+    {
+        run_boot(boot);
+    }
+}
+
+/// In a forked child that has its end of the socket as [`CHILD_FD`]: goes on as a program that was started again.
+pub(crate) fn go_on(nonce: [u64; 2]) -> ! {
+    match take_socket().and_then(|socket| take_boot(socket, nonce)) {
+        Some(boot) => run_boot(boot),
+        None => std::process::exit(NOT_OURS),
+    }
+}
+
+fn run_boot((socket, token, parent): Boot) -> ! {
     // As std's own start would have done; a write to a closed pipe is then an error and not a death.
     let _ = signal::set(Signal::PIPE, Disposition::Ignore);
     let Some(function) = token.resolve() else { std::process::exit(NOT_OURS) };
@@ -283,7 +347,7 @@ fn run_child() {
 }
 
 /// Exit code of a child that was given what it cannot run.
-const NOT_OURS: i32 = 125;
+pub(crate) const NOT_OURS: i32 = 125;
 
 /// Reads and removes our variable: neither the task nor its own children shall see it.
 fn take_variable() -> Option<u128> {
@@ -305,8 +369,8 @@ fn take_variable() -> Option<u128> {
 
 type Boot = (OwnedFd, FunctionToken<Entry>, Option<OwnedFd>);
 
-/// Takes the boot packet from [`CHILD_FD`], checks it, and answers with the hello.
-fn take_boot(nonce: u128) -> Option<Boot> {
+/// Takes [`CHILD_FD`], if it is what our parent placed there.
+fn take_socket() -> Option<OwnedFd> {
     // SAFETY: only looked at here, and not used if it is not open.
     let borrowed = unsafe { BorrowedFd::borrow_raw(CHILD_FD) };
     if rustix::net::sockopt::socket_type(borrowed) != Ok(rustix::net::SocketType::SEQPACKET) {
@@ -315,6 +379,11 @@ fn take_boot(nonce: u128) -> Option<Boot> {
     // SAFETY: our variable says that our parent placed this descriptor for us, and it is open.
     let socket = unsafe { OwnedFd::from_raw_fd(borrowed.as_raw_fd()) };
     rustix::io::fcntl_setfd(&socket, FdFlags::CLOEXEC).ok()?;
+    Some(socket)
+}
+
+/// Takes the boot packet from the socket, checks it, and answers with the hello.
+fn take_boot(socket: OwnedFd, nonce: [u64; 2]) -> Option<Boot> {
     let mut bytes = [0; BOOT_SIZE];
     let mut descriptors = Vec::new();
     let received = socket::recv_packet(
@@ -327,7 +396,7 @@ fn take_boot(nonce: u128) -> Option<Boot> {
     let head: [u64; BOOT_WORDS] = words(head);
     let [magic, n0, n1, k0, k1, image @ ..] = head;
     let whole = received.is_ok_and(|packet| packet.bytes == BOOT_SIZE);
-    if !whole || magic != MAGIC || [n0, n1] != [nonce as u64, (nonce >> 64) as u64] {
+    if !whole || magic != MAGIC || [n0, n1] != nonce {
         std::process::exit(NOT_OURS);
     }
     let mine = ImageId::current().map(ImageId::to_words).unwrap_or_default();

@@ -3,10 +3,10 @@
 //! | what | where |
 //! |---|---|
 //! | what this kernel can do, and tests of doing without | [`caps`] |
-//! | a program started again as a child, functions that travel | [`hook`], [`image`], [`spawn`], [`child`], [`status`], [`signal`], [`exit`] |
+//! | a program started again as a child, functions that travel | [`hook`], [`image`], [`spawn`], [`zygote`], [`forked`], [`child`], [`status`], [`signal`], [`exit`] |
 //! | packets and messages with descriptors | [`socket`], [`message`] |
 //! | shared memory and sleeping on its words | [`memory`], [`named`], [`futex`] |
-//! | who is alive | [`identity`], [`life`], [`fork`], [`claim`] |
+//! | who is alive | [`identity`], [`life`], [`fork`], [`per_process`], [`claim`] |
 //! | waiting, for one thing or for many | [`poll`], [`event`], [`wait`], [`reactor`] |
 //! | deadlines, limits | [`clock`], [`limits`], [`cpu`], [`random`] |
 //!
@@ -26,6 +26,7 @@ mod error;
 pub mod event;
 pub mod exit;
 pub mod fork;
+pub mod forked;
 pub mod futex;
 pub mod hook;
 pub mod identity;
@@ -35,7 +36,7 @@ pub mod limits;
 pub mod memory;
 pub mod message;
 pub mod named;
-mod per_process;
+pub mod per_process;
 pub mod poll;
 pub mod random;
 pub mod reactor;
@@ -44,9 +45,11 @@ pub mod socket;
 pub mod spawn;
 pub mod status;
 pub mod stderr;
+mod surroundings;
 mod symbols;
 pub mod thread_end;
 pub mod wait;
+pub mod zygote;
 
 pub use clock::Deadline;
 pub use error::{OsError, Result};

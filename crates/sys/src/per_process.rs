@@ -13,8 +13,17 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use crate::fork::{Epoch, epoch};
 
 /// A place for it; static.
+///
+/// ```
+/// use procession_sys::per_process::PerProcess;
+/// use std::sync::Mutex;
+///
+/// static SEEN: PerProcess<Mutex<Vec<u32>>> = PerProcess::new();
+/// SEEN.get(Mutex::default).lock().unwrap().push(1);
+/// assert_eq!(SEEN.get(Mutex::default).lock().unwrap().len(), 1);
+/// ```
 #[derive(Debug)]
-pub(crate) struct PerProcess<T>(AtomicPtr<Of<T>>);
+pub struct PerProcess<T>(AtomicPtr<Of<T>>);
 
 #[derive(Debug)]
 struct Of<T> {
@@ -23,12 +32,13 @@ struct Of<T> {
 }
 
 impl<T: Send + Sync> PerProcess<T> {
-    pub(crate) const fn new() -> Self {
+    /// With nothing in it.
+    pub const fn new() -> Self {
         Self(AtomicPtr::new(ptr::null_mut()))
     }
 
     /// That of this process, made if there is none yet; two may be made at once, of which one stays.
-    pub(crate) fn get(&'static self, make: impl Fn() -> T) -> &'static T {
+    pub fn get(&'static self, make: impl Fn() -> T) -> &'static T {
         let epoch = epoch();
         let mut known = self.0.load(Ordering::Acquire);
         loop {
@@ -46,5 +56,11 @@ impl<T: Send + Sync> PerProcess<T> {
                 }
             }
         }
+    }
+}
+
+impl<T: Send + Sync> Default for PerProcess<T> {
+    fn default() -> Self {
+        Self::new()
     }
 }

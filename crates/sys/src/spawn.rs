@@ -98,10 +98,10 @@ pub fn spawn(
 }
 
 /// A descriptor and the number it gets in the child.
-type Placed<'a> = (Either<'a>, RawFd);
+pub(crate) type Placed<'a> = (Either<'a>, RawFd);
 
 /// The caller's descriptor, or a copy of it.
-enum Either<'a> {
+pub(crate) enum Either<'a> {
     Theirs(BorrowedFd<'a>),
     Copy(OwnedFd),
 }
@@ -116,7 +116,7 @@ impl AsFd for Either<'_> {
 }
 
 /// A descriptor whose number another one shall have is copied to where nothing is placed.
-fn out_of_the_way((descriptor, number): (BorrowedFd<'_>, RawFd)) -> Result<Placed<'_>> {
+pub(crate) fn out_of_the_way((descriptor, number): (BorrowedFd<'_>, RawFd)) -> Result<Placed<'_>> {
     if descriptor.as_raw_fd() > CHILD_FD || descriptor.as_raw_fd() == number {
         return Ok((Either::Theirs(descriptor), number));
     }

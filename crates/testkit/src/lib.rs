@@ -36,6 +36,7 @@
 //! This crate fails tests: its functions panic with a text for whoever reads the test's output. It runs on
 //! Linux only, depends on no other crate of the project, and is not published.
 
+mod fork;
 pub mod leaks;
 mod path;
 mod poll;
@@ -50,6 +51,7 @@ pub mod storm;
 pub mod turn;
 pub mod watchdog;
 
+pub use fork::forked;
 pub use leaks::{Counted, Leaks, counted};
 pub use path::test_path;
 pub use processes::{Identity, Signal};

@@ -5,7 +5,9 @@
 
 use std::sync::PoisonError;
 
-use super::Crew;
+use super::{Crew, Place};
+use crate::context::ContextRef;
+use crate::job::Order;
 use crate::wire::Job;
 
 /// So many messages may lie in the pipe of a worker that should read them.
@@ -21,8 +23,9 @@ impl Crew {
             return;
         }
         for place in &mut self.places {
-            place.forget.extend(&ids);
-            let is_told = place.is_idle() && place.n_told < MOST_TOLD;
+            let known = place.known.extract_if(.., |known| ids.contains(known));
+            place.forget.extend(known);
+            let is_told = !place.forget.is_empty() && place.is_idle() && place.n_told < MOST_TOLD;
             let Some(worker) = place.worker.as_ref().filter(|worker| is_told && worker.journal.is_ready())
             else {
                 continue;
@@ -33,5 +36,13 @@ impl Crew {
                 place.n_told += 1;
             }
         }
+    }
+}
+
+impl Place {
+    /// The worker gets an order, and with it a context.
+    pub(super) fn note_context(&mut self, order: &Order) {
+        let given = order.job.extra.context.as_ref().map(ContextRef::id);
+        self.known.extend(given.filter(|id| !self.known.contains(id)));
     }
 }

@@ -144,7 +144,7 @@ pub(crate) fn callbacks_use_the_pool(build: Build) {
 }
 
 pub(crate) fn joins_wait_for_callbacks(build: Build) {
-    let pool = build().workers(2).build().unwrap();
+    let pool = build().workers(1).build().unwrap();
     let (ours, theirs) = gate();
     let n_called = Arc::new(AtomicUsize::new(0));
     let theirs = Mutex::new(Some(theirs));
@@ -158,6 +158,7 @@ pub(crate) fn joins_wait_for_callbacks(build: Build) {
         pool.submit_then(|n: usize| n, n, callback).unwrap();
     }
     await_start(&ours);
+    assert_eq!(pool.apply(|n: u8| n, 1).unwrap(), 1, "so all tasks are done");
     let pool = pool.join_timeout(Duration::from_millis(1)).expect_err("callbacks are left");
     expected!(pool.submit_then(|()| (), (), |_| ()), Err(SubmitError::Closed));
     ours.send(&1).unwrap();

@@ -147,6 +147,27 @@ pub(crate) fn let_go_after_its_last_task(build: Build) {
     assert_eq!(next(&mut reader), 0);
 }
 
+/// Nor has the worker let it go meanwhile, to decode it anew for them.
+pub(crate) fn kept_for_what_waits(build: Build) {
+    fn hold(context: &Counted, gate: Duplex<u8, u8>) -> u64 {
+        gate.send(&1).expect("the pool's process is there");
+        context.0 + u64::from(gate.recv().expect("it says when to go on"))
+    }
+    let pool = build().workers(1).build().unwrap();
+    let ((ours, theirs), with) = (gate(), pool.with(&Counted(10)));
+    let running = with.submit(hold, theirs).unwrap();
+    await_start(&ours);
+    let waiting = with.submit(look, 1).unwrap();
+    drop(with);
+    ours.send(&3).unwrap();
+    assert_eq!(running.get().unwrap(), 13);
+    let (sum, decoded, alive, _) = waiting.get().unwrap();
+    assert_eq!((sum, decoded, alive), (11, 1, 1));
+    // It goes with the next job at the latest.
+    let alive = pool.submit(|()| ALIVE.load(SeqCst), ()).unwrap().get().unwrap();
+    assert_eq!(alive, 0);
+}
+
 pub(crate) fn no_more_than_a_few_are_kept(build: Build) {
     let pool = build().workers(1).build().unwrap();
     let contexts: Vec<_> = (0..7).map(|n| pool.with(&Counted(n))).collect();

@@ -180,9 +180,10 @@ macro_rules! contract {
                 what_grows_too_large_is_ended below_its_limit_it_runs_on too_large_again_and_again
                 memory_in_the_text_of_a_death;
             contexts: encoded_and_decoded_once kept_by_who_takes_the_place let_go_with_its_handle
-                let_go_after_its_last_task no_more_than_a_few_are_kept contexts_that_do_not_travel
+                let_go_after_its_last_task kept_for_what_waits no_more_than_a_few_are_kept contexts_that_do_not_travel
                 a_hundred_mebibytes maps_with_a_context a_context_with_a_handle;
             together: the_first_of_several tasks_of_several_types a_wait_that_is_over_leaves_nothing
+                together_with_other_things
                 outcomes_as_they_come each_outcome_once;
             callbacks: called_in_the_order_of_the_outcomes called_when_the_worker_is_dead
                 a_panic_in_a_callback_harms_nobody callbacks_use_the_pool joins_wait_for_callbacks

@@ -114,6 +114,22 @@ pub(crate) fn what_never_ran_has_no_report(build: Build) {
     assert!(failed.report().is_none() && failed.to_string().lines().count() == 1, "{failed}");
 }
 
+/// An error, and what led to it.
+#[derive(Debug)]
+struct Outer(&'static str, Option<Box<Outer>>);
+
+impl std::fmt::Display for Outer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for Outer {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.1.as_deref().map(|next| next as _)
+    }
+}
+
 /// `?` in a task, and what arrives of it.
 pub(crate) fn errors_of_tasks(build: Build) {
     fn lines(path: String) -> Result<usize, TaskError> {
@@ -123,6 +139,20 @@ pub(crate) fn errors_of_tasks(build: Build) {
     let error = pool.submit(lines, "/no/such/file".to_string()).unwrap().get().unwrap().unwrap_err();
     assert_eq!(error.type_name(), "std::io::error::Error");
     assert!(error.message().contains("No such file"), "{error}");
+    fn wraps(n: u32) -> Result<u32, TaskError> {
+        if n == 0 { Err(Outer("rendering", Some(Box::new(Outer("no light", None)))))? } else { Ok(n) }
+    }
+    let failed = pool.submit(wraps, 0).unwrap().get_flat().unwrap_err();
+    let error = expected!(&failed, TaskFailed::Failed { failure, .. } => failure.error());
+    assert_eq!((error.message(), error.sources()), ("rendering", &["no light".to_string()][..]));
+    let mut chain = Vec::new();
+    let mut next = failed.source();
+    while let Some(source) = next {
+        chain.push(source.to_string());
+        next = source.source();
+    }
+    assert_eq!(chain, error.sources(), "the chain is that of the worker");
+    assert_eq!(pool.submit(wraps, 4).unwrap().get_flat().unwrap(), 4);
 }
 
 pub(crate) fn exits_are_told_with_their_help(build: Build) {

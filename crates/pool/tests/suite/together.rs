@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use procession_pipe::Duplex;
+use procession_pipe::{Duplex, Waitable, wait};
 use procession_pool::{AnyTask, NotYet, Task, TaskFailed, as_completed, wait_all, wait_any};
 use procession_testkit::Signal;
 
-use super::{Build, PATIENCE, await_start, expected, gate, hold, signal_self};
+use super::{Build, PATIENCE, await_start, expected, gate, hold, signal_self, strike};
 
 /// Tasks that wait to be told how to end, each in a worker of its own, and our ends of their gates.
 fn held(pool: &procession_pool::Pool, n: usize) -> (Vec<Task<u8>>, Vec<Duplex<u8, u8>>) {
@@ -75,6 +75,28 @@ pub(crate) fn a_wait_that_is_over_leaves_nothing(build: Build) {
         assert!(waiters.into_iter().all(|waiter| waiter.join().unwrap()));
         assert_eq!(taker.join().unwrap(), Some(9));
     });
+}
+
+pub(crate) fn together_with_other_things(build: Build) {
+    let pool = build().workers(2).build().unwrap();
+    let (tasks, gates) = held(&pool, 2);
+    let (end, other) = gate();
+    let things: [&dyn Waitable; 3] = [&tasks[0], &end, &tasks[1]];
+    let brief = Duration::from_millis(1);
+    assert!(wait(&things, brief).unwrap().is_empty() && wait(&things, brief).unwrap().is_empty());
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| wait(&[&tasks[0], &end, &tasks[1]], None).unwrap());
+        gates[1].send(&7).unwrap();
+        assert_eq!(waiter.join().unwrap(), [2]);
+    });
+    other.send(&1).unwrap();
+    assert_eq!(wait(&things, None).unwrap(), [1, 2]);
+    strike(pool.pids()[0], Signal::KILL);
+    strike(pool.pids()[1], Signal::KILL);
+    assert!(wait(&[&tasks[0]], None).unwrap() == [0], "a death is an outcome");
+    // What was taken is done.
+    assert_eq!(tasks[1].try_get().unwrap(), Some(7));
+    assert_eq!(wait(&things, None).unwrap(), [0, 1, 2]);
 }
 
 pub(crate) fn outcomes_as_they_come(build: Build) {

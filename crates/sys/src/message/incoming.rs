@@ -102,6 +102,9 @@ const COPIED: usize = 4 << 10;
 /// with this any message that was wholly there when it began, and still ends if the sender never stops.
 const PACKETS_PAST_DEADLINE: u32 = 1024;
 
+/// How long a first packet is whose second one still fits into the buffer as it is first made, in bytes.
+const ROOM_AFTER_SHORT: usize = 32 << 10;
+
 impl Incoming {
     /// At the beginning of a stream; refuses messages of more than `limit` bytes. Holds no buffer until the first
     /// message comes.
@@ -367,7 +370,9 @@ impl Incoming {
     #[cold]
     fn grow(&mut self, needed: usize) -> Result<(), RecvError> {
         if self.buffer.is_empty() {
-            self.buffer = vec![0; needed]; // pages that the system zeroes when they are touched
+            // Pages that the system zeroes when they are touched; so much more that a short message, whose descriptors
+            // come in a second packet, does not make it grow, which would touch all of them.
+            self.buffer = vec![0; needed + ROOM_AFTER_SHORT];
             return Ok(());
         }
         self.buffer.try_reserve(needed - self.buffer.len()).map_err(|_| {
