@@ -23,7 +23,7 @@ fn insight() {
         let names: Vec<_> = lines[4..7].iter().filter_map(|line| line.split(' ').next()).collect();
         assert_eq!(names, ["render-1", "render-2", "all"]);
         assert!(lines[6].ends_with(" 40"), "{out}");
-        // Tasks count from 1: frame 13 is the fourteenth. A loaded machine may make the broken one slower still.
+        // Tasks count from 1: frame 13 is the fourteenth. A panic may take long as well.
         assert!(lines[7].starts_with("slowest: ") && lines[7].contains(" task 14 "), "{out}");
         assert!(lines[8].contains(" % "), "{out}");
         assert_eq!(lines[10], "2001000 in all, the last of 2000 steps");

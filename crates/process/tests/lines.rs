@@ -1,6 +1,7 @@
 //! Lines of children in their parent: all of them, in order, whatever becomes of who wrote them.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "what children print is what is tested")]
 
+use std::fs::File;
 use std::io::Write;
 use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
@@ -8,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use procession_pipe::Duplex;
-use procession_process::{Builder, JoinError, OutputStream, Process, Signal, Stdio, scope};
+use procession_process::{Builder, JoinError, OutputStream, Process, Signal, StartMethod, Stdio, scope};
 use procession_testkit::processes::{self, State};
 use procession_testkit::roles::{self, Role};
 use procession_testkit::{counted, guarded, role};
@@ -83,6 +84,37 @@ fn joined_within_a_deadline() {
         process.wait().unwrap();
         process.join_timeout(Duration::from_millis(20)).unwrap().expect("it has ended");
         drop(go_on);
+    });
+}
+
+/// A fork has a copy of our end of its own pipe; the end of the last child ends the thread all the same.
+#[test]
+fn by_every_start_method() {
+    guarded(|| {
+        for method in [StartMethod::Spawn, StartMethod::ForkServer, StartMethod::Fork] {
+            let (builder, heard) = child("method");
+            let builder = builder.start_method(method).allow_threads(true);
+            // No `println!`: another thread may have held its lock when we forked.
+            let write = |()| {
+                let written = File::options()
+                    .write(true)
+                    .open("/proc/self/fd/1")
+                    .and_then(|mut out| out.write_all(b"out\n"));
+                written
+                    .and_then(|()| {
+                        File::options()
+                            .write(true)
+                            .open("/proc/self/fd/2")
+                            .and_then(|mut err| err.write_all(b"err\n"))
+                    })
+                    .unwrap();
+            };
+            builder.spawn(write, ()).unwrap().join().unwrap();
+            let mut lines = texts(&heard);
+            lines.sort();
+            assert_eq!(lines, ["err", "out"], "{method:?}");
+            assert!(heard.recv_timeout(PATIENCE).is_err(), "{method:?}: nobody can write any more");
+        }
     });
 }
 
