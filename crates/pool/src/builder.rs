@@ -8,12 +8,15 @@ use procession_codec::Message;
 use procession_process::TaskError;
 use procession_sys::{OsError, cpu};
 
+use crate::care::MemoryRules;
+use crate::chaos::Chaos;
 use crate::collector::Shared;
 use crate::crew::{Crew, Flexible, Settings};
 use crate::error::BuildError;
 use crate::job::PackError;
 use crate::pool::Pool;
 use crate::rules::{Rules, TaskOptions};
+use crate::serial::{self, Serial};
 use crate::setup::Setup;
 use crate::streams::Streams;
 
@@ -30,8 +33,11 @@ pub struct Builder {
     rules: Rules,
     max_tasks: usize,
     setup: Option<Result<Arc<Setup>, Arc<PackError>>>,
-    pub(crate) flexible: Option<Flexible>,
     pub(crate) streams: Streams,
+    memory: MemoryRules,
+    serial: Option<bool>,
+    chaos: Option<Chaos>,
+    pub(crate) flexible: Option<Flexible>,
 }
 
 impl Builder {
@@ -126,6 +132,104 @@ impl Builder {
         self
     }
 
+    /// Replaces a worker between two tasks when it has more than `bytes` in memory (default: never), so that what tasks
+    /// leak does not add up. It ends in order, as after [`max_tasks_per_worker`](Self::max_tasks_per_worker), and is nobody's
+    /// failure; [`Pool::recycled`] counts. Each worker runs one task at least, however small `bytes` is.
+    ///
+    /// What is counted is the resident size: all pages in memory, those shared with others too. The worker looks after each
+    /// task; in chunks of more than 64 after some.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use procession_pool::Pool;
+    ///
+    /// fn leak(mebibytes: usize) -> u32 {
+    ///     std::mem::forget(std::hint::black_box(vec![1_u8; mebibytes << 20]));
+    ///     std::process::id()
+    /// }
+    ///
+    /// let pool = Pool::builder().workers(1).recycle_above(128 << 20).build()?;
+    /// let first = pool.submit(leak, 1)?.get()?;
+    /// assert_eq!(pool.submit(leak, 200)?.get()?, first);
+    /// assert_ne!(pool.submit(leak, 1)?.get()?, first);
+    /// assert_eq!(pool.recycled(), 1);
+    /// # Ok(()) }
+    /// ```
+    pub fn recycle_above(mut self, bytes: u64) -> Self {
+        self.memory.recycle_above = Some(bytes);
+        self
+    }
+
+    /// Ends a task whose worker has more than `bytes` in memory (default: no limit): the worker is killed and replaced, and
+    /// the task gets [`TaskFailed::MemoryExceeded`](crate::TaskFailed::MemoryExceeded), or is tried again if it is
+    /// [repeatable](Self::retries). No other is affected.
+    ///
+    /// The resident size is looked at every 50 ms: what comes and goes in between is not seen, and a task that allocates fast
+    /// can have some more by then. It counts what earlier tasks of the worker leaked: see
+    /// [`recycle_above`](Self::recycle_above).
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use procession_pool::{Pool, TaskFailed};
+    ///
+    /// let pool = Pool::builder().workers(1).memory_limit(128 << 20).build()?;
+    /// let greedy = |mebibytes: usize| {
+    ///     let _much = std::hint::black_box(vec![1_u8; mebibytes << 20]);
+    ///     loop {
+    ///         std::thread::park();
+    ///     }
+    /// };
+    /// let failed = pool.submit::<_, ()>(greedy, 256)?.get();
+    /// assert!(matches!(failed, Err(TaskFailed::MemoryExceeded { resident, .. }) if resident > 128 << 20));
+    /// # Ok(()) }
+    /// ```
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.memory.limit = Some(bytes);
+        self
+    }
+
+    /// A pool without workers: each task runs where it is submitted, in the calling thread, before `submit` returns; maps run
+    /// an item when its result is asked for, or shortly before. For debuggers, profilers and coverage. Default: whether the
+    /// variable `PROCESSION_SERIAL` is `1`.
+    ///
+    /// Outcomes are the same, but for what needs a process of its own: a task that ends its process ends this one, an endless
+    /// one is not ended, there are no limits of time or memory, and nothing is tried again. Arguments and values are encoded
+    /// as ever. [`workers`](Pool::workers) is 1. Every thread that runs tasks makes a [state](Self::initializer) of its own;
+    /// the exit function is called for that of the thread that ends the pool. A panic hook is chained before the one there
+    /// is, so that panics are told with place and backtrace.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use procession_pool::Pool;
+    ///
+    /// let pool = Pool::builder().serial(true).build()?;
+    /// assert_eq!(pool.submit(|()| std::process::id(), ())?.get()?, std::process::id());
+    /// # Ok(()) }
+    /// ```
+    pub fn serial(mut self, serial: bool) -> Self {
+        self.serial = Some(serial);
+        self
+    }
+
+    /// Kills workers on purpose, for tests of what comes of it. Default: what the variable `PROCESSION_CHAOS` says, as
+    /// [`Chaos`] reads it (`kill:0.01,seed:7`); without it nobody is killed. One that cannot be read is
+    /// [`BuildError::Chaos`]. Workers inherit the variable, and with it pools inside of tasks. [Serial](Self::serial) pools
+    /// have no workers to kill.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use procession_pool::{ChaosPoint, Pool};
+    ///
+    /// let pool = Pool::builder().workers(1).chaos("kill:1,at:in".parse()?).build()?;
+    /// let failed = pool.submit(|n: u8| n, 1)?.get().unwrap_err();
+    /// assert_eq!(failed.report().and_then(|report| report.chaos()), Some(ChaosPoint::InTask));
+    /// # Ok(()) }
+    /// ```
+    pub fn chaos(mut self, chaos: Chaos) -> Self {
+        self.chaos = Some(chaos);
+        self
+    }
+
     /// Calls `open(argument)` in every worker before its first task. What it returns is the worker's state, for tasks to use
     /// by [`with_state`](crate::with_state): a connection, a model, a cache.
     ///
@@ -180,8 +284,9 @@ impl Builder {
             return Err(BuildError::NoWorkers);
         }
         let is_set_up = self.setup.is_some();
+        let is_serial = self.serial.unwrap_or_else(serial::is_asked_for);
         let settings = Settings {
-            n_workers: workers,
+            n_workers: if is_serial { 0 } else { workers },
             start_timeout: self.start_timeout,
             max_tasks: self.max_tasks,
             streams: self.streams,
@@ -196,16 +301,26 @@ impl Builder {
                     ))
                 }
             })?,
+            memory: self.memory,
+            chaos: self.chaos.map_or_else(Chaos::of_environment, |chaos| Ok(Some(chaos)))?,
             flexible: self.flexible,
         };
         let name: Arc<str> = self.name.as_str().into();
-        let shared = Arc::new(Shared::new(Crew::start(&name, settings)?, self.rules)?);
+        let serial = is_serial.then(|| Serial::new(&name, settings.setup.clone()));
+        let mut shared = Shared::new(Crew::start(&name, settings)?, self.rules)?;
+        if let Some(serial) = serial {
+            let opened = serial.open();
+            opened.map_err(|failure| BuildError::Initializer { worker: serial.who(), failure })?;
+            shared.serial = Some(serial);
+            return Ok(Pool::of(Arc::new(shared), None));
+        }
+        let shared = Arc::new(shared);
         let collector = Arc::clone(&shared);
         let thread = thread::Builder::new().name(format!("{}-collector", self.name));
         let collector = thread
             .spawn(move || collector.collect())
             .map_err(|e| BuildError::Os(OsError::new("starting the thread that collects results", e)))?;
-        let pool = Pool::of(shared, collector);
+        let pool = Pool::of(shared, Some(collector));
         if is_set_up {
             pool.shared().wait_set_up()?;
         }
@@ -222,8 +337,11 @@ impl Default for Builder {
             rules: Rules::DEFAULT,
             max_tasks: usize::MAX,
             setup: None,
-            flexible: None,
             streams: Streams::default(),
+            memory: MemoryRules::default(),
+            serial: None,
+            chaos: None,
+            flexible: None,
         }
     }
 }

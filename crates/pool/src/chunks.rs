@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::collector::Shared;
 use crate::error::{TaskFailed, TaskId};
 use crate::job::{PackError, Packing};
+use crate::origin::Extra;
 use crate::rules::Rules;
 use crate::sink::Sink;
 
@@ -12,6 +13,7 @@ use crate::sink::Sink;
 pub(crate) struct Chunks<'a> {
     pub(crate) shared: &'a Shared,
     pub(crate) function: [u8; 40],
+    pub(crate) extra: Extra,
     pub(crate) rules: Rules,
     pub(crate) sink: &'a Arc<Sink>,
 }
@@ -20,10 +22,10 @@ impl Chunks<'_> {
     /// Hands out what was packed, whose first item is item `index`; false if the pool takes no more.
     pub(crate) fn submit(&self, packing: Packing, index: usize) -> bool {
         let n = packing.len();
-        let submitted = packing
-            .finish(self.function)
-            .map_err(|e| Some(e.to_string()))
-            .and_then(|job| self.shared.submit(job, index, self.sink, self.rules).map_err(|_| None));
+        let submitted = packing.finish(self.function).map_err(|e| Some(e.to_string())).and_then(|mut job| {
+            job.extra = self.extra.clone();
+            self.shared.submit(job, index, self.sink, self.rules).map_err(|_| None)
+        });
         let Err(reason) = submitted else { return true };
         let number = self.shared.crew().number_tasks(n);
         let failure = |number| {

@@ -4,19 +4,21 @@
 //! before letting anybody wait for what comes of it.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use procession_sys::event::Event;
 use procession_sys::poll::{self, Interest};
 use procession_sys::{Deadline, OsError};
 
+use crate::context;
 use crate::crew::{Crew, GRACE, Phase, Worker};
 use crate::error::BuildError;
 use crate::herald::Herald;
 use crate::job::Order;
 use crate::notice::{Guard, Outbox};
 use crate::rules::Rules;
+use crate::serial::{Batch, Serial};
 use crate::sink::Sink;
 use crate::wire::Job;
 
@@ -38,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) outbox: Arc<Outbox>,
     /// Runs callbacks.
     pub(crate) herald: Arc<Herald>,
+    /// What runs the tasks, if there are no workers.
+    pub(crate) serial: Option<Serial>,
 }
 
 /// The pool takes no more work.
@@ -49,7 +53,7 @@ impl Shared {
         let name = Arc::clone(&crew.name);
         let (crew, settled, news) = (Mutex::new(crew), Condvar::new(), Event::new()?);
         let herald = Arc::new(Herald::of(&name));
-        Ok(Self { name, rules, crew, settled, news, outbox: Arc::default(), herald })
+        Ok(Self { name, rules, crew, settled, news, outbox: Arc::default(), herald, serial: None })
     }
 
     pub(crate) fn crew(&self) -> Guard<'_> {
@@ -65,10 +69,32 @@ impl Shared {
         rules: Rules,
     ) -> Result<u64, Refused> {
         let mut crew = self.crew();
+        if let Some(serial) = &self.serial {
+            if crew.phase != Phase::Open {
+                return Err(Refused);
+            }
+            let task = crew.number_tasks(job.items.len());
+            drop(crew);
+            serial.run(job, &Batch { task, index, sink, rules });
+            self.let_go();
+            return Ok(task);
+        }
         let task = crew.number_tasks(job.items.len());
         crew.submit(Order::new(job, task, index, sink, rules)).ok_or(Refused)?;
         self.wake_collector(&mut crew);
         Ok(task)
+    }
+
+    /// Nobody needs some contexts any more.
+    pub(crate) fn let_go(&self) {
+        let mut crew = self.crew();
+        if self.serial.is_none() {
+            return crew.let_go();
+        }
+        let released = Arc::clone(&crew.released);
+        drop(crew);
+        let ids = std::mem::take(&mut *released.lock().unwrap_or_else(PoisonError::into_inner));
+        context::forget(&ids);
     }
 
     /// Cancels the one task of `sink`: whether it has, or will have, the outcome `Cancelled`.
@@ -107,6 +133,9 @@ impl Shared {
 
     /// The pool is to have `n` workers.
     pub(crate) fn resize(&self, n: usize) -> Result<(), BuildError> {
+        if self.serial.is_some() {
+            return Ok(());
+        }
         let mut crew = self.crew();
         let resized = crew.resize(n);
         crew.pump();
@@ -118,6 +147,9 @@ impl Shared {
 
     /// Starts all workers, and waits until each has asked for work.
     pub(crate) fn warm_up(&self) -> Result<(), BuildError> {
+        if self.serial.is_some() {
+            return Ok(());
+        }
         let mut crew = self.crew();
         crew.n_warming += 1;
         let warm = loop {
@@ -176,6 +208,7 @@ impl Shared {
             if late.has_passed() {
                 crew.lose_late();
                 crew.end_slow();
+                crew.sample();
                 crew.retire_idle();
             }
             crew.pump();

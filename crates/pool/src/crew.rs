@@ -12,6 +12,7 @@
 //! | after the last item | all outcomes count |
 //! | of our hand, since its task was cancelled | that task gets `Cancelled` |
 //! | of our hand, since its task took too long | as if by another; the task gets `TimedOut` instead of `WorkerDied` |
+//! | of our hand, since it had too much memory | the same, with `MemoryExceeded` |
 //! | in an item that is repeatable | the item is run again, alone, unless it used up its attempts: then `GivenUp` |
 //! | and answers it gave did not reach us, or its journal is damaged | all items it may have begun get `WorkerDied` |
 //!
@@ -25,9 +26,12 @@ use procession_pipe::SendError;
 use procession_process::{Signal, Who};
 use procession_sys::Deadline;
 
+use crate::care::MemoryRules;
+use crate::chaos::Chaos;
+use crate::context::Released;
 use crate::error::{BuildError, TaskFailed};
 use crate::insights::book::Book;
-use crate::job::{Order, Verdict};
+use crate::job::Order;
 use crate::replies;
 use crate::setup::{InitializerFailure, Setup};
 use crate::sink::Sink;
@@ -62,10 +66,14 @@ pub(crate) struct Place {
     n_tasks: usize,
     /// The worker was told to end: it is killed if it has not by then.
     retired: Option<Instant>,
-    /// When the worker was started, or was done with what it was given.
-    idle_since: Option<Instant>,
     /// Where its time went, and that of those before it.
     pub(crate) book: Book,
+    /// Contexts that the worker is to let go.
+    forget: Vec<u128>,
+    /// Messages about them since its last job.
+    n_told: u32,
+    /// When the worker was started, or was done with what it was given.
+    idle_since: Option<Instant>,
 }
 
 /// What a crew is made by.
@@ -76,9 +84,11 @@ pub(crate) struct Settings {
     /// How many tasks a worker may run.
     pub(crate) max_tasks: usize,
     pub(crate) setup: Option<Arc<Setup>>,
+    pub(crate) streams: Streams,
+    pub(crate) memory: MemoryRules,
+    pub(crate) chaos: Option<Chaos>,
     /// Unless there are to be that many workers all the time.
     pub(crate) flexible: Option<Flexible>,
-    pub(crate) streams: Streams,
 }
 
 impl Settings {
@@ -89,8 +99,10 @@ impl Settings {
             start_timeout: Duration::from_secs(10),
             max_tasks: usize::MAX,
             setup: None,
-            flexible: None,
             streams: Streams::default(),
+            memory: MemoryRules::default(),
+            chaos: None,
+            flexible: None,
         }
     }
 }
@@ -131,6 +143,12 @@ pub(crate) struct Crew {
     next_try: Option<Instant>,
     /// The first worker whose initializer failed, and how.
     pub(crate) broken: Option<(Who, InitializerFailure)>,
+    /// When to look at the memory of workers.
+    sample_due: Option<Instant>,
+    /// Workers that were replaced because they had grown too large.
+    pub(crate) n_recycled: u64,
+    /// Contexts that nobody needs any more, and no worker was told of yet.
+    pub(crate) released: Released,
 }
 
 impl Crew {
@@ -152,6 +170,9 @@ impl Crew {
             last_failure: "".into(),
             next_try: None,
             broken: None,
+            sample_due: None,
+            n_recycled: 0,
+            released: Released::default(),
         };
         let n_workers = crew.n_at_start();
         crew.fill_to(n_workers)?;
@@ -199,6 +220,7 @@ impl Crew {
             return;
         }
         self.fill_places();
+        self.let_go();
         while let Some(idle) = self.places.iter().position(Place::is_idle) {
             let Some(order) = self.next_order() else { return };
             self.give(idle, order);
@@ -248,19 +270,24 @@ impl Crew {
 
     fn give(&mut self, place: usize, mut order: Order) {
         order.job.number = self.next_job;
-        order.job.task = order.task;
         order.n_settled = 0;
         order.verdict = None;
         order.seen = None;
         self.next_job += 1;
+        order.job.extra.forget = std::mem::take(&mut self.places[place].forget);
+        order.job.extra.task = order.task;
         let Some(worker) = &self.places[place].worker else { return self.waiting.push_front(order) };
         order.job.n_now = order.job.items.len().min(self.settings.max_tasks - self.places[place].n_tasks);
-        match worker.jobs.try_send(&order.job) {
+        let sent = worker.jobs.try_send(&order.job);
+        order.job.extra.forget.clear();
+        match sent {
             Ok(()) => {
                 let worker = Arc::clone(worker);
                 self.places[place].book.given(&worker);
+                self.places[place].n_told = 0;
                 self.places[place].n_tasks += order.job.n_now;
                 self.places[place].running = Some(order);
+                self.expect_sample();
             }
             // It is dead. Its end comes, then its place is filled.
             Err(SendError::Closed) => {
@@ -309,8 +336,11 @@ impl Crew {
                     if let Some(left) = left {
                         self.waiting.push_front(*left);
                     }
+                    let is_full = worker.journal.is_full();
+                    self.n_recycled += u64::from(is_full);
                     self.places[place].idle_since = Some(Instant::now());
-                    if self.places[place].n_tasks >= self.settings.max_tasks || self.is_crowded() {
+                    let is_done = is_full || self.places[place].n_tasks >= self.settings.max_tasks;
+                    if is_done || self.is_crowded() {
                         self.retire(place);
                     }
                 }
@@ -362,7 +392,7 @@ impl Crew {
         let Ok(Some(exit)) = worker.process.try_wait() else { return };
         let killed = exit.signal() == Some(Signal::KILL);
         let weight = if killed { self.places[place].lost.unwrap_or(KILLED) } else { BY_ITSELF };
-        if self.places[place].running.as_ref().is_some_and(|o| o.verdict == Some(Verdict::TooSlow)) {
+        if self.places[place].running.as_ref().is_some_and(Order::is_condemned) {
             self.places[place].lost = None;
         }
         // What it said last counts.
@@ -409,8 +439,10 @@ impl Place {
     }
 }
 
+mod contexts;
 mod dead;
 mod line;
+mod memory;
 mod retire;
 mod size;
 mod verdicts;

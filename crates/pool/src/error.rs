@@ -9,6 +9,8 @@ use procession_codec::{DecodeError, EncodeError};
 use procession_process::{Exit, Hint, Panic, SpawnError, Who};
 use procession_sys::OsError;
 
+use crate::chaos::ChaosError;
+use crate::report::{Report, Size};
 use crate::setup::InitializerFailure;
 
 /// Why a pool could not be built.
@@ -26,6 +28,8 @@ pub enum BuildError {
         /// What went wrong.
         failure: InitializerFailure,
     },
+    /// The variable `PROCESSION_CHAOS` cannot be read.
+    Chaos(ChaosError),
     /// A worker could not be started. Those started before it were ended.
     Worker(SpawnError),
     /// The system refused: descriptors, memory or threads have run out.
@@ -40,6 +44,7 @@ impl fmt::Display for BuildError {
             Self::Initializer { worker, failure } => {
                 write!(f, "building a pool: initializing {worker}: {failure}")
             }
+            Self::Chaos(e) => write!(f, "building a pool: {e}"),
             Self::Worker(e) => write!(f, "building a pool: {e}"),
             Self::Os(e) => write!(f, "building a pool: {e}"),
         }
@@ -51,9 +56,16 @@ impl Error for BuildError {
         match self {
             Self::NoWorkers | Self::Initializer { .. } => None,
             Self::Argument(e) => Some(e),
+            Self::Chaos(e) => Some(e),
             Self::Worker(e) => Some(e),
             Self::Os(e) => Some(e),
         }
+    }
+}
+
+impl From<ChaosError> for BuildError {
+    fn from(error: ChaosError) -> Self {
+        Self::Chaos(error)
     }
 }
 
@@ -122,6 +134,8 @@ pub enum TaskFailed {
         worker: Who,
         /// The panic.
         panic: Box<Panic>,
+        /// What else is known.
+        report: Box<Report>,
     },
     /// The worker that ran the task died of it, or was killed meanwhile. It was replaced.
     WorkerDied {
@@ -133,6 +147,8 @@ pub enum TaskFailed {
         exit: Exit,
         /// What such a death most often means.
         hint: Option<Hint>,
+        /// What else is known.
+        report: Box<Report>,
     },
     /// The task took longer than it may. Its worker was ended for it and replaced.
     TimedOut {
@@ -142,6 +158,21 @@ pub enum TaskFailed {
         worker: Who,
         /// How long it might have taken.
         limit: Duration,
+        /// What else is known.
+        report: Box<Report>,
+    },
+    /// The task's worker had more memory than it [may](crate::Builder::memory_limit). It was ended for it and replaced.
+    MemoryExceeded {
+        /// Which task.
+        task: TaskId,
+        /// Which worker ran it.
+        worker: Who,
+        /// How many bytes the worker had in memory.
+        resident: u64,
+        /// How many it might have had.
+        limit: u64,
+        /// What else is known.
+        report: Box<Report>,
     },
     /// The task is [repeatable](crate::Builder::retries), but no attempt gave a value: each cost its worker.
     GivenUp {
@@ -149,7 +180,8 @@ pub enum TaskFailed {
         task: TaskId,
         /// Whether it was given up for the number of workers that died of it: there were attempts left.
         is_poison: bool,
-        /// What became of each attempt, in order: [`WorkerDied`](Self::WorkerDied) or [`TimedOut`](Self::TimedOut).
+        /// What became of each attempt, in order: [`WorkerDied`](Self::WorkerDied), [`TimedOut`](Self::TimedOut) or
+        /// [`MemoryExceeded`](Self::MemoryExceeded).
         attempts: Arc<[TaskFailed]>,
     },
     /// The argument does not encode.
@@ -165,6 +197,8 @@ pub enum TaskFailed {
         task: TaskId,
         /// What the decoder said.
         error: String,
+        /// What else is known.
+        report: Box<Report>,
     },
     /// The task returned, but its value could not be encoded or sent.
     ResultNotEncoded {
@@ -172,6 +206,8 @@ pub enum TaskFailed {
         task: TaskId,
         /// What was wrong.
         error: String,
+        /// What else is known.
+        report: Box<Report>,
     },
     /// The task returned a value that does not decode here.
     ResultNotDecoded {
@@ -212,6 +248,7 @@ impl TaskFailed {
             Self::Panicked { task, .. }
             | Self::WorkerDied { task, .. }
             | Self::TimedOut { task, .. }
+            | Self::MemoryExceeded { task, .. }
             | Self::GivenUp { task, .. }
             | Self::Argument { task, .. }
             | Self::ArgumentNotDecoded { task, .. }
@@ -235,11 +272,27 @@ impl TaskFailed {
     }
 }
 
-impl fmt::Display for TaskFailed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl TaskFailed {
+    /// What is known of it beyond that: what ran, for how long, with how much memory. For a task that was given up, of its
+    /// last attempt; `None` for one that did not run.
+    pub fn report(&self) -> Option<&Report> {
         match self {
-            Self::Panicked { task, worker, panic } => write!(f, "{task} in {worker} {panic}"),
-            Self::WorkerDied { task, worker, exit, hint } => {
+            Self::Panicked { report, .. }
+            | Self::WorkerDied { report, .. }
+            | Self::TimedOut { report, .. }
+            | Self::MemoryExceeded { report, .. }
+            | Self::ArgumentNotDecoded { report, .. }
+            | Self::ResultNotEncoded { report, .. } => Some(report),
+            Self::GivenUp { attempts, .. } => attempts.last().and_then(Self::report),
+            _ => None,
+        }
+    }
+
+    /// What happened, in one line: the first of the text.
+    fn headline(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Panicked { task, worker, panic, .. } => write!(f, "{task} in {worker} {panic}"),
+            Self::WorkerDied { task, worker, exit, hint, .. } => {
                 let how = match exit {
                     Exit::Signal { .. } => "was",
                     _ => "",
@@ -248,8 +301,15 @@ impl fmt::Display for TaskFailed {
                 write!(f, "{task} is lost: its worker, {worker}, {how}{space}{exit}")?;
                 hint.as_ref().map_or(Ok(()), |hint| write!(f, " (likely: {hint})"))
             }
-            Self::TimedOut { task, worker, limit } => {
+            Self::TimedOut { task, worker, limit, .. } => {
                 write!(f, "{task} took longer than {limit:?}: its worker, {worker}, was ended")
+            }
+            Self::MemoryExceeded { task, worker, resident, limit, .. } => {
+                let (resident, limit) = (Size(*resident), Size(*limit));
+                write!(
+                    f,
+                    "{task} had {resident} in memory, more than {limit}: its worker, {worker}, was ended"
+                )
             }
             Self::GivenUp { task, is_poison, attempts } => {
                 let why = if *is_poison { " as poison" } else { "" };
@@ -257,10 +317,10 @@ impl fmt::Display for TaskFailed {
                 attempts.last().map_or(Ok(()), |last| write!(f, "; the last: {last}"))
             }
             Self::Argument { task, error } => write!(f, "{task} could not be sent: {error}"),
-            Self::ArgumentNotDecoded { task, error } => {
+            Self::ArgumentNotDecoded { task, error, .. } => {
                 write!(f, "{task} did not run: its argument could not be decoded: {error}")
             }
-            Self::ResultNotEncoded { task, error } => {
+            Self::ResultNotEncoded { task, error, .. } => {
                 write!(f, "the value of {task} could not be sent: {error}")
             }
             Self::ResultNotDecoded { task, error } => {
@@ -276,6 +336,18 @@ impl fmt::Display for TaskFailed {
     }
 }
 
+/// What happened, in one line; of a task that ran, what is known of it in the lines below.
+impl fmt::Display for TaskFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.headline(f)?;
+        match (self, self.report()) {
+            // The last attempt has told it.
+            (Self::GivenUp { .. }, _) | (_, None) => Ok(()),
+            (_, Some(report)) => report.write(f, self),
+        }
+    }
+}
+
 impl Error for TaskFailed {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
@@ -284,26 +356,5 @@ impl Error for TaskFailed {
             Self::ResultNotDecoded { error, .. } => Some(error),
             _ => None,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use procession_process::Signal;
-
-    use super::*;
-
-    #[test]
-    fn a_death_is_told_in_one_line() {
-        let task = TaskId { pool: "render".into(), number: 17 };
-        let worker = Who { name: "render-3".into(), pid: 4711 };
-        let exit = Exit::Signal { signal: Signal::KILL, core_dumped: false };
-        let died = TaskFailed::WorkerDied { task: task.clone(), worker: worker.clone(), exit, hint: None };
-        assert_eq!(
-            died.to_string(),
-            "task 17 of pool render is lost: its worker, process render-3 (pid 4711), was killed by SIGKILL"
-        );
-        let left = TaskFailed::WorkerDied { task, worker, exit: Exit::Code(3), hint: None };
-        assert!(left.to_string().ends_with("(pid 4711), exited with code 3"));
     }
 }

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use procession_codec::{Codec, Descriptor, EncodeError, Message, Postcard, handles};
 use procession_sys::OsError;
 
-use crate::error::{TaskFailed, TaskId};
+use crate::error::{SubmitError, TaskFailed, TaskId};
+use crate::origin::Extra;
 use crate::rules::Rules;
 use crate::sink::{Outcome, Sink};
 use crate::wire::{Item, Job, Parcel};
@@ -42,6 +43,8 @@ pub(crate) enum Verdict {
     Cancelled,
     /// It ran into its limit, or its worker did not get on with the order.
     TooSlow,
+    /// Its worker has so many bytes in memory, which is more than it may.
+    TooLarge(u64),
 }
 
 impl Order {
@@ -70,6 +73,12 @@ impl Order {
         self.task += n as u64;
         self.index += n;
         self.n_settled += n;
+        self.job.extra.n_killed = 0;
+    }
+
+    /// Whether its worker begins no further item, since we end it for the one that it runs.
+    pub(crate) fn is_condemned(&self) -> bool {
+        matches!(self.verdict, Some(Verdict::TooSlow | Verdict::TooLarge(_)))
     }
 
     /// The limit that the worker was ended for, if it was.
@@ -110,10 +119,12 @@ impl Order {
             parcel: self.job.parcel.clone(),
             descriptors: self.job.descriptors.iter().take(item.descriptors.len()).cloned().collect(),
             items: vec![item],
+            extra: self.job.extra.clone(),
             ..self.job
         };
         let mut first = Self::new(job, self.task, self.index, &self.sink, self.rules);
         first.attempts = std::mem::take(&mut self.attempts);
+        first.job.extra.n_killed = 0;
         self.advance(1);
         Some(first)
     }
@@ -152,7 +163,31 @@ pub(crate) enum PackError {
     Os(OsError),
 }
 
+impl PackError {
+    /// The same error, for another item.
+    pub(crate) fn again(&self) -> Self {
+        match self {
+            Self::Encode(e) => Self::Encode(e.clone()),
+            Self::Os(e) => Self::Os(OsError::new("packing a context", std::io::Error::other(e.to_string()))),
+        }
+    }
+
+    pub(crate) fn into_submit(self) -> SubmitError {
+        match self {
+            Self::Encode(e) => SubmitError::Argument(e),
+            Self::Os(e) => SubmitError::Os(e),
+        }
+    }
+}
+
 impl Packing {
+    /// The bytes and descriptors of one value by itself.
+    pub(crate) fn alone<A: Message>(value: &A) -> Result<(Vec<u8>, Vec<Descriptor>), PackError> {
+        let mut packing = Self::default();
+        packing.push(value)?;
+        Ok((packing.bytes, packing.descriptors))
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.items.len()
     }
@@ -193,7 +228,7 @@ impl Packing {
             is_timed: false,
             attempt: 1,
             n_now: 0,
-            task: 0,
+            extra: Extra::default(),
         })
     }
 }

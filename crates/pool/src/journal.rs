@@ -9,9 +9,9 @@
 //! | `COMMIT` | 8–15 | answers in the journal (upper half), their bytes (lower half) | after each answer: its commit |
 //! | `BASE` | 16–23 | index of the journal's first answer among the job's items | after a flush |
 //! | `STARTED` | 24–31 | index + 1 of the item that is being run; its top bit: no other may begin | before each item; the bit by the pool |
-//! | `READY` | 32–39 | 1: the worker has come so far that it asks for jobs | once |
+//! | `READY` | 32–39 | 1: the worker has come so far that it asks for jobs; 2: it has grown too large for more | once each |
 //! | `REVOKED` | 40–47 | a job of which nobody wants what has not begun | by the pool |
-//! | `SINCE` | 48–55 | when that item began, in nanoseconds of the monotonic clock | before `STARTED`, if the job has a time limit |
+//! | `SINCE` | 48–55 | when that item began, in nanoseconds of the monotonic clock | before `STARTED`, if the job has a time limit or few items, else of each 64th |
 //!
 //! | worker killed | the pool sees |
 //! |---|---|
@@ -47,6 +47,8 @@ const ANSWERS: usize = 192;
 
 /// In `STARTED`: the worker begins no further item.
 const CONDEMNED: u64 = 1 << 63;
+/// In `READY`: it asks for no more jobs.
+const FULL: u64 = 2;
 
 /// The memory of a journal, as both sides map it.
 #[derive(Debug)]
@@ -107,6 +109,16 @@ impl Journal {
     /// Pool: whether the worker has ever come so far.
     pub(crate) fn is_ready(&self) -> bool {
         self.map.atomic_u64(READY).load(Acquire) != 0
+    }
+
+    /// Worker: it has grown beyond what it should have, and is to be replaced. It may leave items out from now on.
+    pub(crate) fn set_full(&self) {
+        self.map.atomic_u64(READY).store(FULL, Release);
+    }
+
+    /// Pool: whether the worker says so.
+    pub(crate) fn is_full(&self) -> bool {
+        self.map.atomic_u64(READY).load(Acquire) == FULL
     }
 
     /// Pool: nobody wants the items of `job` that have not begun.
@@ -182,6 +194,14 @@ impl Journal {
         let commit = (n as u64 + 1) << 32 | (end - ANSWERS) as u64;
         self.map.atomic_u64(COMMIT).store(commit, Release);
         true
+    }
+
+    /// Worker: writes an answer that does not count. Who does this dies of it.
+    pub(crate) fn tear(&self, answer: &[u8]) {
+        let at = ANSWERS + self.committed().1 + 4;
+        if at.checked_add(answer.len()).is_some_and(|end| end <= self.map.len()) {
+            self.map.write(at, answer);
+        }
     }
 
     /// Worker: the answers so far, as a message carries them, and how many.

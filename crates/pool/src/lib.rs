@@ -30,20 +30,23 @@
 //!
 //! A task can be cancelled ([`Task::cancel`]), limited in time ([`Builder::task_timeout`]) and tried again
 //! ([`Builder::retries`]); whatever has to be ended for that, nobody else pays. Workers can have a state of their own
-//! ([`Builder::initializer`]) and be replaced after so many tasks ([`Builder::max_tasks_per_worker`]).
+//! ([`Builder::initializer`]) and be replaced after so many tasks ([`Builder::max_tasks_per_worker`]), or when they have
+//! grown too large ([`Builder::recycle_above`], [`Builder::memory_limit`]). A failure says what is known of it: [`Report`].
+//! [`Pool::with`] gives tasks a large object once; [`Builder::serial`], [`replay`] and [`Chaos`] are for debuggers and tests.
 //!
 //! When *not* to use it: where threads would do. A task costs a few microseconds in a chunk and some hundred alone, and
 //! arguments and values are encoded.
 //!
 //! Where the time goes tells [`Pool::insights`], how far a map is [`ParIter::on_progress`]; the feature `progress` shows that.
-//!
-//! Not here yet: recycling by memory.
 #![forbid(unsafe_code)]
 
 mod builder;
 mod callback;
+mod care;
+mod chaos;
 mod chunks;
 mod collector;
+mod context;
 mod crew;
 mod current;
 mod error;
@@ -55,11 +58,15 @@ mod job;
 mod journal;
 mod map;
 mod notice;
+mod origin;
 mod par;
 mod pool;
 mod progress;
+mod replay;
 mod replies;
+mod report;
 mod rules;
+mod serial;
 mod setup;
 mod sink;
 mod size;
@@ -72,6 +79,8 @@ mod worker;
 
 pub use builder::Builder;
 pub use callback::Callback;
+pub use chaos::{Chaos, ChaosError, ChaosPoint};
+pub use context::With;
 pub use current::attempt;
 pub use error::{BuildError, SubmitError, TaskFailed, TaskId};
 #[cfg(feature = "async")]
@@ -81,6 +90,8 @@ pub use map::MapTask;
 pub use par::{NotYet, Outcomes, ParIter, ParProcs};
 pub use pool::Pool;
 pub use progress::Progress;
+pub use replay::{ReplayError, Replayed, SaveError, replay};
+pub use report::Report;
 pub use rules::{Priority, TaskOptions};
 pub use setup::{InitializerFailure, with_state};
 pub use task::Task;

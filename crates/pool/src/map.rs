@@ -11,6 +11,7 @@ use crate::chunks::Chunks;
 use crate::collector::Shared;
 use crate::error::{TaskFailed, TaskId};
 use crate::job::Packing;
+use crate::origin::{Extra, Origin};
 use crate::par::{ENOUGH_BYTES, MOST_ITEMS};
 use crate::pool::Pool;
 use crate::rules::TaskOptions;
@@ -51,6 +52,7 @@ impl Pool {
         let chunks = Chunks {
             shared: self.shared(),
             function: wire::token(task),
+            extra: Extra { origin: Origin::of(task), ..Extra::default() },
             rules: TaskOptions::new().over(self.shared().rules),
             sink: &sink,
         };

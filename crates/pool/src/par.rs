@@ -9,8 +9,10 @@ use procession_codec::Message;
 use procession_sys::Deadline;
 
 use crate::chunks::Chunks;
+use crate::context::{self, With};
 use crate::error::TaskFailed;
-use crate::job::Packing;
+use crate::job::{PackError, Packing};
+use crate::origin::{Extra, Origin};
 use crate::pool::Pool;
 use crate::progress::{Hooks, TICK, Watch};
 use crate::rules::{Rules, TaskOptions};
@@ -108,8 +110,26 @@ impl<'p, I: Iterator> ParIter<'p, I> {
     where
         I: Iterator<Item = A>,
     {
+        let extra = Extra { origin: Origin::of(task), ..Extra::default() };
+        self.outcomes(wire::token(task), Ok(extra))
+    }
+
+    /// [`map`](Self::map) with a task that gets a read-only object by reference, too: see [`Pool::with`].
+    pub fn map_with<C: Message + 'static, A: Message, R: Message>(
+        self,
+        context: &With<'_, C>,
+        task: fn(&C, A) -> R,
+    ) -> Outcomes<'p, I, A, R>
+    where
+        I: Iterator<Item = A>,
+    {
+        self.outcomes(context::token(task), context.extra(task))
+    }
+
+    fn outcomes<A, R>(self, function: [u8; 40], extra: Result<Extra, PackError>) -> Outcomes<'p, I, A, R> {
         Outcomes {
-            function: wire::token(task),
+            function,
+            extra,
             pool: self.pool,
             items: Some(self.items),
             in_flight: self.in_flight,
@@ -159,6 +179,8 @@ impl std::error::Error for NotYet {}
 pub struct Outcomes<'p, I, A, R> {
     pub(crate) pool: &'p Pool,
     function: [u8; 40],
+    /// Or why no task can be given out.
+    extra: Result<Extra, PackError>,
     /// `None` once it is at its end.
     items: Option<I>,
     in_flight: Option<usize>,
@@ -286,7 +308,7 @@ impl<I: Iterator<Item = A>, A: Message, R: Message> Outcomes<'_, I, A, R> {
         let mut items = self.items.take();
         while packing.len() < most && packing.n_bytes() < ENOUGH_BYTES && failed.is_none() {
             match items.as_mut().and_then(Iterator::next) {
-                Some(item) => failed = packing.push(&item).err(),
+                Some(item) => failed = self.refusal().or_else(|| packing.push(&item).err()),
                 None => {
                     items = None;
                     break;
@@ -299,6 +321,7 @@ impl<I: Iterator<Item = A>, A: Message, R: Message> Outcomes<'_, I, A, R> {
         let chunks = Chunks {
             shared: self.pool.shared(),
             function: self.function,
+            extra: self.extra.as_ref().cloned().unwrap_or_default(),
             rules: self.rules,
             sink: &self.sink,
         };
@@ -308,6 +331,11 @@ impl<I: Iterator<Item = A>, A: Message, R: Message> Outcomes<'_, I, A, R> {
         if let Some(error) = failed {
             chunks.fail(index + n, error);
         }
+    }
+
+    /// Why no task can be given out, if so it is.
+    fn refusal(&self) -> Option<PackError> {
+        self.extra.as_ref().err().map(PackError::again)
     }
 }
 

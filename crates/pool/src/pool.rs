@@ -10,9 +10,11 @@ use procession_sys::Deadline;
 
 use crate::builder::Builder;
 use crate::collector::{self, Shared};
+use crate::context::With;
 use crate::crew::{GRACE, Phase};
 use crate::error::{BuildError, SubmitError, TaskFailed};
 use crate::job::{PackError, Packing};
+use crate::origin::{Extra, Origin};
 use crate::par::ParProcs;
 use crate::rules::TaskOptions;
 use crate::sink::Sink;
@@ -94,14 +96,23 @@ impl Pool {
         task: fn(A) -> R,
         argument: A,
     ) -> Result<Task<R>, SubmitError> {
+        let extra = Extra { origin: Origin::of(task), ..Extra::default() };
+        self.submit_job(options, wire::token(task), extra, argument)
+    }
+
+    pub(crate) fn submit_job<A: Message, R>(
+        &self,
+        options: TaskOptions,
+        function: [u8; 40],
+        extra: Extra,
+        argument: A,
+    ) -> Result<Task<R>, SubmitError> {
         let mut packing = Packing::default();
-        packing.push(&argument).map_err(|e| match e {
-            PackError::Encode(e) => SubmitError::Argument(e),
-            PackError::Os(e) => SubmitError::Os(e),
-        })?;
+        packing.push(&argument).map_err(PackError::into_submit)?;
         // With it goes our side of what has moved.
         drop(argument);
-        let job = packing.finish(wire::token(task)).map_err(SubmitError::Os)?;
+        let mut job = packing.finish(function).map_err(SubmitError::Os)?;
+        job.extra = extra;
         let sink = Arc::new(Sink::default());
         let number = self
             .shared
@@ -137,20 +148,37 @@ impl Pool {
         items.par_procs(self).map(task).collect()
     }
 
-    /// The number of workers that the pool is to have: what it was built with, or [resized](Self::resize) to. While one is
-    /// replaced, or not [needed](Builder::idle_shrink), there are fewer.
+    /// This pool with a read-only object that tasks get by reference: encoded once, here and now, and decoded once in each
+    /// worker. A task is a `fn(&C, A) -> R` then.
+    pub fn with<C: Message + 'static>(&self, context: &C) -> With<'_, C> {
+        With::new(self, context)
+    }
+
+    /// The number of workers that the pool is to have: what it was built with, or [resized](Self::resize) to; of a
+    /// [serial](Builder::serial) pool 1. While one is replaced, or not [needed](Builder::idle_shrink), there are fewer.
     pub fn workers(&self) -> usize {
+        if self.shared.serial.is_some() {
+            return 1;
+        }
         self.shared.crew().wanted
     }
 
-    /// The process numbers of the workers that are alive now.
+    /// The process numbers of the workers that are alive now; of a [serial](Builder::serial) pool our own.
     pub fn pids(&self) -> Vec<u32> {
+        if self.shared.serial.is_some() {
+            return vec![std::process::id()];
+        }
         self.shared
             .crew()
             .places
             .iter()
             .filter_map(|place| place.worker.as_ref().map(|w| w.process.pid()))
             .collect()
+    }
+
+    /// How many workers were replaced because they had grown beyond [`recycle_above`](Builder::recycle_above).
+    pub fn recycled(&self) -> u64 {
+        self.shared.crew().n_recycled
     }
 
     /// Takes no more tasks; those it has are finished.
@@ -218,6 +246,9 @@ impl Pool {
         self.shared.news.notify();
         self.shared.settled.notify_all();
         collector::end(&workers, grace);
+        if let Some(serial) = &self.shared.serial {
+            serial.close();
+        }
         let is_this_thread = |thread: &JoinHandle<()>| thread.thread().id() == thread::current().id();
         // A waker may do this on its thread.
         if let Some(collector) = self.collector.take_if(|collector| !is_this_thread(collector)) {
@@ -227,8 +258,8 @@ impl Pool {
         self.shared.herald.end(deadline);
     }
 
-    pub(crate) fn of(shared: Arc<Shared>, collector: JoinHandle<()>) -> Self {
-        Self { shared, collector: Some(collector) }
+    pub(crate) fn of(shared: Arc<Shared>, collector: Option<JoinHandle<()>>) -> Self {
+        Self { shared, collector }
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {

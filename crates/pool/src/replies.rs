@@ -9,6 +9,7 @@ use crate::crew::Worker;
 use crate::error::{TaskFailed, TaskId};
 use crate::job::Order;
 use crate::journal;
+use crate::report::Report;
 use crate::sink::{Outcome, Value};
 use crate::wire::{Answer, Parcel, Reply};
 
@@ -60,7 +61,9 @@ pub(crate) fn next(
             read_journal(worker, pool, order);
             // Of a job that nobody wants any more it may leave out the rest.
             let is_cancelled = order.sink.is_cancelled();
-            if order.n_settled < order.job.n_now && !is_cancelled {
+            // One that is to be replaced, too.
+            let may_leave_out = is_cancelled || worker.journal.is_full();
+            if order.n_settled < order.job.n_now && !may_leave_out {
                 return Err(Unreliable::Nonsense);
             }
             order.sink.measured(order.n_settled, nanos);
@@ -91,7 +94,7 @@ fn answers(worker: &Worker, pool: &Arc<str>, order: &mut Order, block: Block) ->
     if !fits || block.first != order.n_settled as u64 {
         return Err(Unreliable::Nonsense);
     }
-    let mut outcomes = outcomes(worker, pool, order.task, answers);
+    let mut outcomes = outcomes(worker, pool, order, answers);
     if let Some(Ok(value)) = outcomes.last_mut() {
         let owned = block.descriptors.into_iter().map(Descriptor::into_owned).collect::<Result<_, _>>();
         value.descriptors = owned.map_err(|_| Unreliable::Nonsense)?;
@@ -110,14 +113,16 @@ pub(crate) fn read_journal(worker: &Worker, pool: &Arc<str>, order: &mut Order) 
         let mut answers = entries.answers;
         answers.drain(..known);
         answers.truncate(order.job.items.len());
-        let outcomes = outcomes(worker, pool, order.task, answers);
+        let outcomes = outcomes(worker, pool, order, answers);
         order.settle(outcomes);
     }
     entries.started.saturating_sub(order.n_settled).min(order.job.items.len())
 }
 
-fn outcomes(worker: &Worker, pool: &Arc<str>, first: u64, answers: Vec<Vec<u8>>) -> Vec<Outcome> {
-    let outcome = |(answer, number): (Vec<u8>, u64)| {
+fn outcomes(worker: &Worker, pool: &Arc<str>, order: &Order, answers: Vec<Vec<u8>>) -> Vec<Outcome> {
+    let outcome = |(index, answer): (usize, Vec<u8>)| {
+        let number = order.task + index as u64;
+        let report = || Box::new(Report::of(worker, order, index));
         let task = TaskId { pool: Arc::clone(pool), number };
         match Postcard::decode(&answer) {
             Ok(Answer::Value(bytes)) => {
@@ -125,15 +130,25 @@ fn outcomes(worker: &Worker, pool: &Arc<str>, first: u64, answers: Vec<Vec<u8>>)
             }
             Ok(Answer::Panicked(panic)) => {
                 worker.remember(&panic);
-                Err(TaskFailed::Panicked { task, worker: worker.who(), panic: Box::new(panic) })
+                Err(TaskFailed::Panicked {
+                    task,
+                    worker: worker.who(),
+                    panic: Box::new(panic),
+                    report: report(),
+                })
             }
-            Ok(Answer::BadArgument(error)) => Err(TaskFailed::ArgumentNotDecoded { task, error }),
-            Ok(Answer::BadResult(error)) => Err(TaskFailed::ResultNotEncoded { task, error }),
+            Ok(Answer::BadArgument(error)) => {
+                Err(TaskFailed::ArgumentNotDecoded { task, error, report: report() })
+            }
+            Ok(Answer::BadResult(error)) => {
+                Err(TaskFailed::ResultNotEncoded { task, error, report: report() })
+            }
             Err(e) => Err(TaskFailed::ResultNotEncoded {
                 task,
                 error: format!("the worker's answer is damaged: {e}"),
+                report: report(),
             }),
         }
     };
-    answers.into_iter().zip(first..).map(outcome).collect()
+    answers.into_iter().enumerate().map(outcome).collect()
 }

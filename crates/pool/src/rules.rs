@@ -1,6 +1,11 @@
 //! What may become of a task: its time limit, how often it is tried, and whom it lets go first. Settings of a pool, and of single tasks where they differ.
 
+use std::fmt;
 use std::time::Duration;
+
+use procession_codec::Message;
+
+use crate::origin::Shown;
 
 /// What holds for the tasks of an order.
 #[derive(Clone, Copy, Debug)]
@@ -11,12 +16,22 @@ pub(crate) struct Rules {
     pub(crate) retries: u32,
     /// How many workers may die of it.
     pub(crate) poison_after: u32,
+    /// How errors show the argument.
+    pub(crate) shown: Option<Shown>,
+    /// What errors call the function.
+    pub(crate) label: Option<&'static str>,
     pub(crate) priority: Priority,
 }
 
 impl Rules {
-    pub(crate) const DEFAULT: Self =
-        Self { timeout: None, retries: 0, poison_after: 3, priority: Priority::Normal };
+    pub(crate) const DEFAULT: Self = Self {
+        timeout: None,
+        retries: 0,
+        poison_after: 3,
+        priority: Priority::Normal,
+        shown: None,
+        label: None,
+    };
 }
 
 /// Which tasks go first.
@@ -44,6 +59,8 @@ pub struct TaskOptions {
     timeout: Option<Duration>,
     retries: Option<u32>,
     poison_after: Option<u32>,
+    shown: Option<Shown>,
+    label: Option<&'static str>,
     priority: Option<Priority>,
 }
 
@@ -68,6 +85,30 @@ impl TaskOptions {
     /// See [`Builder::poison_after`](crate::Builder::poison_after).
     pub fn poison_after(mut self, n_workers: u32) -> Self {
         self.poison_after = Some(n_workers);
+        self
+    }
+
+    /// Errors of these tasks show the argument, of type `A`, as its debug text: some 200 characters of it. Costs nothing
+    /// unless a task fails: then the argument is decoded once more. Arguments with handles are not shown.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use procession_pool::{Pool, TaskOptions};
+    ///
+    /// let pool = Pool::new(1)?;
+    /// let shown = TaskOptions::new().show_arguments::<(u8, u8)>();
+    /// let failed = pool.submit_with(shown, |(a, b): (u8, u8)| a / b, (1, 0))?.get().unwrap_err();
+    /// assert!(failed.to_string().contains("\n  argument  (1, 0)\n"), "{failed}");
+    /// # Ok(()) }
+    /// ```
+    pub fn show_arguments<A: Message + fmt::Debug>(mut self) -> Self {
+        self.shown = Some(Shown::of::<A>());
+        self
+    }
+
+    /// What errors call the function of these tasks, for closures and for programs without symbols.
+    pub fn label(mut self, name: &'static str) -> Self {
+        self.label = Some(name);
         self
     }
 
@@ -97,6 +138,8 @@ impl TaskOptions {
             timeout: timeout.filter(|limit| *limit != Duration::MAX),
             retries: self.retries.unwrap_or(pool.retries),
             poison_after: self.poison_after.unwrap_or(pool.poison_after),
+            shown: self.shown.or(pool.shown),
+            label: self.label.or(pool.label),
             priority: self.priority.unwrap_or(pool.priority),
         }
     }

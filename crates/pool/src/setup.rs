@@ -10,12 +10,15 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use procession_codec::{Codec, Descriptor, Message, Postcard, handles};
+use procession_codec::{Bytes, Codec, Descriptor, Message, Postcard, handles};
 use procession_process::{Exit, Panic, TaskError, catch_panic};
-use procession_sys::image::FunctionToken;
+use procession_sys::OsError;
+use procession_sys::image::kept::OwnFile;
+use procession_sys::image::{Function, FunctionToken};
 use serde::{Deserialize, Serialize};
 
 use crate::job::{PackError, Packing};
+use crate::replay::{self, ReplayError};
 use crate::wire::Job;
 
 thread_local! {
@@ -29,13 +32,28 @@ thread_local! {
 /// If the worker has no state of type `S`: there was no initializer, it made something else, or this is not the thread
 /// that runs the task. In a call inside of a call. And if `use_it` does: the state stays as it is then.
 pub fn with_state<S: 'static, R>(use_it: impl FnOnce(&mut S) -> R) -> R {
-    STATE.with_borrow_mut(|state| {
-        let state = state.as_mut().and_then(|state| state.downcast_mut());
-        let Some(state) = state else {
-            panic!("this worker has no state of type {}", std::any::type_name::<S>())
-        };
-        use_it(state)
-    })
+    let mut taken = Taken(STATE.take());
+    let state = taken.0.as_mut().and_then(|state| state.downcast_mut());
+    let Some(state) = state else {
+        panic!("this worker has no state of type {}", std::any::type_name::<S>())
+    };
+    use_it(state)
+}
+
+/// The state while it is used. Elsewhere meanwhile, so that a pool inside of the call can have its own.
+struct Taken(Option<Box<dyn Any>>);
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if let Some(state) = self.0.take() {
+            let _ = STATE.try_with(|place| place.replace(Some(state)));
+        }
+    }
+}
+
+/// Puts another state into its place; answers the one before.
+pub(crate) fn swap(state: Option<Box<dyn Any>>) -> Option<Box<dyn Any>> {
+    STATE.replace(state)
 }
 
 /// Why an initializer did not do its work.
@@ -131,6 +149,32 @@ fn close_shim<S: 'static>(close: fn(S), (): &mut ()) {
     if let Some(Ok(state)) = STATE.take().map(<Box<dyn Any>>::downcast) {
         close(*state);
     }
+}
+
+impl Setup {
+    /// Function and argument, for a file.
+    pub(crate) fn keep(&self) -> Result<(Bytes, Bytes), OsError> {
+        let token: Result<&[u8; 40], _> = self.job.function.as_ref().try_into();
+        let odd = || OsError::new("reading an initializer", std::io::ErrorKind::InvalidData);
+        let kept = FunctionToken::<Opening>::from_bytes(token.map_err(|_| odd())?).keep()?;
+        Ok((kept.to_vec().into(), self.job.parcel.clone().unpack()?.into()))
+    }
+}
+
+/// An initializer that a file names.
+#[derive(Debug)]
+pub(crate) struct Restored(Function<Opening>);
+
+pub(crate) fn restored(file: &OwnFile, bytes: &[u8]) -> Result<Restored, ReplayError> {
+    replay::restore(file, bytes).map(Restored)
+}
+
+/// Runs it in the calling thread.
+pub(crate) fn open_again(initializer: Restored, argument: Vec<u8>) -> Result<(), Broken> {
+    let bytes = 0..argument.len();
+    let mut opening = Opening { input: Arc::new(argument), bytes, descriptors: Vec::new(), outcome: Ok(()) };
+    initializer.0.call(&mut opening);
+    opening.outcome
 }
 
 /// Worker: runs the initializer that travelled as `job`. The outer error: the job makes no sense.

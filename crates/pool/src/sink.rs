@@ -48,12 +48,12 @@ struct Inbox {
     outcomes: BTreeMap<usize, Outcome>,
     /// Who asks by index asks for each once, in order: below this all were taken.
     taken_below: usize,
-    /// Who is told of the next outcome that comes, or goes, each by a key of its own.
-    notices: BTreeMap<u64, Notice>,
-    next_key: u64,
     /// Outcomes that have ever been delivered, and those of them that were failures.
     n_delivered: usize,
     n_failed: usize,
+    /// Who is told of the next outcome that comes, or goes, each by a key of its own.
+    notices: BTreeMap<u64, Notice>,
+    next_key: u64,
 }
 
 /// What came of waiting.
@@ -132,6 +132,11 @@ impl Sink {
     /// Whether the outcome of task `index` is there.
     pub(crate) fn has(&self, index: usize) -> bool {
         self.inbox().outcomes.contains_key(&index)
+    }
+
+    /// The failure of task `index`, if it is there: it stays.
+    pub(crate) fn failure(&self, index: usize) -> Option<TaskFailed> {
+        self.inbox().outcomes.get(&index)?.as_ref().err().cloned()
     }
 
     /// Whether the outcome of task `index` is there, or was.

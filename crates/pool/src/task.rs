@@ -34,6 +34,11 @@ impl<R> Task<R> {
         Self { sink, id, pool: Arc::downgrade(pool), done: OnceLock::new(), value: PhantomData }
     }
 
+    /// The failure that waits here.
+    pub(crate) fn failure(&self) -> Option<TaskFailed> {
+        self.sink.failure(0)
+    }
+
     pub(crate) fn sink(&self) -> &Arc<Sink> {
         &self.sink
     }

@@ -10,7 +10,9 @@ use procession_sys::image::FunctionToken;
 use procession_sys::memory::Memfd;
 use serde::{Deserialize, Serialize};
 
+use crate::context::ContextRef;
 use crate::insights::stopwatch::Marks;
+use crate::origin::Extra;
 use crate::setup::Broken;
 
 /// Longest block of bytes that travels inside a message; longer ones travel in sealed memory, so that a message always
@@ -69,8 +71,8 @@ pub(crate) struct Job {
     pub(crate) attempt: u32,
     /// How many of the items to run; the rest is for others. 0: the worker is to end.
     pub(crate) n_now: usize,
-    /// Task number of the first item.
-    pub(crate) task: u64,
+    /// What else belongs to it.
+    pub(crate) extra: Extra,
 }
 
 impl Job {
@@ -78,16 +80,28 @@ impl Job {
     pub(crate) fn farewell() -> Self {
         let (function, parcel) = (Bytes::default(), Parcel::Inline(Bytes::default()));
         let (items, descriptors) = (Vec::new(), Vec::new());
+        let extra = Extra::default();
+        Self { number: 0, function, items, parcel, descriptors, is_timed: false, attempt: 0, n_now: 0, extra }
+    }
+}
+
+impl Job {
+    /// What tells a worker that nobody needs these contexts any more.
+    pub(crate) fn forget(contexts: Vec<u128>) -> Self {
+        let mut job = Self::farewell();
+        job.extra.forget = contexts;
+        job
+    }
+
+    /// The same job, for another run.
+    pub(crate) fn again(&self) -> Self {
         Self {
-            number: 0,
-            function,
-            items,
-            parcel,
-            descriptors,
-            is_timed: false,
-            attempt: 0,
-            n_now: 0,
-            task: 0,
+            function: self.function.clone(),
+            items: self.items.clone(),
+            parcel: self.parcel.clone(),
+            descriptors: self.descriptors.clone(),
+            extra: self.extra.clone(),
+            ..*self
         }
     }
 }
@@ -141,6 +155,7 @@ pub(crate) struct Call {
     pub(crate) input: Arc<Vec<u8>>,
     pub(crate) bytes: Range<usize>,
     pub(crate) descriptors: Vec<std::os::fd::OwnedFd>,
+    pub(crate) context: Option<ContextRef>,
     pub(crate) answer: Option<(Answer, Option<handles::Outgoing>)>,
     /// The clock at the bounds of the task, if it is timed.
     pub(crate) marks: Option<Marks>,
@@ -169,7 +184,7 @@ fn shim<A: Message, R: Message>(task: fn(A) -> R, call: &mut Call) {
     call.answer = Some(answer.unwrap_or_else(|panic| (Answer::Panicked(panic), None)));
 }
 
-fn encode<R: Message>(value: &R) -> (Answer, Option<handles::Outgoing>) {
+pub(crate) fn encode<R: Message>(value: &R) -> (Answer, Option<handles::Outgoing>) {
     let mut bytes = Vec::new();
     match handles::collect(|| Postcard::encode_into(value, &mut bytes)) {
         Ok(((), handles)) => (Answer::Value(bytes.into()), (!handles.is_empty()).then_some(handles)),

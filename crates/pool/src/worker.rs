@@ -1,22 +1,28 @@
 //! The worker's side: takes a job, runs its items one after the other, answers each.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use procession_codec::{Bytes, Codec, Descriptor, Postcard, handles};
 use procession_pipe::{Duplex, SendError};
-use procession_sys::clock;
 use procession_sys::image::{Function, FunctionToken};
-use procession_sys::memory::Memfd;
+use procession_sys::memory::{Memfd, Resident};
+use procession_sys::{clock, signal};
 use serde::{Deserialize, Serialize};
 
+use crate::chaos::{Chaos, ChaosPoint};
+use crate::context;
 use crate::current;
 use crate::insights::ledger::Ledger;
 use crate::insights::stopwatch::Stopwatch;
 use crate::journal::Journal;
+use crate::origin::Extra;
 use crate::setup;
 use crate::wire::{Answer, Call, Job, Parcel, Reply};
+
+/// See [`is_looked_at`].
+const LOOK_EVERY: usize = 64;
 
 /// What a worker is started with.
 #[derive(Debug, Serialize, Deserialize)]
@@ -27,6 +33,10 @@ pub(crate) struct Desk {
     pub(crate) is_set_up: bool,
     /// The token of what ends the state it made.
     pub(crate) close: Option<Bytes>,
+    /// With more bytes in memory than these it is to be replaced.
+    pub(crate) recycle_above: Option<u64>,
+    /// Where it is to die on purpose.
+    pub(crate) chaos: Option<Chaos>,
 }
 
 /// Runs in the worker until the pool closes its end. What goes wrong here ends the worker, and the pool sees that.
@@ -34,7 +44,9 @@ pub(crate) fn work(desk: Desk) -> Result<(), String> {
     let memory = desk.journal.into_owned().map_err(|e| e.to_string())?;
     let memory = Memfd::adopt(memory).map_err(|e| e.to_string())?;
     let journal = Journal::open(&memory).map_err(|e| e.to_string())?;
-    let worker = Worker { jobs: desk.jobs, journal, watch: RefCell::default() };
+    let size = desk.recycle_above.and_then(|most| Some((Resident::own()?, most)));
+    let (chaos, fate, watch) = (desk.chaos, Cell::new(None), RefCell::default());
+    let worker = Worker { jobs: desk.jobs, journal, watch, size, chaos, fate };
     if desk.is_set_up {
         let Ok(job) = worker.jobs.recv() else { return Ok(()) };
         if let Err(broken) = setup::open(job)? {
@@ -47,8 +59,11 @@ pub(crate) fn work(desk: Desk) -> Result<(), String> {
     worker.journal.set_ready();
     worker.jobs.send(&Reply::Ready).map_err(|e| e.to_string())?;
     while let Ok(job) = worker.jobs.recv() {
-        if job.n_now == 0 {
-            break;
+        context::forget(&job.extra.forget);
+        match (job.n_now, job.extra.forget.is_empty()) {
+            (0, true) => break,
+            (0, false) => continue,
+            _ => {}
         }
         worker.run(job)?;
     }
@@ -60,6 +75,11 @@ struct Worker {
     jobs: Duplex<Reply, Job>,
     journal: Journal,
     watch: RefCell<Stopwatch>,
+    /// Its own size, and the most that it should be.
+    size: Option<(Resident, u64)>,
+    chaos: Option<Chaos>,
+    /// Where to die on purpose, of the task that it is at.
+    fate: Cell<Option<ChaosPoint>>,
 }
 
 impl Worker {
@@ -71,6 +91,7 @@ impl Worker {
         let input = Arc::new(job.parcel.unpack().map_err(|e| e.to_string())?);
         let mut descriptors = job.descriptors.into_iter();
         current::set_attempt(job.attempt);
+        let mut is_doomed = false;
         for (index, item) in job.items.into_iter().take(job.n_now).enumerate() {
             if self.journal.is_revoked(job.number) {
                 break;
@@ -81,20 +102,51 @@ impl Worker {
                 input: Arc::clone(&input),
                 bytes: item.bytes,
                 descriptors: descriptors.map_err(|e| e.to_string())?,
+                context: job.extra.context.clone(),
                 answer: None,
                 marks: self.watch.borrow_mut().begin_task(self.ledger()),
             };
-            if job.is_timed {
+            if job.is_timed || is_looked_at(index, job.n_now) {
                 self.journal.stamp(u64::try_from(clock::uptime().as_nanos()).unwrap_or(u64::MAX));
             }
+            self.fate.set(self.fate_of(&job.extra, job.attempt, index));
+            is_doomed |= self.fate.get() == Some(ChaosPoint::Idle);
+            self.meet(ChaosPoint::BeforeTask);
             if !self.journal.start(index) {
                 return Err("the pool ends this worker".into());
             }
-            let task = job.task.saturating_add(index as u64);
+            self.meet(ChaosPoint::InTask);
+            let task = job.extra.task.saturating_add(index as u64);
             self.answer(&function, call, (job.number, index), task).map_err(|e| e.to_string())?;
+            if is_looked_at(index, job.n_now) && self.is_too_large() {
+                self.journal.set_full();
+                break;
+            }
         }
         let nanos = self.watch.borrow_mut().end(self.ledger());
-        self.jobs.send(&Reply::Done { job: job.number, nanos }).map_err(|e| e.to_string())
+        self.jobs.send(&Reply::Done { job: job.number, nanos }).map_err(|e| e.to_string())?;
+        if is_doomed {
+            signal::die();
+        }
+        Ok(())
+    }
+
+    /// Where the worker is to die of item `index` of a job, if it is.
+    fn fate_of(&self, extra: &Extra, attempt: u32, index: usize) -> Option<ChaosPoint> {
+        let n_killed = if index == 0 { extra.n_killed } else { 0 };
+        self.chaos.and_then(|chaos| chaos.hit(extra.task + index as u64, attempt, n_killed))
+    }
+
+    /// It is at `point`: if that is its fate, nothing comes after.
+    fn meet(&self, point: ChaosPoint) {
+        if self.fate.get() == Some(point) {
+            signal::die();
+        }
+    }
+
+    fn is_too_large(&self) -> bool {
+        let Some((size, most)) = &self.size else { return false };
+        size.bytes().is_some_and(|bytes| bytes > *most)
     }
 
     fn answer(
@@ -107,6 +159,7 @@ impl Worker {
         function.call(&mut call);
         let (answer, handles) =
             call.answer.take().unwrap_or((Answer::BadResult("the task left no answer".into()), None));
+        self.meet(ChaosPoint::AfterTask);
         let (is_ok, marks) = (matches!(answer, Answer::Value(_)), call.marks);
         self.hand_over(&answer, handles, job, index)?;
         self.watch.borrow_mut().end_task(self.ledger(), task, marks, is_ok);
@@ -126,6 +179,10 @@ impl Worker {
         index: usize,
     ) -> Result<(), SendError> {
         let mut bytes = encode(answer);
+        if self.fate.get() == Some(ChaosPoint::Answering) {
+            self.journal.tear(&bytes);
+            signal::die();
+        }
         if let Some(handles) = handles {
             return self.send_alone(job, index, &bytes, Some(handles));
         }
@@ -192,6 +249,12 @@ impl Worker {
         let parcel = Parcel::pack(bytes).map_err(SendError::Os)?;
         self.jobs.send(&Reply::Answers { job, first: first as u64, n: n as u64, parcel, descriptors })
     }
+}
+
+/// Whether a clock or a measure is read at this item of `n`: at each, or where they are many and so short that it would be
+/// felt, at some.
+fn is_looked_at(index: usize, n: usize) -> bool {
+    n <= LOOK_EVERY || index.is_multiple_of(LOOK_EVERY) || index + 1 == n
 }
 
 fn encode(answer: &Answer) -> Vec<u8> {

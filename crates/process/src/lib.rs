@@ -59,7 +59,7 @@ pub use error::{Hint, JoinError, Panic, Setting, SpawnError, Who};
 pub use exit::{ExitHook, at_exit, exit_limit};
 pub use failure::{TaskError, TaskFailure};
 pub use lines::{Line, OutputStream};
-pub use panics::catch_panic;
+pub use panics::{catch_panic, record_panics};
 pub use process::Process;
 pub use procession_codec::Message;
 pub use procession_sys::hook::init;

@@ -14,7 +14,7 @@ use std::backtrace::Backtrace;
 use std::cell::RefCell;
 use std::os::fd::AsFd;
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo, catch_unwind};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -53,6 +53,7 @@ pub fn catch_panic<T>(block: impl FnOnce() -> T) -> Result<T, Panic> {
 
 /// Chains our panic hook before the present one, for the rest of this process's life.
 pub(crate) fn watch(channel: Arc<Channel>) {
+    IS_RECORDED.store(true, Ordering::Relaxed);
     let task = thread::current().id();
     let page = Mutex::new(None);
     let before = panic::take_hook();
@@ -66,6 +67,32 @@ pub(crate) fn watch(channel: Arc<Channel>) {
         before(info);
     }));
 }
+
+/// Makes [`catch_panic`] know place and backtrace in this process too, by a hook chained before the present one, once and
+/// for the rest of this process's life. In children of ours that is so from the start.
+///
+/// ```
+/// use procession_process::{catch_panic, record_panics};
+///
+/// record_panics();
+/// let panic = catch_panic(|| -> () { panic!("no {}", 7) }).unwrap_err();
+/// assert!(panic.message == "no 7" && !panic.backtrace.is_empty(), "{panic}");
+/// assert_ne!(panic.location, "unknown location");
+/// ```
+pub fn record_panics() {
+    if IS_RECORDED.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    let before = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        let panic = with_what_led_to_it(record(info));
+        let _ = LAST.try_with(|last| last.replace(Some(panic)));
+        before(info);
+    }));
+}
+
+/// Whether a hook of ours is there.
+static IS_RECORDED: AtomicBool = AtomicBool::new(false);
 
 /// The record that a child left in the page, if there is a whole one.
 pub(crate) fn last_words(page: &Memfd) -> Option<Panic> {

@@ -4,7 +4,7 @@
 //! that knows its types, the hash of those types' names, and a keyed check over all of it. The key is random, one per
 //! process tree, and never leaves the private channels of the tree. So a [`FunctionToken`] that passes
 //! [`FunctionToken::resolve`] was made by [`FunctionToken::of`] from a real `fn(A) -> R`, in this very image: bytes
-//! from elsewhere are an error value and not a jump. Held by the tests below and by those of
+//! from elsewhere are an error value and not a jump. [`kept`] says what a file must be to name a function. Held by the tests below and by those of
 //! [`hook`](crate::hook).
 //!
 //! # Safety
@@ -26,6 +26,8 @@ use std::sync::OnceLock;
 use std::{fmt, slice};
 
 use crate::{OsError, Result};
+
+pub mod kept;
 
 unsafe extern "C" {
     /// First byte of the image's ELF header; made by the linker.
@@ -217,6 +219,9 @@ fn interface_hash<I: 'static>() -> u64 {
     hasher.finish()
 }
 
+/// A function that takes a borrowed context and an argument.
+pub type Two<C, A, R> = fn(&C, A) -> R;
+
 /// A function of this image, ready to travel to another process of the same image and tree: five words.
 ///
 /// `I` is what the caller and the shim exchange; it is part of the check.
@@ -235,11 +240,20 @@ impl<I: 'static> FunctionToken<I> {
 
     /// A token for `function`, which `shim` calls with what it finds in an `I`, leaving there what came of it.
     pub fn of<A, R>(function: fn(A) -> R, shim: fn(fn(A) -> R, &mut I)) -> Self {
+        Self::at(function as usize, shim as usize, name_hash::<fn(A) -> R>())
+    }
+
+    /// [`of`](Self::of) for a function that takes a borrowed context and an argument.
+    pub fn of_two<C, A, R>(function: Two<C, A, R>, shim: fn(Two<C, A, R>, &mut I)) -> Self {
+        Self::at(function as usize, shim as usize, name_hash::<fn(&C, A) -> R>())
+    }
+
+    fn at(function: usize, shim: usize, types: u64) -> Self {
         let place = |address: usize| address.wrapping_sub(anchor()) as u64;
         let mut token = Self {
-            function: place(function as usize),
-            shim: place(shim as usize),
-            types: name_hash::<fn(A) -> R>(),
+            function: place(function),
+            shim: place(shim),
+            types,
             interface: interface_hash::<I>(),
             check: 0,
             marker: PhantomData,
@@ -279,11 +293,20 @@ impl<I: 'static> FunctionToken<I> {
             code().any(|range| range.contains(&address)).then_some(address)
         };
         let (function, shim) = (address(self.function)? as *const (), address(self.shim)? as *const ());
-        // SAFETY: the keyed check proves that `of` made this token from a `fn(A) -> R` of this image (module page).
+        // SAFETY: the keyed check proves that `of` or `of_two` made this token, now or in a file, from a `fn(A) -> R` of this image (module page).
         let function = unsafe { std::mem::transmute::<*const (), fn()>(function) };
         // SAFETY: as above, from a `fn(fn(A) -> R, &mut I)`, which may be called under this type (module page).
         let shim = unsafe { std::mem::transmute::<*const (), fn(fn(), &mut I)>(shim) };
         Some(Function { function, shim })
+    }
+
+    /// The function's name as the program's own table of symbols has it, readable; `None` where the program was stripped of
+    /// its symbols, or the token is of elsewhere. A closure that became a `fn` has the name of the standard library's call
+    /// of it: then this is `None`, too. Reads the program's file; the answers are kept.
+    pub fn name(&self) -> Option<String> {
+        let (_, programs) = headers();
+        let first = programs.iter().find(|p| p.p_type == PT_LOAD && p.p_offset == 0);
+        crate::symbols::name_at(first.map_or(0, |p| p.p_vaddr).wrapping_add(self.function))
     }
 
     fn keyed_check(&self) -> u64 {
@@ -347,6 +370,24 @@ mod tests {
         let closure = FunctionToken::of(|n: u32| n + 1, shim);
         closure.resolve().unwrap().call(&mut io);
         assert_eq!(io, 43);
+    }
+
+    #[test]
+    fn a_function_of_two_and_the_names_of_functions() {
+        fn add(context: &u32, n: u32) -> u32 {
+            context + n
+        }
+        let token = FunctionToken::of_two(add, |f: fn(&u32, u32) -> u32, io: &mut u32| *io = f(&40, *io));
+        let mut io = 2;
+        token.resolve().unwrap().call(&mut io);
+        assert_eq!(io, 42);
+        assert!(
+            token.name().unwrap().ends_with("a_function_of_two_and_the_names_of_functions::add"),
+            "{token:?}"
+        );
+        let twice = FunctionToken::of(twice::<u32>, shim);
+        assert_eq!(twice.name().unwrap(), "procession_sys::image::tests::twice");
+        assert_eq!(FunctionToken::of(|n: u32| n + 1, shim).name(), None);
     }
 
     #[test]

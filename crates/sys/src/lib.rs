@@ -44,6 +44,7 @@ pub mod socket;
 pub mod spawn;
 pub mod status;
 pub mod stderr;
+mod symbols;
 pub mod thread_end;
 pub mod wait;
 

@@ -11,9 +11,11 @@ mod copy;
 mod mapping;
 mod memfd;
 mod readers;
+mod resident;
 mod room;
 
 pub use available::available;
 pub use mapping::Mapping;
 pub use memfd::{Memfd, Unsealed};
+pub use resident::{Resident, oom_kills, resident};
 pub use room::grow;

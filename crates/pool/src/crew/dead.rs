@@ -5,9 +5,11 @@ use std::sync::Arc;
 use procession_process::{Exit, Hint};
 
 use super::{Crew, ENOUGH, Worker};
+use crate::chaos::ChaosPoint;
 use crate::error::{TaskFailed, TaskId};
 use crate::job::{Order, Verdict};
 use crate::replies;
+use crate::report::Report;
 
 impl Crew {
     /// Outcomes of a dead worker's order. What was not begun is run again.
@@ -17,6 +19,9 @@ impl Crew {
         }
         let n_begun = replies::read_journal(worker, &self.name, &mut order);
         if n_begun == 0 && order.n_settled == 0 {
+            // The next one has another fate.
+            let is_fate = worker.care.fate_of(&order) == Some(ChaosPoint::BeforeTask);
+            order.job.extra.n_killed += u32::from(is_fate);
             let why = if worker.journal.is_ready() {
                 format!("{} {exit} before it began", worker.who())
             } else {
@@ -31,14 +36,30 @@ impl Crew {
             // The last of them is the one that it died in.
             let is_it = left == 0;
             let limit = order.slow_limit().filter(|_| is_it);
-            let panic = if limit.is_none() && is_it { panic.take() } else { None };
+            let report = Box::new(Report::of_dead(worker, &order, exit));
+            let too_large = match order.verdict {
+                Some(Verdict::TooLarge(resident)) if is_it => Some(resident),
+                _ => None,
+            };
+            let panic = if limit.is_none() && too_large.is_none() && is_it { panic.take() } else { None };
             if let Some(panic) = panic {
-                order.settle(vec![Err(TaskFailed::Panicked { task, worker: who, panic })]);
+                order.settle(vec![Err(TaskFailed::Panicked { task, worker: who, panic, report })]);
             } else if let Some(limit) = limit {
-                again.extend(order.fail_attempt(TaskFailed::TimedOut { task, worker: who, limit }));
+                again.extend(order.fail_attempt(TaskFailed::TimedOut { task, worker: who, limit, report }));
+            } else if let Some(resident) = too_large {
+                let limit = worker.care.memory.limit.unwrap_or_default();
+                let report = Box::new(report.with_resident(resident));
+                let failure = TaskFailed::MemoryExceeded { task, worker: who, resident, limit, report };
+                again.extend(order.fail_attempt(failure));
             } else {
                 let hint = Hint::of(exit);
-                again.extend(order.fail_attempt(TaskFailed::WorkerDied { task, worker: who, exit, hint }));
+                again.extend(order.fail_attempt(TaskFailed::WorkerDied {
+                    task,
+                    worker: who,
+                    exit,
+                    hint,
+                    report,
+                }));
             }
         }
         order.blame = 0;

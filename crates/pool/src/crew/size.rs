@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use procession_sys::{Deadline, OsError};
 
-use super::{Crew, ENOUGH, Place, TRY_AGAIN};
+use super::{Crew, ENOUGH, Place, TRY_AGAIN, Worker};
 use crate::error::BuildError;
 
 /// Pools that need not have all their workers all the time.
@@ -38,30 +38,13 @@ impl Crew {
         }
     }
 
-    /// Starts workers until there are enough, unless they keep dying. Where that fails, those that live go on, and it is
-    /// tried again after a while; also where workers keep dying, one at a time.
+    /// Starts workers until there are enough, unless they keep dying.
     pub(super) fn fill_places(&mut self) {
-        let (now, goal) = (Instant::now(), self.goal());
-        while self.n_workers() < goal {
-            let (is_deserted, keep_dying) = (self.is_deserted(), self.failed_starts >= ENOUGH);
-            let is_early = if is_deserted { keep_dying } else { self.next_try.is_some_and(|at| at > now) };
-            if is_early {
-                return;
-            }
-            if keep_dying && self.next_try.is_none() {
-                self.next_try = Some(now + TRY_AGAIN);
-                return;
-            }
-            if let Err(error) = self.fill_place() {
-                self.next_try = Some(now + TRY_AGAIN);
-                if is_deserted {
-                    self.fail_waiting(&error.to_string());
-                }
-                return;
-            }
-            self.next_try = keep_dying.then_some(now + TRY_AGAIN);
+        if let Err(error) = self.fill_to(self.goal())
+            && self.is_deserted()
+        {
+            self.fail_waiting(&error.to_string());
         }
-        self.next_try = None;
     }
 
     /// The pool is to have `n` workers.
@@ -94,9 +77,10 @@ impl Crew {
         Ok(self.places.iter().filter(|place| place.is_staying() && place.is_ready()).count() >= self.wanted)
     }
 
-    /// Whether every worker has asked for a job. One that could not be started yet is not waited for.
+    /// Whether every worker has asked for a job.
     pub(crate) fn is_ready(&self) -> bool {
-        self.places.iter().filter(|place| place.worker.is_some()).all(Place::is_ready)
+        // One that could not be replaced yet is not waited for.
+        self.places.iter().all(|place| place.worker.is_none() || place.is_ready())
     }
 
     /// When the next worker has been idle for long enough to end.
@@ -140,24 +124,37 @@ impl Crew {
         self.places.iter().filter(|place| place.worker.is_some()).count()
     }
 
-    /// Starts workers until there are so many; at the first that cannot be started this ends.
+    /// Starts workers until there are `goal`. Where that fails, those that live go on, and it is tried again after a while;
+    /// also where workers keep dying, one at a time.
     pub(super) fn fill_to(&mut self, goal: usize) -> Result<(), BuildError> {
-        while self.n_workers() < goal && self.failed_starts < ENOUGH {
-            self.fill_place()?;
+        let now = Instant::now();
+        for _ in self.n_workers()..goal {
+            let (is_deserted, keep_dying) = (self.is_deserted(), self.failed_starts >= ENOUGH);
+            let is_early = if is_deserted { keep_dying } else { self.next_try.is_some_and(|at| at > now) };
+            if is_early {
+                return Ok(());
+            }
+            if keep_dying && self.next_try.is_none() {
+                self.next_try = Some(now + TRY_AGAIN);
+                return Ok(());
+            }
+            let started = self.start_worker();
+            self.next_try = (keep_dying || started.is_err()).then_some(now + TRY_AGAIN);
+            self.put(started?);
         }
+        self.next_try = None;
         Ok(())
     }
 
-    fn fill_place(&mut self) -> Result<(), BuildError> {
-        let worker = Arc::new(self.start_worker()?);
-        let at = self.places.iter().position(|place| place.worker.is_none()).unwrap_or(self.places.len());
-        if at == self.places.len() {
+    /// Gives a worker an empty place.
+    fn put(&mut self, worker: Worker) {
+        let empty = self.places.iter().position(|place| place.worker.is_none()).unwrap_or_else(|| {
             self.places.push(Place::default());
-        }
-        self.places[at].worker = Some(worker);
-        self.places[at].idle_since = Some(Instant::now());
+            self.places.len() - 1
+        });
+        let place = &mut self.places[empty];
+        (place.worker, place.idle_since) = (Some(Arc::new(worker)), Some(Instant::now()));
         self.version += 1;
-        Ok(())
     }
 }
 

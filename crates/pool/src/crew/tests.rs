@@ -30,7 +30,7 @@ fn order(n: usize, sink: &Arc<Sink>) -> Order {
         is_timed: false,
         attempt: 1,
         n_now: n,
-        task: 11,
+        extra: crate::origin::Extra::default(),
     };
     Order::new(job, 11, 0, sink, Rules::DEFAULT)
 }
@@ -44,10 +44,10 @@ impl Stage {
     fn with_rules(n: usize, rules: Rules) -> Self {
         let mut crew = Crew::start(&"crew".into(), Settings::of(1)).unwrap();
         let (jobs, theirs) = pipe().unwrap();
-        let Worker { process, journal, start_deadline, started, last_panic, not_set_up, .. } =
+        let Worker { process, journal, start_deadline, started, care, last_panic, not_set_up, .. } =
             Arc::into_inner(crew.places[0].worker.take().unwrap()).unwrap();
         journal.set_ready();
-        let worker = Worker { process, jobs, journal, start_deadline, started, last_panic, not_set_up };
+        let worker = Worker { process, jobs, journal, start_deadline, started, care, last_panic, not_set_up };
         let sink = Arc::default();
         let mut order = order(n, &sink);
         order.rules = rules;

@@ -24,7 +24,7 @@ impl Crew {
     pub(crate) fn next_limit(&mut self) -> Deadline {
         let (start, now) = (self.settings.start_timeout, Instant::now());
         let due = self.places.iter_mut().filter_map(|place| place.look(start, now));
-        due.min().map_or(Deadline::NEVER, Deadline::at)
+        due.min().map_or(Deadline::NEVER, Deadline::at).min(self.next_sample())
     }
 
     /// Whether a task that was given out is due before the collector looks again.

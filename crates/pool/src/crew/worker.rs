@@ -10,6 +10,7 @@ use procession_sys::OsError;
 use procession_sys::memory::Memfd;
 
 use super::Settings;
+use crate::care::Care;
 use crate::error::BuildError;
 use crate::insights::ledger::{self, Ledger};
 use crate::journal::{self, Journal};
@@ -27,6 +28,7 @@ pub(crate) struct Worker {
     pub(super) start_deadline: Instant,
     /// When it was started, in nanoseconds of the monotonic clock.
     pub(crate) started: u64,
+    pub(crate) care: Care,
     /// The last panic it told of: not the reason of its death.
     pub(super) last_panic: Mutex<Option<Panic>>,
     /// How its initializer failed, if it told that.
@@ -44,6 +46,8 @@ impl Worker {
             jobs: theirs,
             journal: Descriptor::from(memory.into_fd()),
             is_set_up: setup.is_some(),
+            chaos: settings.chaos,
+            recycle_above: settings.memory.recycle_above,
             close: setup.and_then(|setup| setup.close).map(|token| token.to_vec().into()),
         };
         let start_timeout = settings.start_timeout;
@@ -71,6 +75,7 @@ impl Worker {
             journal,
             start_deadline,
             started,
+            care: Care::new(settings),
             last_panic: Mutex::new(None),
             not_set_up: Mutex::new(None),
         })

@@ -33,7 +33,7 @@ pub(crate) fn an_endless_task_is_ended(build: Build) {
         assert!(began.elapsed() >= SHORT);
         let told = error.to_string();
         let (task, worker, limit) =
-            expected!(error, TaskFailed::TimedOut { task, worker, limit } => (task, worker, limit));
+            expected!(error, TaskFailed::TimedOut { task, worker, limit, .. } => (task, worker, limit));
         assert_eq!((task.number, worker.pid, limit), (2 * round + 1, pid, SHORT));
         assert!(
             told.starts_with(&format!("task {} of pool l took longer than 30ms: ", task.number)),

@@ -16,6 +16,7 @@ use procession_testkit::processes::{self, Identity, Signal, State};
 
 pub(crate) mod callbacks;
 pub(crate) mod cancels;
+pub(crate) mod contexts;
 pub(crate) mod deaths;
 pub(crate) mod endings;
 pub(crate) mod every_end;
@@ -24,9 +25,11 @@ pub(crate) mod handles;
 pub(crate) mod large;
 pub(crate) mod lazy;
 pub(crate) mod limits;
+pub(crate) mod memory;
 pub(crate) mod outside;
 pub(crate) mod priorities;
 pub(crate) mod recycling;
+pub(crate) mod reports;
 pub(crate) mod retries;
 pub(crate) mod setups;
 pub(crate) mod sizes;
@@ -171,6 +174,14 @@ macro_rules! contract {
                 dropped_with_a_stopped_worker dropped_with_stubborn_tasks;
             endings: closed_takes_no_more join_waits_for_all dropping_tells_every_waiter
                 dropping_ends_running_tasks joined_in_time terminated_within_its_grace maps_of_a_closed_pool killed_while_closed;
+            reports: the_whole_text_of_a_death what_a_panic_tells arguments_are_shown_only_on_demand
+                closures_and_labels what_never_ran_has_no_report errors_of_tasks exits_are_told_with_their_help;
+            memory: what_has_grown_is_replaced replaced_inside_a_chunk a_bound_that_nobody_keeps
+                what_grows_too_large_is_ended below_its_limit_it_runs_on too_large_again_and_again
+                memory_in_the_text_of_a_death;
+            contexts: encoded_and_decoded_once kept_by_who_takes_the_place let_go_with_its_handle
+                let_go_after_its_last_task no_more_than_a_few_are_kept contexts_that_do_not_travel
+                a_hundred_mebibytes maps_with_a_context a_context_with_a_handle;
             together: the_first_of_several tasks_of_several_types a_wait_that_is_over_leaves_nothing
                 together_with_other_things
                 outcomes_as_they_come each_outcome_once;
