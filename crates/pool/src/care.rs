@@ -7,7 +7,7 @@
 //! [`Builder::memory_limit`]: crate::Builder::memory_limit
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use procession_sys::memory;
@@ -48,17 +48,29 @@ pub(crate) struct Care {
     resident: AtomicU64,
     /// What the control group had counted when the worker started.
     oom_before: Option<u64>,
+    /// It said something that makes no sense, and was ended by us for it.
+    senseless: AtomicBool,
 }
 
 impl Care {
     pub(crate) fn new(settings: &Settings) -> Self {
         let (memory, setup, chaos) = (settings.memory, settings.setup.clone(), settings.chaos);
-        Self { memory, setup, chaos, resident: AtomicU64::new(0), oom_before: memory::oom_kills() }
+        let (resident, senseless) = (AtomicU64::new(0), AtomicBool::new(false));
+        Self { memory, setup, chaos, resident, oom_before: memory::oom_kills(), senseless }
     }
 
     /// Where the worker is to be killed on purpose that runs the first item of `order`.
     pub(crate) fn fate_of(&self, order: &Order) -> Option<ChaosPoint> {
         self.chaos?.hit(order.task, order.job.attempt, order.job.extra.n_killed)
+    }
+
+    /// What it said makes no sense.
+    pub(crate) fn note_nonsense(&self) {
+        self.senseless.store(true, Relaxed);
+    }
+
+    pub(crate) fn is_senseless(&self) -> bool {
+        self.senseless.load(Relaxed)
     }
 
     pub(crate) fn note(&self, resident: u64) {

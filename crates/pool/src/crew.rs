@@ -339,7 +339,10 @@ impl Crew {
                 }
                 Ok(replies::Heard::Nothing) => return,
                 Err(replies::Unreliable::Gone) => self.lose(place, KILLED),
-                Err(replies::Unreliable::Nonsense) => self.lose(place, BY_ITSELF),
+                Err(replies::Unreliable::Nonsense) => {
+                    worker.care.note_nonsense();
+                    self.lose(place, BY_ITSELF);
+                }
             }
         }
     }

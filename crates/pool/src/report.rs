@@ -51,6 +51,7 @@ pub struct Report {
     memory_limit: Option<u64>,
     oom_kills: u64,
     chaos: Option<ChaosPoint>,
+    senseless: bool,
 }
 
 /// The task itself: enough to run it once more.
@@ -100,6 +101,7 @@ impl Report {
             memory_limit: None,
             oom_kills: 0,
             chaos: None,
+            senseless: false,
         }
     }
 
@@ -115,6 +117,7 @@ impl Report {
             memory_limit: worker.care.memory.limit,
             oom_kills: 0,
             chaos: None,
+            senseless: false,
         }
     }
 
@@ -126,7 +129,8 @@ impl Report {
         let chaos = chaos.filter(|point| {
             point.is_deadly() && order.verdict.is_none() && exit.signal() == Some(Signal::KILL)
         });
-        Self { ran, chaos, oom_kills: worker.care.oom_kills(), ..Self::of(worker, order, 0) }
+        let senseless = worker.care.is_senseless() && exit.signal() == Some(Signal::KILL);
+        Self { ran, chaos, senseless, oom_kills: worker.care.oom_kills(), ..Self::of(worker, order, 0) }
     }
 
     pub(crate) fn with_resident(self, bytes: u64) -> Self {
@@ -201,6 +205,12 @@ impl Report {
         self.chaos
     }
 
+    /// Whether the pool killed its worker, because what that said made no sense: the task, or one before it, had written over
+    /// its worker's memory, or to descriptors that were not its own.
+    pub fn is_senseless(&self) -> bool {
+        self.senseless
+    }
+
     /// The lines that follow the one that says what happened.
     pub(crate) fn write(&self, f: &mut fmt::Formatter<'_>, failure: &TaskFailed) -> fmt::Result {
         write!(f, "\n  ran       {}", self.function())?;
@@ -216,6 +226,13 @@ impl Report {
             (Some(point), _) => {
                 let who = "PROCESSION_CHAOS, or Builder::chaos, killed its worker on purpose";
                 write!(f, "\n  help      {who}, {point}")
+            }
+            (None, _) if self.senseless => {
+                let why = "the pool ended its worker, since what that said made no sense";
+                write!(
+                    f,
+                    "\n  help      {why}: look for writes to memory or descriptors that are not the task's"
+                )
             }
             (None, Some(help)) => write!(f, "\n  help      {help}"),
             (None, None) => Ok(()),

@@ -120,6 +120,28 @@ fn a_task_that_damages_its_worker() {
     });
 }
 
+/// Who was ended by the pool was not ended by somebody else.
+#[test]
+fn a_task_that_makes_its_worker_talk_nonsense() {
+    fn talk(_: u8) -> u8 {
+        for socket in sockets() {
+            let _ = send(&socket, &[0xee; 100], SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+        }
+        loop {
+            thread::park();
+        }
+    }
+    Domain::current().unwrap();
+    Counted::new().warm_ups(0).run(|| {
+        let pool = Pool::new(1).unwrap();
+        let failed = pool.submit(talk, 1).unwrap().get().unwrap_err();
+        assert!(failed.report().unwrap().is_senseless(), "{failed}");
+        let text = failed.to_string();
+        assert!(text.contains("what that said made no sense") && !text.contains("likely"), "{text}");
+        assert_eq!(pool.submit(|n: u8| n, 2).unwrap().get().unwrap(), 2);
+    });
+}
+
 /// Among others in one job: each item has one outcome. What the worker had already answered may be damaged, too.
 #[test]
 fn an_item_that_damages_its_worker() {

@@ -52,7 +52,7 @@ impl Crew {
                 let failure = TaskFailed::MemoryExceeded { task, worker: who, resident, limit, report };
                 again.extend(order.fail_attempt(failure));
             } else {
-                let hint = Hint::of(exit);
+                let hint = Hint::of(exit).filter(|_| !report.is_senseless());
                 again.extend(order.fail_attempt(TaskFailed::WorkerDied {
                     task,
                     worker: who,
