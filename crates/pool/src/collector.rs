@@ -127,7 +127,10 @@ impl Shared {
         while is_open(&mut crew) {
             crew.wait(&self.settled, Deadline::NEVER);
         }
-        let Some((worker, failure)) = &crew.broken else { return Ok(()) };
+        let Some((worker, failure)) = &crew.broken else {
+            crew.is_being_built = false;
+            return Ok(());
+        };
         Err(BuildError::Initializer { worker: worker.clone(), failure: failure.clone() })
     }
 

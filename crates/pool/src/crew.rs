@@ -153,6 +153,8 @@ pub(crate) struct Crew {
     next_try: Option<Instant>,
     /// The first worker whose initializer failed, and how.
     pub(crate) broken: Option<(Who, InitializerFailure)>,
+    /// The pool is built only once every initializer has done its work: until then one that fails is the end.
+    pub(crate) is_being_built: bool,
     /// When to look at the memory of workers.
     sample_due: Option<Instant>,
     /// Workers that were replaced because they had grown too large.
@@ -180,6 +182,7 @@ impl Crew {
             last_failure: "".into(),
             next_try: None,
             broken: None,
+            is_being_built: true,
             sample_due: None,
             n_recycled: 0,
             released: Released::default(),

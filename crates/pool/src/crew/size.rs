@@ -41,6 +41,9 @@ impl Crew {
     /// Starts workers until there are enough, unless they keep dying. Where that fails, those that live go on, and it is
     /// tried again after a while; also where workers keep dying, one at a time.
     pub(super) fn fill_places(&mut self) {
+        if self.is_being_built && self.broken.is_some() {
+            return;
+        }
         let (now, goal) = (Instant::now(), self.goal());
         while self.n_workers() < goal {
             let (is_deserted, keep_dying) = (self.is_deserted(), self.failed_starts >= ENOUGH);
