@@ -19,6 +19,9 @@
 //! Whatever ends the child is a value: see [`JoinError`]. A dropped [`Process`] ends its child; [`Process::detach`]
 //! lets it run on; [`scope`] joins all of its children. Children end when their parent does, however that dies.
 //!
+//! How a child is started can be chosen: [`StartMethod`]. With [`Builder::fork`] a closure that captures runs in a copy of
+//! this process. Its standard streams are inherited, nobody's, piped, or come line by line: [`Stdio`].
+//!
 //! Each process knows its place in the tree: [`current`], [`parent`], [`active_children`].
 //!
 //! All processes of a tree are in one domain (`procession_shm::domain`), so that shared objects of one are known to all:
