@@ -22,7 +22,7 @@ use crate::serial::{Batch, Serial};
 use crate::sink::Sink;
 use crate::wire::Job;
 
-/// How long the collector pauses where the system cannot tell it what is ready.
+/// Between two looks of the collector where the system cannot tell it which workers are ready.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// What callers and the collector share.
@@ -276,8 +276,12 @@ impl Watch {
     fn wait(&self, news: &Event, late: Deadline) -> Vec<bool> {
         let watched = self.descriptors(news);
         poll::ready(&watched, late).unwrap_or_else(|_| {
-            // It lacks memory, or the limit of descriptors was set to less than these are.
-            std::thread::sleep(LOOK_AGAIN);
+            // It lacks memory, or the limit of descriptors was set to less than these are: what callers do can be waited for
+            // alone, as a rule, and what workers do is looked after again and again.
+            let soon = late.min(Deadline::after(LOOK_AGAIN));
+            if poll::ready(&watched[..1], soon).is_err() {
+                std::thread::park_timeout(LOOK_AGAIN);
+            }
             vec![true; watched.len()]
         })
     }
