@@ -143,11 +143,15 @@ impl Child {
     /// The server has died first. The child is now somebody else's: ours, if orphans come to this process.
     #[cold]
     fn ask_after_the_server(&self) -> Result<Option<Exit>> {
-        let patience = Deadline::after(TAKEN_IN);
+        let (patience, mut is_waited_for) = (Deadline::after(TAKEN_IN), false);
         loop {
-            match self.reap()? {
-                Some(Exit::Unknown) if !patience.has_passed() => std::thread::sleep(LOOK_AGAIN),
-                exit => return Ok(exit),
+            match (self.reap()?, &self.pidfd) {
+                (Some(Exit::Unknown), Some(pidfd)) if !is_waited_for && !patience.has_passed() => {
+                    // That another has waited for it is an event (Linux 6.9), after which nothing new is told; that it has
+                    // come to us is none.
+                    is_waited_for = poll::one(pidfd, Interest::HangUp, Deadline::after(LOOK_AGAIN))?;
+                }
+                (exit, _) => return Ok(exit),
             }
         }
     }
