@@ -3,7 +3,52 @@
 //! Counted is what the kernel has in memory for this process alone and in shared mappings, not pages of files: code that
 //! runs for the first time is no leak. Invariant: one round that needs more than others does not change the slope.
 
-use crate::procfs;
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use crate::{Leaks, Role, guarded_for, procfs, role, roles};
+
+const N_CYCLES: usize = 1000;
+/// How much more memory a cycle may leave, in bytes.
+const MOST: f64 = 1024.0;
+const LIMIT: Duration = Duration::from_secs(580);
+
+/// Does `cycle` a thousand times, in a process of its own, since memory is the process's: no descriptor, no mapping, no child
+/// more, and in the second half no more than a kibibyte a cycle. For a test that does nothing else; `what` is for the text.
+///
+/// # Panics
+/// If something is left, or memory grows.
+pub fn a_thousand_cycles(what: &str, cycle: fn(usize)) {
+    if role().is_some() {
+        return measure(what, cycle);
+    }
+    guarded_for(LIMIT, || {
+        let output = Role::new("cycles").spawn().wait_with_output(LIMIT).expect_success();
+        let _ = writeln!(std::io::stderr(), "{}", output.said.join("\n"));
+    });
+}
+
+fn measure(what: &str, cycle: fn(usize)) {
+    // What the first cycles make for the whole process, and what an allocator keeps.
+    (0..20).for_each(cycle);
+    let before = Leaks::now();
+    let mut samples = Vec::with_capacity(N_CYCLES);
+    let start = Instant::now();
+    for n in 0..N_CYCLES {
+        cycle(n);
+        samples.push(resident());
+    }
+    let took = start.elapsed().div_f64(N_CYCLES as f64);
+    before.check(Duration::from_secs(10)).unwrap_or_else(|leaked| panic!("{leaked}"));
+    let last = &samples[N_CYCLES / 2..];
+    let (first_bytes, last_bytes) = (samples[0], samples[N_CYCLES - 1]);
+    let slope = slope(last);
+    roles::say(&format!(
+        "{what}: {N_CYCLES} cycles of {took:?}; {first_bytes} bytes after the first, {last_bytes} after the last; \
+         {slope:.1} bytes a cycle in the second half"
+    ));
+    assert!(slope <= MOST, "{slope} bytes a cycle: {last:?}");
+}
 
 /// Bytes of anonymous and shared memory that this process has now.
 ///
