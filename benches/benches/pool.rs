@@ -3,16 +3,13 @@
 //! Measured from the caller's side. The pool is built once for each group: starting workers is no part of it.
 
 use std::hint::black_box;
-use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use procession_benches::busy::{spin, turns};
 use procession_codec::Bytes;
 use procession_pool::{ParProcs, Pool};
 
 const WORKERS: usize = 2;
-/// Processor time of one busy task.
-const BUSY: Duration = Duration::from_millis(10);
-
 fn pool() -> Pool {
     let pool = Pool::new(WORKERS).expect("a pool");
     // From here on its workers run.
@@ -22,24 +19,6 @@ fn pool() -> Pool {
 
 fn square(n: u64) -> u64 {
     n.wrapping_mul(n)
-}
-
-/// As many turns as take about [`BUSY`] on this machine, so that all measure the same work.
-fn turns() -> u64 {
-    let mut turns = 1 << 16;
-    loop {
-        let began = Instant::now();
-        black_box(spin(turns));
-        let elapsed = began.elapsed();
-        if elapsed >= BUSY / 2 {
-            return turns * BUSY.as_nanos() as u64 / elapsed.as_nanos() as u64;
-        }
-        turns *= 2;
-    }
-}
-
-fn spin(turns: u64) -> u64 {
-    (0..turns).fold(1, |x, i| black_box(x ^ (x << 5) ^ i))
 }
 
 fn tiny_items(c: &mut Criterion) {

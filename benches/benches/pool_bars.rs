@@ -10,8 +10,9 @@
 mod report;
 
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use procession_benches::busy::{spin, turns};
 use procession_codec::Bytes;
 use procession_floor::cpu::{self, Placement, Side};
 use procession_floor::hybrid_ring::Hybrid;
@@ -27,9 +28,6 @@ use report::Report;
 const WORKERS: usize = 2;
 /// The room of a bare ring.
 const ROOM: usize = 4 << 20;
-/// Processor time of one busy task.
-const BUSY: Duration = Duration::from_millis(10);
-
 fn main() {
     let mut report = Report::from_args();
     tiny_tasks(&mut report, "one a message", Some(1), 1, 0.4);
@@ -118,24 +116,6 @@ fn large_values(report: &mut Report) {
         rate(began)
     };
     report.judge(name, "/s", AtLeast(0.65), &mut ours, &mut floor);
-}
-
-/// As many turns as take about [`BUSY`] on this machine.
-fn turns() -> u64 {
-    let mut turns = 1 << 16;
-    loop {
-        let began = Instant::now();
-        black_box(spin(turns));
-        let elapsed = began.elapsed();
-        if elapsed >= BUSY / 2 {
-            return turns * BUSY.as_nanos() as u64 / elapsed.as_nanos() as u64;
-        }
-        turns *= 2;
-    }
-}
-
-fn spin(turns: u64) -> u64 {
-    (0..turns).fold(1, |x, i| black_box(x ^ (x << 5) ^ i))
 }
 
 /// 64 tasks of 10 ms each: at most 1.03 times as long as with as many threads of rayon.

@@ -4,4 +4,5 @@
 //! near end is dropped.
 #![forbid(unsafe_code)]
 
+pub mod busy;
 pub mod echo;
