@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 /// |---|---|---|---|
 /// | `Spawn` | the program, executed again | about a millisecond, whatever the size of the parent | everything; the only one for another [`program`](crate::Builder::program) |
 /// | `ForkServer` | a fork of a small second process of the program | about 0.6 of that, whatever the size of the parent | many short children |
-/// | `Fork` | a copy of this process, one thread of it | little from a small parent, 70 ms and more from one with a gibibyte | [closures that capture](crate::Builder::fork), in programs with one thread |
+/// | `Fork` | a copy of this process, one thread of it | little from a small parent, some 55 ms and more from one with a gibibyte | [closures that capture](crate::Builder::fork), in programs with one thread |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum StartMethod {

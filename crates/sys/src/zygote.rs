@@ -20,7 +20,7 @@
 //!
 //! Invariants: a request is answered at most once, and a child gets its task only after that, so no task runs twice; a
 //! forked copy of a process never asks its parent's server. Held by the contract suite of `procession-process`, and its
-//! `tests/zygote.rs`.
+//! `tests/fork_server.rs`.
 
 use std::ffi::OsString;
 use std::io::{self, IoSliceMut};
