@@ -4,24 +4,20 @@
 
 use std::cell::Cell;
 use std::io::Write;
-use std::process::{Command, ExitCode};
+use std::process::{ExitCode, Output};
 use std::sync::Mutex;
 use std::thread;
-use std::time::Duration;
 
 use procession_pipe::{Duplex, pipe};
 use procession_process::{
     JoinError, Process, Signal, SpawnError, StartMethod, active_children, at_exit, current, parent,
     set_start_method, spawn, start_method,
 };
-use procession_testkit::watchdog::Watchdog;
+use procession_testkit::mains::{self, Main};
 use procession_testkit::{Identity, counted, processes};
 
-const ROLE: &str = "PROCESSION_TEST_MAIN";
-const LIMIT: Duration = Duration::from_secs(60);
-
 /// The programs, by the name of what they show.
-const MAINS: [(&str, fn()); 9] = [
+const MAINS: [Main; 9] = [
     ("closures_take_what_they_capture", captures),
     ("what_was_captured_is_dropped_on_both_sides", dropped),
     ("a_child_ends_in_every_way", endings),
@@ -34,37 +30,10 @@ const MAINS: [(&str, fn()); 9] = [
 ];
 
 fn main() -> ExitCode {
-    let role = std::env::var(ROLE).ok();
-    match MAINS.iter().find(|(name, _)| Some(*name) == role.as_deref()) {
-        Some((_, main)) => {
-            main();
-            ExitCode::SUCCESS
-        }
-        None => run_all(),
-    }
-}
-
-/// Runs every program; fails if one does.
-fn run_all() -> ExitCode {
-    let _watchdog = Watchdog::start("forks", LIMIT);
-    let mut failed = 0;
-    let mut out = std::io::stdout();
-    for (name, _) in MAINS {
-        let output = Command::new("/proc/self/exe").env(ROLE, name).output();
-        let output = output.expect("this program runs again");
-        let once = name != "output_is_written_once" || output.stdout == b"parent, child, parent";
-        let ok = output.status.success() && once;
-        failed += u8::from(!ok);
-        writeln!(out, "test {name} ... {}", if ok { "ok" } else { "FAILED" }).expect("somebody reads");
-        if !ok {
-            let text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
-            writeln!(out, "{}\n{}\n{}", output.status, text[0], text[1]).expect("somebody reads");
-        }
-    }
-    let (word, passed) = (if failed == 0 { "ok" } else { "FAILED" }, MAINS.len() - usize::from(failed));
-    writeln!(out, "\ntest result: {word}. {passed} passed; {failed} failed; 0 ignored")
-        .expect("somebody reads");
-    ExitCode::from(failed)
+    let written_once = |name: &str, output: &Output| {
+        name != "output_is_written_once" || output.stdout == b"parent, child, parent"
+    };
+    mains::run(&MAINS, |_, _| {}, written_once)
 }
 
 fn captures() {

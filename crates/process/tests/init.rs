@@ -3,22 +3,20 @@
 //! No test harness here: what is tested is `main`. The program runs itself, as one of the [`MAINS`], with the hook
 //! switched off, as it is where a linker drops constructors.
 
-use std::io::Write;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use procession_process::{Exit, JoinError, Process, SpawnError, init, spawn};
 use procession_shm::domain::Domain;
-use procession_testkit::watchdog::Watchdog;
+use procession_testkit::mains::{self, Main};
 use procession_testkit::{Identity, processes};
 
-const ROLE: &str = "PROCESSION_TEST_MAIN";
 const LIMIT: Duration = Duration::from_secs(60);
 /// What a `main` exits with that should not have been entered, and notices.
 const ENTERED: u8 = 42;
 
 /// The programs, by the name of what they show.
-const MAINS: [(&str, fn()); 6] = [
+const MAINS: [Main; 6] = [
     ("with_init_children_run", with_init),
     ("without_init_the_child_never_starts", never_starts),
     ("without_init_a_waiting_main_is_no_handshake", no_handshake),
@@ -28,40 +26,12 @@ const MAINS: [(&str, fn()); 6] = [
 ];
 
 fn main() -> ExitCode {
-    let role = std::env::var(ROLE).ok();
-    match MAINS.iter().find(|(name, _)| Some(*name) == role.as_deref()) {
-        Some((_, main)) => {
-            main();
-            ExitCode::SUCCESS
-        }
-        None => run_all(),
-    }
-}
-
-/// Runs every program; fails if one does.
-fn run_all() -> ExitCode {
-    let _watchdog = Watchdog::start("init", LIMIT);
-    let mut failed = 0;
-    let mut out = std::io::stdout();
-    for (name, _) in MAINS {
-        let mut command = Command::new("/proc/self/exe");
-        command.env(ROLE, name);
+    let without_hook = |name: &str, command: &mut Command| {
         if name != "init_in_a_parent_does_nothing" {
             command.env("PROCESSION_WITHOUT", "hook");
         }
-        let output = command.output().expect("this program runs again");
-        let ok = output.status.success();
-        failed += u8::from(!ok);
-        writeln!(out, "test {name} ... {}", if ok { "ok" } else { "FAILED" }).expect("somebody reads");
-        if !ok {
-            let text = String::from_utf8_lossy(&output.stderr);
-            writeln!(out, "{}\n{text}", output.status).expect("somebody reads");
-        }
-    }
-    let (word, passed) = (if failed == 0 { "ok" } else { "FAILED" }, MAINS.len() - usize::from(failed));
-    writeln!(out, "\ntest result: {word}. {passed} passed; {failed} failed; 0 ignored")
-        .expect("somebody reads");
-    ExitCode::from(failed)
+    };
+    mains::run(&MAINS, without_hook, |_, _| true)
 }
 
 fn with_init() {

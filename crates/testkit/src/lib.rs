@@ -4,6 +4,7 @@
 //! * [`roles`] runs the test's binary again as another process, with lines of text both ways;
 //! * [`step`] kills a process at any instruction of a window, [`Storm`] chooses at random but repeatably;
 //! * [`processes`] looks at other processes, and [`need`] at what the machine can do;
+//! * [`mains`] is for tests of what `main` does, or of programs with one thread;
 //! * [`resident`] measures the memory that rounds of work leave behind.
 //!
 //! A test in two processes, which may leave neither a descriptor nor a child behind:
@@ -38,6 +39,7 @@
 
 mod fork;
 pub mod leaks;
+pub mod mains;
 mod path;
 mod poll;
 pub mod processes;
