@@ -6,8 +6,8 @@
 //! own *before* any jump and answers with one packet ([`Hello`]). Then the function runs on the main thread and its
 //! answer is the exit code: `main` is never entered.
 //!
-//! Constructors of the program that the linker placed behind ours are called first, so a task finds the same
-//! initialised program that `main` would.
+//! The program's own constructors, which lie behind ours, are called first, so a task finds the same initialised program
+//! that `main` would.
 //!
 //! | killed | the parent sees |
 //! |---|---|
@@ -267,8 +267,11 @@ fn words<const N: usize>(bytes: &[u8]) -> [u64; N] {
 type Constructor = extern "C" fn(c_int, *const *const c_char, *const *const c_char);
 
 /// The entry the C runtime finds.
+///
+/// Its place is the first behind what belongs to the implementation (std takes the arguments at 99), so which
+/// constructors are left to us to call does not hang on the order in which the linker met them.
 #[used]
-#[unsafe(link_section = ".init_array")]
+#[unsafe(link_section = ".init_array.00100")]
 static HOOK: Constructor = hook;
 
 /// Whether the hook ran in this process, as a child or not.
