@@ -1,15 +1,46 @@
 //! Objects that live in a process of their own, and proxies through which all others use them.
 //!
-//! # What belongs here
-//! The server and its life, proxies for ready types such as dictionaries and lists, and the runtime below the
-//! proxies that `procession-macros` derives from a trait.
+//! ```
+//! use procession_manager::Manager;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let manager = Manager::start()?;
+//! let scores = manager.dict::<String, u32>()?;
+//! let child = procession_process::spawn(|scores: procession_manager::Dict<String, u32>| {
+//!     scores.insert("child".into(), 7).unwrap();
+//! }, scores.clone())?;
+//! child.join()?;
+//! assert_eq!(scores.get("child")?, Some(7));
+//! # Ok(()) }
+//! ```
+//!
+//! A [`Manager`] starts a server: a process that keeps objects. Its methods make them, and each gives a proxy, which is a
+//! value: clone it, send it to any process of the tree, put it into another object.
 //!
 //! # What works today
-//! Nothing: this crate exports no item yet, and no other crate depends on it.
+//! [`Manager`] and [`Dict`], for processes that are related.
 //!
-//! # Meanwhile
-//! A process that answers requests over a pipe is a small manager; the other end says when it is gone.
+//! # Not there yet
+//! The other types; traits of the user (`#[remote]`, objects made by a function in the server); servers that listen at an
+//! address, for processes that are not related; rings in shared memory in place of sockets.
+//!
+//! # When *not* to use it
+//! What lies in shared memory is some ten to a hundred times faster: see the crates for values, locks and queues. A manager
+//! is for what does not fit there: maps that grow, values of any type and size.
 //!
 //! # What it does not do
 //! It is no server for strangers: everybody who talks to it was started by, or was let in by, the same tree.
 #![forbid(unsafe_code)]
+
+mod dict;
+mod error;
+mod manager;
+mod proxy;
+mod raw;
+mod server;
+mod session;
+mod wire;
+
+pub use dict::Dict;
+pub use error::{CallError, StartError};
+pub use manager::{Counts, Manager};

@@ -46,6 +46,7 @@
 //! | signals, limits, what is done once: [`Event`], [`Barrier`], [`Semaphore`], [`Once`] | [`sync`] |
 //! | memory that several processes see at once: [`Value`], [`Array`], [`Atomic`], [`Encoded`], [`List`] | [`shm`] |
 //! | what may live there, and many things in one piece of it: [`Plain`], [`Shared`] | [`shm`] |
+//! | objects in a process of their own, for all others: [`Manager`], [`Dict`], [`CallError`] | [`manager`] |
 //! | how values travel: [`Codec`](codec::Codec), [`Bytes`], [`Descriptor`] | [`codec`] |
 //!
 //! With the feature `async`, what waits has a form that is a future, for any runtime: `send_async`, `recv_async`,
@@ -56,6 +57,7 @@
 #![forbid(unsafe_code)]
 
 pub use procession_codec as codec;
+pub use procession_manager as manager;
 pub use procession_pipe as pipe;
 pub use procession_pool as pool;
 pub use procession_process as process;
@@ -69,6 +71,7 @@ pub mod shm {
 }
 
 pub use codec::{Bytes, Descriptor, Message};
+pub use manager::{CallError, Dict, Manager};
 pub use pipe::{
     Address, AuthKey, Client, Connection, Duplex, Listener, PipeError, RecvError, SendError, Waitable, pipe,
 };
@@ -96,10 +99,11 @@ pub use process::{
 /// [`RwLock`], [`Condvar`], [`Barrier`] and [`Once`], which the standard library has too: they are named in full.
 pub mod prelude {
     pub use crate::{
-        Array, Atomic, AuthKey, Bytes, Client, Connection, Duplex, Encoded, Event, Exit, Job, JobReceiver,
-        JobSender, JoinError, List, Listener, Lock, LockError, Nameable, OrRepair, ParProcs, Part, Plain,
-        Pool, Priority, Process, Queue, RLock, Receiver, RecvError, Semaphore, SendError, Sender, Shared,
-        Signal, SignalSemaphore, SimpleQueue, SpawnError, Task, TaskError, TaskFailed, TaskOptions, Value,
+        Array, Atomic, AuthKey, Bytes, Client, Connection, Dict, Duplex, Encoded, Event, Exit, Job,
+        JobReceiver, JobSender, JoinError, List, Listener, Lock, LockError, Manager, Nameable, OrRepair,
+        ParProcs, Part, Plain, Pool, Priority, Process, Queue, RLock, Receiver, RecvError, Semaphore,
+        SendError, Sender, Shared, Signal, SignalSemaphore, SimpleQueue, SpawnError, Task, TaskError,
+        TaskFailed, TaskOptions, Value,
     };
 }
 

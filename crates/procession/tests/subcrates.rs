@@ -125,3 +125,23 @@ fn sync() {
     assert_eq!((progress.done.load(), progress.best.get().x), (4, 6.0));
     assert_eq!(*progress.log.lock().unwrap(), [1, 2, 3, 4]);
 }
+
+#[test]
+fn manager() {
+    let manager = Manager::start().unwrap();
+    let scores: Dict<String, u32> = manager.dict().unwrap();
+    let task = |scores: Dict<String, u32>| -> Result<u32, procession::CallError> {
+        scores.update(
+            "a".into(),
+            |n, by| {
+                *n += by;
+                *n
+            },
+            7,
+        )
+    };
+    assert_eq!(task(scores.clone()).unwrap(), 7);
+    let task = |scores: Dict<String, u32>| scores.update("a".into(), |n, by| *n += by, 7).unwrap();
+    procession::spawn(task, scores.clone()).unwrap().join().unwrap();
+    assert_eq!(scores.get("a").unwrap(), Some(14));
+}

@@ -1,0 +1,43 @@
+//! What every typed proxy has: clones, a way to other processes, equality of the object.
+
+/// For a tuple struct of a `Raw` and a marker of its types: `proxy!(Dict<K, V>, Kind::Dict)`.
+macro_rules! proxy {
+    ($name:ident<$($ty:ident),*>, $kind:expr) => {
+        impl<$($ty),*> $name<$($ty),*> {
+            pub(crate) fn from_raw(raw: $crate::raw::Raw) -> Self {
+                Self(raw, ::std::marker::PhantomData)
+            }
+
+            /// Whether both are proxies to one object.
+            pub fn is_same(&self, other: &Self) -> bool {
+                self.0.is_same(&other.0)
+            }
+        }
+
+        impl<$($ty),*> Clone for $name<$($ty),*> {
+            fn clone(&self) -> Self {
+                Self::from_raw(self.0.clone())
+            }
+        }
+
+        impl<$($ty),*> ::serde::Serialize for $name<$($ty),*> {
+            fn serialize<S: ::serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                self.0.serialize(serializer)
+            }
+        }
+
+        impl<'de, $($ty),*> ::serde::Deserialize<'de> for $name<$($ty),*> {
+            fn deserialize<D: ::serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                $crate::raw::Raw::deserialize($kind, deserializer).map(Self::from_raw)
+            }
+        }
+
+        impl<$($ty),*> ::std::fmt::Debug for $name<$($ty),*> {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                f.debug_tuple(stringify!($name)).field(&self.0).finish()
+            }
+        }
+    };
+}
+
+pub(crate) use proxy;

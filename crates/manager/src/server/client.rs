@@ -1,0 +1,88 @@
+//! One client: its connection, and the loop that serves it.
+//!
+//! Invariant: who does not read its answers costs others at most [`PATIENCE`], once. Held by `tests/handles.rs`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use procession_pipe::{Duplex, SendError};
+
+use crate::server::object::Caller;
+use crate::server::table::Table;
+use crate::wire::{Answer, Reply, Request};
+
+/// How long a client may leave an answer unread before it is cut off.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How many requests of one client may be without an answer.
+const MOST_OPEN: usize = 4096;
+
+#[derive(Debug)]
+pub(super) struct Client {
+    number: u64,
+    end: Duplex<Reply, Request>,
+    /// Requests without an answer.
+    n_open: AtomicUsize,
+    is_cut_off: AtomicBool,
+}
+
+impl Client {
+    fn new(end: Duplex<Reply, Request>) -> Arc<Self> {
+        static NUMBERS: AtomicU64 = AtomicU64::new(1);
+        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Self { number, end, n_open: AtomicUsize::new(0), is_cut_off: AtomicBool::new(false) })
+    }
+
+    /// Never the same twice in a server.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Sends an answer.
+    pub(super) fn reply(&self, reply: Reply) {
+        self.n_open.fetch_sub(1, Ordering::Relaxed);
+        if self.is_cut_off.load(Ordering::Relaxed) {
+            return;
+        }
+        let id = reply.id;
+        let refused = match self.end.send_timeout(&reply, PATIENCE) {
+            Ok(()) => return,
+            Err(SendError::TooLarge { len, limit }) => {
+                format!("the answer has {len} bytes, and a message at most {limit}")
+            }
+            Err(SendError::Encode(e)) => format!("the answer does not encode: {e}"),
+            Err(SendError::Os(e)) => format!("the answer was not sent: {e}"),
+            Err(_) => return self.cut_off(),
+        };
+        let refused = Reply { id, answer: Answer::Refused(refused) };
+        if self.end.send_timeout(&refused, PATIENCE).is_err() {
+            self.cut_off();
+        }
+    }
+
+    /// Says nothing more to it. Its thread hears of it with its next request, or its end.
+    fn cut_off(&self) {
+        self.is_cut_off.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Serves a client to its end.
+pub(super) fn serve(end: Duplex<Reply, Request>, table: &Table) {
+    let client = Client::new(end);
+    table.enter();
+    // Anything else than a request is the end: who sends that is no client of ours.
+    while let Ok(Request { id, object, ask }) = client.end.recv() {
+        if client.is_cut_off.load(Ordering::Relaxed) {
+            break;
+        }
+        let caller = Caller { client: Arc::clone(&client), id };
+        if id != 0 && client.n_open.fetch_add(1, Ordering::Relaxed) >= MOST_OPEN {
+            caller.answer(Answer::Refused(format!("{MOST_OPEN} requests of this process wait already")));
+            continue;
+        }
+        if !table.handle(caller, object, ask) {
+            break;
+        }
+    }
+    table.leave(client.number);
+}

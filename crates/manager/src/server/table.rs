@@ -1,0 +1,128 @@
+//! The objects of a server.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use procession_codec::Descriptor;
+use procession_pipe::Connection;
+
+use crate::server::dict::Dict;
+use crate::server::doors::Doors;
+use crate::server::object::{Answers, Caller, Object};
+use crate::wire::{Answer, Ask, Kind, ObjectId, SERVER};
+
+type Place = Arc<Mutex<Box<dyn Object>>>;
+
+/// The objects, and who uses them. Clone: all clones are one.
+#[derive(Clone)]
+pub(super) struct Table(Arc<Inner>);
+
+struct Inner {
+    objects: RwLock<HashMap<ObjectId, Place>>,
+    numbers: AtomicU64,
+    n_clients: AtomicUsize,
+    doors: Doors,
+}
+
+impl Table {
+    /// With nothing in it, and the thread at its doors.
+    pub(super) fn new() -> Result<Self, Box<dyn Error>> {
+        let (doors, entrance) = Doors::new()?;
+        let objects = RwLock::default();
+        let inner = Inner { objects, numbers: AtomicU64::new(1), n_clients: AtomicUsize::new(0), doors };
+        let table = Self(Arc::new(inner));
+        entrance.open(table.clone())?;
+        Ok(table)
+    }
+
+    /// A client has come.
+    pub(super) fn enter(&self) {
+        self.0.n_clients.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A client is gone.
+    pub(super) fn leave(&self, client: u64) {
+        self.0.n_clients.fetch_sub(1, Ordering::Relaxed);
+        let places: Vec<Place> = self.objects().values().cloned().collect();
+        for place in places {
+            Self::with(&place, |object, answers| object.forget(client, answers));
+        }
+    }
+
+    /// Does what is asked. False: the server is to end.
+    pub(super) fn handle(&self, caller: Caller, id: ObjectId, ask: Ask) -> bool {
+        if id == SERVER {
+            return self.handle_own(caller, ask);
+        }
+        let place = self.objects().get(&id).cloned();
+        let Some(place) = place else {
+            caller.answer(Answer::Refused("the server has no such object".into()));
+            return true;
+        };
+        Self::with(&place, |object, answers| match ask {
+            Ask::Cancel(id) => {
+                if object.cancel(caller.client.number(), id, answers) {
+                    answers.push((Caller { client: caller.client, id }, Answer::Cancelled));
+                }
+            }
+            ask => object.ask(caller, ask, answers),
+        });
+        true
+    }
+
+    fn handle_own(&self, caller: Caller, ask: Ask) -> bool {
+        let answer = match ask {
+            Ask::Make(kind) => match self.make(kind) {
+                Ok((object, ticket)) => Answer::Made(object, ticket),
+                Err(error) => Answer::Refused(format!("the object was not made: {error}")),
+            },
+            Ask::Count => Answer::Counted {
+                objects: self.objects().len() as u64,
+                clients: self.0.n_clients.load(Ordering::Relaxed) as u64,
+            },
+            Ask::Shutdown => {
+                caller.answer(Answer::Done);
+                return false;
+            }
+            _ => Answer::Refused("the server itself does nothing of the kind".into()),
+        };
+        caller.answer(answer);
+        true
+    }
+
+    /// Makes an object, and its ticket.
+    fn make(&self, kind: Kind) -> Result<(ObjectId, Descriptor), Box<dyn Error>> {
+        let (door, ticket) = Connection::pair()?;
+        let object: Box<dyn Object> = match kind {
+            Kind::Dict => Box::new(Dict::default()),
+        };
+        let id = ObjectId(self.0.numbers.fetch_add(1, Ordering::Relaxed));
+        let mut objects = self.0.objects.write().unwrap_or_else(PoisonError::into_inner);
+        objects.insert(id, Arc::new(Mutex::new(object)));
+        drop(objects);
+        self.0.doors.add(id, door.with_limit(0));
+        Ok((id, ticket.into_fd()?.into()))
+    }
+
+    /// Drops an object.
+    pub(super) fn remove(&self, id: ObjectId) {
+        let removed = self.0.objects.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        // Not before the lock is free: it may hold much.
+        drop(removed);
+    }
+
+    fn objects(&self) -> std::sync::RwLockReadGuard<'_, HashMap<ObjectId, Place>> {
+        self.0.objects.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `work` on an object, and then sends the answers.
+    fn with(place: &Place, work: impl FnOnce(&mut dyn Object, &mut Answers)) {
+        let mut answers = Answers::new();
+        work(&mut **place.lock().unwrap_or_else(PoisonError::into_inner), &mut answers);
+        for (caller, answer) in answers {
+            caller.answer(answer);
+        }
+    }
+}
