@@ -24,8 +24,10 @@ impl Link {
     /// [`recv_at_once`](Self::recv_at_once) after there was no message, if there is one a moment later.
     #[inline(never)]
     pub(crate) fn recv_in_a_moment(&self, bytes: usize) -> Option<Small> {
-        let is_empty = self.memory().ring().is_empty();
-        if is_empty && self.moves_soon(Side::Producers) { self.recv_at_once(bytes) } else { None }
+        let ring = self.memory().ring();
+        let is_there =
+            ring.is_empty() && (self.patience().gather(|| ring.len()) || self.moves_soon(Side::Producers));
+        if is_there { self.recv_at_once(bytes) } else { None }
     }
 
     /// Whether the counter of the other side moves, if that is soon.
@@ -81,9 +83,12 @@ impl Link {
             return Some(small);
         }
         // It has memory: something was put there.
-        let slot = memory.arena().group(memory.layout().slot_at(step.at()));
+        let at = step.at();
+        let slot = memory.arena().group(memory.layout().slot_at(at));
         let small = slot.and_then(|slot| Small::load(slot, bytes));
         step.end(small.is_some());
+        // Of messages that have gathered the next is here: it is fetched while this one is looked at.
+        memory.arena().will_read(memory.layout().slot_at(at.wrapping_add(1)));
         small
     }
 }

@@ -85,6 +85,7 @@ mod extents;
 mod fast;
 #[cfg(feature = "async")]
 mod future;
+mod gather;
 mod iter;
 mod jobs;
 mod layout;

@@ -7,6 +7,8 @@
 //! Where both sides share a processor, looking is in vain, and letting the other side run is all: who saw that once does it
 //! first, until it helps no more.
 //!
+//! Who receives a stream of messages waits for the next ones on purpose: see `gather.rs`.
+//!
 //! Invariant: between two looks at the clock the other side may run, also where both share a processor.
 
 use std::sync::atomic::Ordering::Relaxed;
@@ -15,6 +17,8 @@ use std::time::{Duration, Instant};
 use std::{hint, thread};
 
 use procession_sys::Deadline;
+
+use crate::gather::{self, Gathering};
 
 /// How long to look in any case: waking a sleeper costs more than that.
 const LEAST: Duration = Duration::from_micros(12);
@@ -32,6 +36,8 @@ pub(crate) struct Patience {
     usual: AtomicU32,
     /// Whether the last wait was over when others had run in between.
     yields: AtomicBool,
+    /// Whether it receives a stream.
+    gathering: Gathering,
 }
 
 /// A wait that goes on.
@@ -62,6 +68,19 @@ impl Patience {
             hint::spin_loop();
             is_there()
         })
+    }
+
+    /// Lets messages gather for a moment if that seems to help; whether there are any then.
+    #[inline]
+    pub(crate) fn gather(&self, n_there: impl Fn() -> u32) -> bool {
+        // Of two that share a processor, none comes while the other looks.
+        if self.yields.load(Relaxed) || !self.gathering.is_due() {
+            return false;
+        }
+        (0..gather::PAUSES).for_each(|_| hint::spin_loop());
+        let n = n_there();
+        self.gathering.came(n);
+        n > 0
     }
 
     fn limit(&self) -> Duration {
@@ -154,6 +173,29 @@ mod tests {
         assert!(!patience.look_for_a_moment(|| looks.fetch_add(1, Relaxed) == u32::MAX));
         assert_eq!(looks.into_inner(), LOOKS + 1);
         assert!(!patience.yields.load(Relaxed));
+    }
+
+    #[test]
+    fn who_shares_a_processor_lets_nothing_gather() {
+        let patience = Patience::default();
+        let looks = AtomicU32::new(0);
+        let gather = |n| {
+            (0..5000)
+                .filter(|_| {
+                    patience.gather(|| {
+                        looks.fetch_add(1, Relaxed);
+                        n
+                    })
+                })
+                .count()
+        };
+        assert!(gather(100) > 3900);
+        // What does not come is not said to be there.
+        assert_eq!(gather(0), 0);
+        assert!(gather(100) > 3900);
+        patience.yields.store(true, Relaxed);
+        let before = looks.load(Relaxed);
+        assert_eq!((gather(100), looks.load(Relaxed)), (0, before));
     }
 
     #[test]

@@ -214,6 +214,19 @@ impl<W: Unguarded> Arena<W> {
         let _ = place;
     }
 
+    /// Fetches the line of cache at `at`, to read it soon. A hint, as [`will_write`](Self::will_write).
+    #[inline(always)]
+    pub fn will_read(&self, at: usize) {
+        let place = self.space.data().wrapping_add(Self::place(at));
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a prefetch reads and writes nothing, and of an address that is not mapped it does nothing.
+        unsafe {
+            asm!("prefetcht0 [{}]", in(reg) place, options(nostack, preserves_flags, readonly));
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = place;
+    }
+
     /// Copies the bytes from `at` on. While another writes them, these are old and new ones in any mixture.
     ///
     /// # Errors
