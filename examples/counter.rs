@@ -4,6 +4,7 @@
 
 use procession::prelude::*;
 
+// ANCHOR: count
 fn count((number, plain): (Value<u64>, Atomic<u64>)) {
     for _ in 0..1000 {
         // Reads, adds and writes under the lock. The one error: who held it died, and this is what it left.
@@ -11,6 +12,7 @@ fn count((number, plain): (Value<u64>, Atomic<u64>)) {
         plain.fetch_add(1);
     }
 }
+// ANCHOR_END: count
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (number, plain) = (Value::new(0)?, Atomic::new(0)?);

@@ -15,6 +15,7 @@ fn take((first, second, both_have_one, patience): (Mutex<u32>, Mutex<u32>, Barri
     second.lock_timeout(patience).is_ok()
 }
 
+// ANCHOR: main
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (left, right, gate) = (Mutex::new(0)?, Mutex::new(0)?, Barrier::new(2)?);
     let impatient = Duration::from_secs(1);
@@ -38,3 +39,4 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("the cure: take locks in the same order everywhere");
     Ok(())
 }
+// ANCHOR_END: main

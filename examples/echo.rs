@@ -11,6 +11,7 @@ use std::os::fd::OwnedFd;
 use procession::Descriptor;
 use procession::prelude::*;
 
+// ANCHOR: serve
 fn serve(client: Descriptor) -> Result<u64, TaskError> {
     let mut reader = TcpStream::from(client.into_owned()?);
     let mut writer = reader.try_clone()?;
@@ -23,6 +24,7 @@ fn accept(listener: &TcpListener) -> Result<Process<Result<u64, TaskError>>, Box
     // The child has a duplicate of the connection; ours is closed here, so that the client sees the end of it.
     Ok(procession::spawn(serve, Descriptor::from(OwnedFd::from(client)))?)
 }
+// ANCHOR_END: serve
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     if let Some(address) = std::env::args().nth(1) {

@@ -4,6 +4,7 @@
 
 use procession::prelude::*;
 
+// ANCHOR: main
 /// Dies at the first attempt, as a bug in foreign code would have it.
 fn fragile(n: u32) -> u32 {
     if n == 3 && procession::pool::attempt() == 1 {
@@ -38,3 +39,4 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     Ok(())
 }
+// ANCHOR_END: main

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use procession::prelude::*;
 
+// ANCHOR: main
 fn shout(end: Duplex<String, String>) -> usize {
     let mut n = 0;
     // Ends when the other end is dropped, or its process dies.
@@ -33,3 +34,4 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("{} answers", child.join()?);
     Ok(())
 }
+// ANCHOR_END: main

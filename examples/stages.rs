@@ -6,6 +6,7 @@
 use procession::prelude::*;
 use procession::queue::bounded;
 
+// ANCHOR: main
 fn produce((lines, n): (Sender<String>, u32)) {
     for i in 0..n {
         if lines.send("word ".repeat(i as usize % 7)).is_err() {
@@ -42,3 +43,4 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("{} words, never more than 4 counts waiting: {}", sum.join()?, deepest.load() <= 4);
     Ok(())
 }
+// ANCHOR_END: main

@@ -87,6 +87,7 @@ const STEPS: &[Step] = &[
         run: examples::run,
     },
     Step { name: "bench", about: "every bench runs once", only_long: false, run: run_bench },
+    Step { name: "book", about: "the guide builds, by mdbook from the registry", only_long: true, run: book },
     Step {
         name: "deny",
         about: "cargo-deny on the licences, if it is installed",
@@ -197,6 +198,23 @@ fn run_bench(context: &Context) -> Result<Outcome, String> {
     bench::smoke(&context.workspace, context.limit(30)).map(|()| Outcome::default())
 }
 
+/// Installs mdbook below `target/`, and builds the guide there.
+fn book(context: &Context) -> Result<Outcome, String> {
+    let root = &context.workspace.root;
+    let place = root.join("target/mdbook");
+    context
+        .cargo()
+        .args(["install", "mdbook", "--locked", "--no-default-features", "--root"])
+        .args([&place])
+        .shown()?;
+    let program = place.join("bin/mdbook");
+    Run::new(&program, root, context.limit(5))
+        .args(["build", "docs", "--dest-dir"])
+        .args([&place.join("book")])
+        .shown()?;
+    Ok(Outcome::default())
+}
+
 fn deny(context: &Context) -> Result<Outcome, String> {
     if context.cargo().args(["deny", "--version"]).lines(|_| ()).is_err() {
         println!("cargo-deny is not installed: nothing checked here; `tidy` has checked the licences");
@@ -225,7 +243,7 @@ mod tests {
             chosen(&names, long).map(|steps| steps.iter().map(|step| step.name).collect::<Vec<_>>())
         };
         assert_eq!(names(&["doc", "fmt"], false).unwrap(), ["fmt", "doc"]);
-        assert_eq!(names(&[], false).unwrap().len() + 1, names(&[], true).unwrap().len());
+        assert_eq!(names(&[], false).unwrap().len() + 2, names(&[], true).unwrap().len());
         assert!(names(&["typo"], false).unwrap_err().contains("typo"));
     }
 

@@ -28,6 +28,11 @@ impl Files {
         self.texts.iter().filter(|(path, _)| path.ends_with(".rs")).map(|(path, text)| (&**path, &**text))
     }
 
+    /// The pages, which are no code.
+    pub(crate) fn pages(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.texts.iter().filter(|(path, _)| path.ends_with(".md")).map(|(path, text)| (&**path, &**text))
+    }
+
     /// The text at `path`, where there is such a file.
     pub(crate) fn text(&self, path: &str) -> Option<&str> {
         self.texts.iter().find(|(other, _)| other == path).map(|(_, text)| &**text)

@@ -8,6 +8,7 @@ mod architecture;
 mod arrows;
 mod code;
 mod files;
+mod guide;
 mod licences;
 mod manifests;
 mod pages;
@@ -28,6 +29,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("licences", licences::check),
     ("unsafe", unsafety::check),
     ("pages", |_, files| pages::check(files)),
+    ("guide", |_, files| guide::check(files)),
     ("words", |_, files| words::check(files)),
     ("time budgets", |workspace, _| testing::budget::check(workspace)),
 ];
