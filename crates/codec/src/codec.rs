@@ -6,7 +6,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::{DecodeError, EncodeError};
+use crate::{DecodeError, EncodeError, Tail};
 
 /// A value that can be sent to another process: anything serde can write and read back as an owned value.
 ///
@@ -90,4 +90,31 @@ pub trait Codec: Copy + Default + Send + Sync + 'static {
     ///
     /// Any [`DecodeError`]. What was decoded until then is dropped, and handles it had taken are closed.
     fn decode<'de, T: Deserialize<'de>>(input: &'de [u8]) -> Result<T, DecodeError>;
+
+    /// Reads one value of which only the beginning is at hand, if all the `tail` is the end of its last block, such as of
+    /// [`Bytes`](crate::Bytes): that is copied to where it stays, and nowhere else before.
+    ///
+    /// `None` if it is not so, if the value is in error, or if the codec cannot do it, which is the default. Whoever asks
+    /// then [decodes](Self::decode) the whole. As that may be a second attempt, this is for values without handles.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procession_codec::{Bytes, Codec, Postcard, Tail};
+    ///
+    /// let mut all = Vec::new();
+    /// Postcard::encode_into(&("logo.png", Bytes::from(vec![7; 4096])), &mut all)?;
+    /// let (head, rest) = all.split_at(64);
+    /// let append = |bytes: &mut Vec<u8>| {
+    ///     bytes.extend_from_slice(rest);
+    ///     true
+    /// };
+    /// let value = Postcard::decode_with_tail::<(String, Bytes)>(head, Tail::new(rest.len(), &append));
+    /// assert_eq!(value, Some(("logo.png".to_owned(), Bytes::from(vec![7; 4096]))));
+    /// # Ok::<(), procession_codec::EncodeError>(())
+    /// ```
+    #[inline]
+    fn decode_with_tail<'de, T: Deserialize<'de>>(_head: &'de [u8], _tail: Tail<'de>) -> Option<T> {
+        None
+    }
 }

@@ -95,6 +95,7 @@ mod message_pack;
 mod output;
 mod pieces;
 mod postcard;
+mod tail;
 
 pub use crate::bytes::Bytes;
 pub use crate::codec::{Codec, Message};
@@ -105,5 +106,6 @@ pub use crate::json::Json;
 pub use crate::limits::{MAX_DEPTH, MAX_EMPTY_ELEMENTS};
 pub use crate::message_pack::MessagePack;
 pub use crate::postcard::Postcard;
+pub use crate::tail::Tail;
 #[doc(no_inline)]
 pub use serde_bytes;

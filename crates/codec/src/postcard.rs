@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::handles::Refusals;
 use crate::output::{self, Format, Output};
-use crate::{Codec, DecodeError, EncodeError};
+use crate::{Codec, DecodeError, EncodeError, Tail};
 
 const NAME: &str = "postcard";
 
@@ -63,6 +63,11 @@ impl Codec for Postcard {
             (DecodeError::Malformed(_), Some(refusal)) => DecodeError::Handle(refusal),
             (error, _) => error,
         })
+    }
+
+    #[inline]
+    fn decode_with_tail<'de, T: Deserialize<'de>>(head: &'de [u8], tail: Tail<'de>) -> Option<T> {
+        read::decode_with_tail(head, tail)
     }
 }
 

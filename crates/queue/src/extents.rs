@@ -85,6 +85,11 @@ impl<'a> Owned<'a> {
         self.len
     }
 
+    /// Says that no more of it is needed than the first `len` bytes.
+    pub(crate) fn shorten(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+
     pub(crate) fn index(&self) -> usize {
         self.index
     }

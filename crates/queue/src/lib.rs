@@ -86,6 +86,7 @@ mod fast;
 #[cfg(feature = "async")]
 mod future;
 mod gather;
+mod in_place;
 mod iter;
 mod jobs;
 mod layout;

@@ -33,6 +33,16 @@ use crate::wire::AsBytes;
 /// From this length on, a message is written in place; shorter ones are copied faster.
 const WORTH_IT: usize = 1 << 10;
 
+impl<T, W> Sender<T, W> {
+    /// The bytes of an extent that is being filled.
+    pub(crate) fn bytes_of<'a>(&self, extent: &'a mut Owned<'_>) -> Result<&'a mut [u8], ShmError> {
+        let first = self.link().memory().arena().address(extent.at(), extent.len())?;
+        // SAFETY: so many bytes lie at the address, in memory that the sender keeps mapped, which outlives the extent that
+        // is borrowed; the word of the extent names this thread, so nobody else touches them.
+        Ok(unsafe { slice::from_raw_parts_mut(first.as_ptr(), extent.len()) })
+    }
+}
+
 impl Sender<Bytes, AsBytes> {
     /// Sends a message of `len` bytes that `fill` writes where it will lie. Blocks while there is no room for it.
     ///
@@ -114,14 +124,6 @@ impl Sender<Bytes, AsBytes> {
         bytes.resize(len, 0);
         fill(&mut bytes);
         self.send_encoded(&bytes, deadline)
-    }
-
-    /// The bytes of an extent that is being filled.
-    fn bytes_of<'a>(&self, extent: &'a mut Owned<'_>) -> Result<&'a mut [u8], ShmError> {
-        let first = self.link().memory().arena().address(extent.at(), extent.len())?;
-        // SAFETY: so many bytes lie at the address, in memory that the sender keeps mapped, which outlives the extent that
-        // is borrowed; the word of the extent names this thread, so nobody else touches them.
-        Ok(unsafe { slice::from_raw_parts_mut(first.as_ptr(), extent.len()) })
     }
 }
 

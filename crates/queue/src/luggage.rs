@@ -154,8 +154,19 @@ impl<T, W> Sender<T, W> {
         outgoing: Outgoing,
         deadline: Deadline,
     ) -> Result<(), SendFault> {
+        self.send_laden_parcel(&self.parcel(bytes)?, outgoing, deadline)
+    }
+
+    /// [`send_laden`](Self::send_laden) of bytes that are [laden](Parcel::Laden) or written already.
+    #[cold]
+    pub(crate) fn send_laden_parcel(
+        &self,
+        parcel: &Parcel<'_>,
+        outgoing: Outgoing,
+        deadline: Deadline,
+    ) -> Result<(), SendFault> {
         let luggage = Luggage::pack(&outgoing)?;
-        self.send_with_luggage(&self.parcel(bytes)?, &luggage, deadline)?;
+        self.send_with_luggage(parcel, &luggage, deadline)?;
         drop(luggage);
         outgoing.commit();
         Ok(())

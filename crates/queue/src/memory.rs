@@ -16,6 +16,7 @@ use serde::{Deserializer, Serializer, de};
 use crate::extents;
 use crate::layout::{Layout, MARKS_AT, Mark, N_EXTENTS, PAGES_AT, RECEIVED_AT, SLOT, SLOTS_AT};
 use crate::link::Place;
+use crate::sender::LARGE;
 use crate::slot::{N_WORDS, Slot, Sums};
 
 /// The ring; how often a side may have lost its last user; whose the extents are.
@@ -30,6 +31,8 @@ pub(crate) struct Memory {
     marks: [AtomicU64; 2],
     /// The extent that this process filled last; none at first.
     last_extent: AtomicUsize,
+    /// See [`expected`](Self::expected).
+    expected: AtomicUsize,
 }
 
 /// How much memory is taken at a time.
@@ -43,7 +46,13 @@ impl Memory {
     }
 
     fn of(arena: Arena<Words>, layout: Layout) -> Self {
-        Self { arena, layout, marks: Default::default(), last_extent: AtomicUsize::new(N_EXTENTS) }
+        Self {
+            arena,
+            layout,
+            marks: Default::default(),
+            last_extent: AtomicUsize::new(N_EXTENTS),
+            expected: AtomicUsize::new(0),
+        }
     }
 
     fn layout_in(arena: &Arena<Words>) -> Result<Layout, ShmError> {
@@ -150,6 +159,24 @@ impl Memory {
     /// Says which extent this process fills.
     pub(crate) fn set_last_extent(&self, index: usize) {
         self.last_extent.store(index, Relaxed);
+    }
+
+    /// How many bytes the next message may have, judged by those that this process sent; never more than fit into an
+    /// extent.
+    #[inline]
+    pub(crate) fn expected(&self) -> usize {
+        self.expected.load(Relaxed)
+    }
+
+    /// A message had `len` bytes. Of messages that differ, the longer ones are expected.
+    #[inline]
+    pub(crate) fn expect(&self, len: usize) {
+        let before = self.expected();
+        let next = if len > LARGE { len.max(before - before / 8) } else { 0 };
+        // Small ones, again and again, write nothing.
+        if next != before {
+            self.expected.store(next, Relaxed);
+        }
     }
 
     /// A word, so that it is whole.

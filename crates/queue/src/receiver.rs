@@ -14,6 +14,7 @@ use procession_sys::futex::SharedPark;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::RecvError;
+use crate::in_place;
 use crate::iter::{Iter, TryIter};
 use crate::link::{Barred, Link, News};
 use crate::luggage::Laden;
@@ -176,9 +177,17 @@ impl<T, W: Wire<T>> Receiver<T, W> {
             return W::get_owned(bytes).map_err(RecvError::Decode);
         }
         scratch::with(|bytes| {
-            let value = match self.recv_encoded(bytes, deadline)? {
-                None => W::get(bytes),
-                Some(laden) => {
+            let value = match self.recv_one(bytes, deadline)? {
+                Taken::Copied => W::get(bytes),
+                Taken::Leased(leased) => {
+                    if let Some(value) = in_place::get::<T, W>(self.link.memory(), &leased) {
+                        return Ok(value);
+                    }
+                    traffic::copy(self.link.memory(), leased.at(), leased.len(), bytes)?;
+                    drop(leased);
+                    W::get(bytes)
+                }
+                Taken::Laden(laden) => {
                     let descriptors = laden.open(&self.link, bytes)?;
                     W::get_with(bytes, descriptors)
                 }

@@ -168,8 +168,17 @@ impl<T, W: Wire<T>> Sender<T, W> {
     }
 
     fn send_by_bytes(&self, value: &T, deadline: Deadline) -> Result<(), SendFault> {
+        let expected = W::length(value).unwrap_or_else(|| self.link.memory().expected());
+        if expected > LARGE
+            && let Some(sent) = self.send_in_place(value, expected, deadline)
+        {
+            return sent;
+        }
         scratch::with(|bytes| {
             let outgoing = W::put_with_handles(value, bytes).map_err(SendFault::Encode)?;
+            if bytes.len() as u64 <= self.capacity_bytes() {
+                self.link.memory().expect(bytes.len());
+            }
             if !outgoing.is_empty() {
                 return self.send_laden(bytes, outgoing, deadline);
             }

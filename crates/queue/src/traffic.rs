@@ -15,6 +15,7 @@ use crate::extents::{Leased, Owned};
 use crate::layout::{Mark, SLOT};
 use crate::luggage::Laden;
 use crate::memory::Memory;
+use crate::sender::LARGE;
 use crate::slot::{INLINE, Kind, Senseless, Slot, Small, Sums};
 
 /// The bytes of a message that is to be sent.
@@ -366,6 +367,26 @@ fn reserve(len: usize, into: &mut Vec<u8>) -> Result<(), Missing> {
 pub(crate) fn copy(memory: &Memory, at: usize, len: usize, into: &mut Vec<u8>) -> Result<(), Missing> {
     let old = into.len();
     reserve(len, into)?;
+    if len > LARGE {
+        return copy_by_pieces(memory, at, len, into).map_err(Missing::Memory);
+    }
     into.resize(old + len, 0);
     memory.arena().read(at, &mut into[old..]).map_err(Missing::Memory)
+}
+
+/// The same for many bytes, with room reserved: fresh memory is then written once, and not made zero before.
+pub(crate) fn copy_by_pieces(
+    memory: &Memory,
+    at: usize,
+    len: usize,
+    into: &mut Vec<u8>,
+) -> Result<(), ShmError> {
+    // It stays in the nearest cache.
+    let mut piece = [0; 2048];
+    for start in (0..len).step_by(piece.len()) {
+        let piece = &mut piece[..(len - start).min(2048)];
+        memory.arena().read(at + start, piece)?;
+        into.extend_from_slice(piece);
+    }
+    Ok(())
 }

@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use procession_codec::handles::{self, HandleError, Outgoing};
-use procession_codec::{Bytes, Codec, DecodeError, EncodeError, Message};
+use procession_codec::{Bytes, Codec, DecodeError, EncodeError, Message, Tail};
 use procession_shm::Plain;
 use procession_shm::plain::{bytes_of, from_bytes};
 
@@ -48,6 +48,28 @@ pub trait Wire<T>: sealed::Sealed {
     /// As [`get`](Self::get).
     fn get_with(_bytes: &[u8], _descriptors: Vec<OwnedFd>) -> Result<T, DecodeError> {
         Err(DecodeError::Handle(HandleError::NotCarried))
+    }
+
+    /// Writes the bytes of the value to the start of `out`, and says how many, with the handles in the value.
+    ///
+    /// # Errors
+    /// As [`Codec::encode_to_slice`].
+    #[doc(hidden)]
+    fn fill_with_handles(value: &T, out: &mut [u8]) -> Result<(usize, Outgoing), EncodeError>;
+
+    /// How many bytes the value takes, if that is known without the codec.
+    #[doc(hidden)]
+    #[inline]
+    fn length(_value: &T) -> Option<usize> {
+        None
+    }
+
+    /// The value of a message of which `head` is the beginning, if it can be had like that: see
+    /// [`Codec::decode_with_tail`].
+    #[doc(hidden)]
+    #[inline]
+    fn get_with_tail(_head: &[u8], _tail: Tail<'_>) -> Option<T> {
+        None
     }
 
     /// Whether [`get_owned`](Self::get_owned) keeps the bytes.
@@ -123,6 +145,14 @@ impl<T: Message, C: Codec> Wire<T> for C {
         handles::collect(|| C::encode_into(value, out)).map(|((), outgoing)| outgoing)
     }
 
+    fn fill_with_handles(value: &T, out: &mut [u8]) -> Result<(usize, Outgoing), EncodeError> {
+        handles::collect(|| C::encode_to_slice(value, out))
+    }
+
+    fn get_with_tail(head: &[u8], tail: Tail<'_>) -> Option<T> {
+        handles::refuse(|| C::decode_with_tail(head, tail))
+    }
+
     fn get_with(bytes: &[u8], descriptors: Vec<OwnedFd>) -> Result<T, DecodeError> {
         handles::supply(descriptors, || C::decode(bytes))
     }
@@ -143,6 +173,14 @@ impl<T: Plain> Wire<T> for AsPlain {
         Ok(())
     }
 
+    fn fill_with_handles(value: &T, out: &mut [u8]) -> Result<(usize, Outgoing), EncodeError> {
+        fill(bytes_of(value), out)
+    }
+
+    fn length(_value: &T) -> Option<usize> {
+        Some(size_of::<T>())
+    }
+
     #[inline]
     fn get(bytes: &[u8]) -> Result<T, DecodeError> {
         from_bytes(bytes).ok_or_else(|| wrong_length(bytes.len(), size_of::<T>()))
@@ -157,11 +195,25 @@ fn wrong_length(found: usize, expected: usize) -> DecodeError {
     }
 }
 
+fn fill(bytes: &[u8], out: &mut [u8]) -> Result<(usize, Outgoing), EncodeError> {
+    let place = out.get_mut(..bytes.len()).ok_or(EncodeError::TooSmall { needed: bytes.len() })?;
+    place.copy_from_slice(bytes);
+    Ok((bytes.len(), Outgoing::default()))
+}
+
 impl Wire<Bytes> for AsBytes {
     #[inline]
     fn put(value: &Bytes, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         out.extend_from_slice(value);
         Ok(())
+    }
+
+    fn fill_with_handles(value: &Bytes, out: &mut [u8]) -> Result<(usize, Outgoing), EncodeError> {
+        fill(value, out)
+    }
+
+    fn length(value: &Bytes) -> Option<usize> {
+        Some(value.len())
     }
 
     fn get(bytes: &[u8]) -> Result<Bytes, DecodeError> {

@@ -7,7 +7,7 @@ use std::fmt::{self, Display, Formatter};
 use serde::de::{self, Deserialize};
 
 use crate::limits::Reserve;
-use crate::{DecodeError, MAX_EMPTY_ELEMENTS};
+use crate::{DecodeError, MAX_EMPTY_ELEMENTS, Tail};
 
 /// What is left of the input, and of the bounds.
 pub(super) struct Reader<'de> {
@@ -15,11 +15,25 @@ pub(super) struct Reader<'de> {
     pub(super) reserve: Reserve,
     /// Elements without bytes that may still come.
     pub(super) empty_left: usize,
+    /// What follows the rest, until a block has it.
+    pub(super) tail: Option<Tail<'de>>,
+}
+
+/// A block, where it is.
+pub(super) enum Block<'de> {
+    Here(&'de [u8]),
+    /// Copied together with the tail.
+    Whole(Vec<u8>),
 }
 
 impl<'de> Reader<'de> {
     pub(super) fn new(input: &'de [u8]) -> Self {
-        Self { rest: input, reserve: Reserve::for_input(input.len()), empty_left: MAX_EMPTY_ELEMENTS }
+        Self {
+            rest: input,
+            reserve: Reserve::for_input(input.len()),
+            empty_left: MAX_EMPTY_ELEMENTS,
+            tail: None,
+        }
     }
 
     /// Reads one number by the engine.
@@ -37,6 +51,28 @@ impl<'de> Reader<'de> {
         let Some((block, rest)) = split else { return Err(self.too_long(claimed)) };
         self.rest = rest;
         Ok(block)
+    }
+
+    /// A block that may be the one which has the tail.
+    #[inline]
+    pub(super) fn block_or_last(&mut self) -> Result<Block<'de>, Fault> {
+        let start = self.rest;
+        match self.block() {
+            Ok(block) => Ok(Block::Here(block)),
+            Err(fault) => self.last_block(start).map(Block::Whole).ok_or(fault),
+        }
+    }
+
+    /// The block from `start` on, if it ends where the tail does.
+    #[cold]
+    fn last_block(&mut self, start: &'de [u8]) -> Option<Vec<u8>> {
+        let (claimed, here) = ::postcard::take_from_bytes::<u64>(start).ok()?;
+        let tail = self.tail.take()?;
+        if usize::try_from(claimed).ok()?.checked_sub(here.len()) != Some(tail.len()) {
+            return None;
+        }
+        self.rest = &[];
+        tail.behind(here)
     }
 
     #[inline]

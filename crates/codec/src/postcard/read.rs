@@ -7,8 +7,8 @@
 use serde::de::value::U32Deserializer;
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, IntoDeserializer, Visitor};
 
-use super::input::{Fault, Reader};
-use crate::{DecodeError, MAX_DEPTH};
+use super::input::{Block, Fault, Reader};
+use crate::{DecodeError, MAX_DEPTH, Tail};
 
 /// Reads one value, which must be all of `input`.
 #[inline]
@@ -19,6 +19,14 @@ pub(super) fn decode<'de, T: Deserialize<'de>>(input: &'de [u8]) -> Result<T, De
         Ok(_) => Err(DecodeError::Trailing { extra: reader.rest.len() }),
         Err(fault) => Err(fault.located(input.len() - reader.rest.len())),
     }
+}
+
+/// Reads one value whose last block ends with the tail.
+#[inline]
+pub(super) fn decode_with_tail<'de, T: Deserialize<'de>>(head: &'de [u8], tail: Tail<'de>) -> Option<T> {
+    let mut reader = Reader { tail: Some(tail), ..Reader::new(head) };
+    let value = T::deserialize(At { reader: &mut reader, depth: MAX_DEPTH }).ok()?;
+    (reader.tail.is_none() && reader.rest.is_empty()).then_some(value)
 }
 
 /// The reader, seen from one level of nesting.
@@ -135,7 +143,10 @@ impl<'de> Deserializer<'de> for At<'_, 'de> {
 
     #[inline]
     fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        visitor.visit_borrowed_bytes(self.reader.block()?)
+        match self.reader.block_or_last()? {
+            Block::Here(block) => visitor.visit_borrowed_bytes(block),
+            Block::Whole(bytes) => visitor.visit_byte_buf(bytes),
+        }
     }
 
     #[inline]
