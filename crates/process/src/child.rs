@@ -1,12 +1,14 @@
 //! The child's side: take the task, run it on a named thread, report, and end with the parent.
 //!
 //! The main thread never runs user code: it watches the parent's pidfd (or, where the kernel has none, the channel's
-//! hang-up) and ends the process when the parent dies, whatever the task is doing.
+//! hang-up) and ends the process when the parent dies, whatever the task is doing. The task's thread ends the process by
+//! itself, as if its function were `main`: its thread locals are dropped, then exit hooks and other handlers run, then
+//! nothing more. A main thread that waited for it first would cost two more changes of threads, and the way out of one.
 
 use std::error::Error;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::thread::{self, ScopedJoinHandle};
+use std::thread;
 use std::time::Duration;
 
 use procession_codec as codec;
@@ -14,7 +16,6 @@ use procession_codec::handles::{self, Outgoing as Handles};
 use procession_codec::{Bytes, Codec, Postcard};
 use procession_sys::Deadline;
 use procession_sys::child::end_now;
-use procession_sys::event::Event;
 use procession_sys::hook::Bootstrap;
 use procession_sys::image::FunctionToken;
 use procession_sys::limits;
@@ -133,16 +134,15 @@ fn run(link: &Arc<Link>, message: Message, work: Option<Work<'_>>) -> Result<i32
         signal::set(Signal::INT, Disposition::Ignore)?;
     }
     start_method::set_start_method(start.start_method);
-    let thread = thread::Builder::new().name(start.place.name.clone()).stack_size(stack_size());
+    // What the main thread would have: a function that recurses deeply in its parent does so here.
+    let thread = thread::Builder::new().name(start.place.name.clone()).stack_size(limits::task_stack());
     let parent = start.place.ends_with_parent.then_some(link);
     tree::enter(start.place, Arc::clone(link));
-    let done = Arc::new(Event::new()?);
-    let task = Task { channel: Arc::clone(&link.channel), done: Arc::clone(&done), work };
+    let task = Task { channel: Arc::clone(&link.channel), work };
     let exchange = Exchange { argument, descriptors, outcome: None };
     thread::scope(|scope| {
-        let thread = thread.spawn_scoped(scope, move || task.run(exchange))?;
-        watch(parent, &done, &thread);
-        Ok(thread.join().unwrap_or(PANICKED))
+        thread.spawn_scoped(scope, move || task.run(exchange))?;
+        watch(parent)
     })
 }
 
@@ -154,47 +154,40 @@ fn work_of(token: &Bytes) -> Result<Work<'static>, Box<dyn Error>> {
     Ok(Box::new(move |exchange| function.call(exchange)))
 }
 
-/// What the main thread would have: a function that recurses deeply in its parent does so here.
-fn stack_size() -> usize {
-    const USUAL: u64 = 8 << 20;
-    let limit = limits::get().stack.soft.unwrap_or(USUAL);
-    usize::try_from(limit.clamp(2 << 20, 1 << 30)).unwrap_or(8 << 20)
-}
-
-/// How often the main thread looks at a task's thread that is done and still not at its end.
-const LOOK_AGAIN: Duration = Duration::from_millis(1);
-
-/// Returns when the task's thread is at its end; ends the process when the parent is dead.
-fn watch(parent: Option<&Arc<Link>>, done: &Event, thread: &ScopedJoinHandle<'_, i32>) {
-    let parent: Vec<_> = parent.map(|link| link.watch()).into_iter().collect();
-    let waits: Vec<_> = [(done.as_fd(), Interest::Readable)].into_iter().chain(parent.clone()).collect();
-    match poll::ready(&waits, Deadline::NEVER) {
-        Ok(ready) if !ready[0] => end_now(FAILED),
-        _ => {}
-    }
-    // What is left are destructors of the thread's own variables: an instant, or as long as a user made them.
-    let mut looks = 0;
-    while !thread.is_finished() {
-        looks += 1;
-        if looks < 100 {
-            thread::yield_now();
-        } else if poll::ready(&parent, Deadline::after(LOOK_AGAIN)).is_ok_and(|ready| ready.contains(&true)) {
-            end_now(FAILED);
+/// Ends the process when the parent is dead; the task's thread ends it otherwise.
+fn watch(parent: Option<&Arc<Link>>) -> ! {
+    loop {
+        let Some(parent) = parent else {
+            thread::park_timeout(Duration::MAX);
+            continue;
+        };
+        match poll::ready(&[parent.watch()], Deadline::NEVER) {
+            Ok(_) => end_now(FAILED),
+            // Lack of memory in the system: it may be there later.
+            Err(_) => thread::park_timeout(LOOK_AGAIN),
         }
     }
 }
 
+/// How long until the main thread tries again what the system refused.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
 /// What the task's thread needs.
 struct Task<'a> {
     channel: Arc<Channel>,
-    done: Arc<Event>,
     work: Work<'a>,
 }
 
 impl Task<'_> {
-    fn run(self, mut exchange: Exchange) -> i32 {
-        // Told also when this thread unwinds.
-        let _done = NotifyOnDrop(&self.done);
+    /// Ends the process.
+    fn run(self, exchange: Exchange) {
+        // Also when this thread unwinds.
+        let mut end = ExitOnDrop(PANICKED);
+        end.0 = self.outcome(exchange);
+    }
+
+    /// The exit code.
+    fn outcome(self, mut exchange: Exchange) -> i32 {
         panics::watch(Arc::clone(&self.channel));
         let work = self.work;
         let outcome = match panics::catch_panic(|| work(&mut exchange)) {
@@ -227,10 +220,11 @@ fn send_last(channel: &Channel, report: Report, body: Vec<u8>, handles: Handles)
     }
 }
 
-struct NotifyOnDrop<'a>(&'a Event);
+/// The process ends with this code where it is dropped.
+struct ExitOnDrop(i32);
 
-impl Drop for NotifyOnDrop<'_> {
+impl Drop for ExitOnDrop {
     fn drop(&mut self) {
-        self.0.notify();
+        std::process::exit(self.0);
     }
 }

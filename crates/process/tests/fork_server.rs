@@ -151,12 +151,36 @@ fn children_outlive_their_server() {
     });
 }
 
+/// Whether this kernel remembers how a process ended that is gone; and what it is.
+fn remembers() -> (bool, String) {
+    let release = procession_sys::caps::diagnostics().kernel;
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse::<u32>().unwrap_or(0));
+    ((numbers.next(), numbers.next()) >= (Some(6), Some(15)), release)
+}
+
+/// Where the kernel remembers, nobody waits for the server to hear of an end, and the dead leave nothing there.
+#[test]
+fn ends_are_told_while_the_server_stands_still() {
+    if !remembers().0 || !alone("starter") {
+        return;
+    }
+    let server = server();
+    let ((killed, _ours), (returns, gate)) = (held(hold), held(hold));
+    server.kill(processes::Signal::STOP).unwrap();
+    killed.kill().unwrap();
+    gate.send(&7).unwrap();
+    assert_eq!(returns.join_timeout(PATIENCE).unwrap(), Some(7));
+    assert_eq!(killed.wait_timeout(PATIENCE).unwrap().and_then(|exit| exit.signal()), Some(Signal::KILL));
+    assert!(processes::children(server.pid()).is_empty(), "the kernel has cleared them away");
+    server.kill(processes::Signal::CONT).unwrap();
+    assert_eq!(by_server().spawn(|n: u8| n + 1, 2).unwrap().join().unwrap(), 3);
+    assert_eq!(zygote::server_pid(), Some(server.pid()));
+}
+
 /// Where the kernel remembers, nothing is lost with the server.
 #[test]
 fn the_kernel_remembers_what_the_server_knew() {
-    let release = procession_sys::caps::diagnostics().kernel;
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse::<u32>().unwrap_or(0));
-    let remembers = (numbers.next(), numbers.next()) >= (Some(6), Some(15));
+    let (remembers, release) = remembers();
     with_the_server(|| {
         let server = server();
         let (child, ours) = held(hold);

@@ -16,7 +16,8 @@ use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
 use rustix::thread::futex::WaitvFlags;
 
 /// The environment variable that forces capabilities off in a process and all that inherit its environment:
-/// `PROCESSION_WITHOUT=waitv,pidfd,robust_list`. For tests of the fallbacks; read once, at the first question.
+/// `PROCESSION_WITHOUT=waitv,pidfd,robust_list`. For tests of the fallbacks; read once, at the first question. `hook` and
+/// `exit_info` are for the hook before `main`, and what the kernel remembers of the dead.
 pub const SWITCH: &str = "PROCESSION_WITHOUT";
 
 /// Something that not every kernel or sandbox offers, and that we have a fallback for.
@@ -113,7 +114,7 @@ pub fn diagnostics() -> Diagnostics {
         capabilities: Capability::ALL.map(|capability| (capability, has(capability))),
         switched_off: switch().to_owned(),
         unknown_words: words(switch())
-            .filter(|w| Capability::from_name(w).is_none())
+            .filter(|w| Capability::from_name(w).is_none() && !OTHERS.contains(w))
             .map(str::to_owned)
             .collect(),
         cpus: crate::cpu::available(),
@@ -163,6 +164,14 @@ fn probe_all() -> u32 {
 fn switch() -> &'static str {
     static SWITCHED: OnceLock<String> = OnceLock::new();
     SWITCHED.get_or_init(|| std::env::var(SWITCH).unwrap_or_default())
+}
+
+/// What else [`SWITCH`] may name.
+const OTHERS: [&str; 2] = ["hook", "exit_info"];
+
+/// Whether [`SWITCH`] names this, which is no [`Capability`] for everybody to ask for.
+pub(crate) fn is_switched_off(what: &str) -> bool {
+    words(switch()).any(|word| word == what)
 }
 
 fn words(list: &str) -> impl Iterator<Item = &str> {

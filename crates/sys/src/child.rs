@@ -2,8 +2,8 @@
 //!
 //! Invariants: the status is taken from the kernel exactly once, under the lock, and kept; a signal is sent only while
 //! the child has not been waited for, so never to a stranger with the same number. Where pidfds are missing (Linux
-//! before 5.3, or forced off) waits look every few milliseconds. A child that a [fork server](crate::zygote) made is the
-//! server's to wait for: its status is told, or lost with the server and then asked of the kernel. Held by `tests/hook.rs` and by the
+//! before 5.3, or forced off) waits look every few milliseconds. A child that a [fork server](crate::zygote) made is not
+//! ours to wait for: the kernel remembers its status, or the server tells it. Held by `tests/hook.rs` and by the
 //! contract suite of `procession-process`, which runs with and without pidfds.
 //!
 //! # Safety
@@ -24,7 +24,7 @@ use crate::status::Exit;
 use crate::zygote::{Report, Reported};
 use crate::{Deadline, OsError, Result};
 
-mod foreign;
+pub(crate) mod foreign;
 
 /// How long to pause between looks where the kernel has no event that tells of a death.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
@@ -40,8 +40,18 @@ pub struct Child {
     pub(crate) pid: Pid,
     pidfd: Option<OwnedFd>,
     exit: Mutex<Option<Exit>>,
-    /// Where its status comes from, if not from the kernel.
-    reported: Option<Reported>,
+    status: Status,
+}
+
+/// Where a child's status comes from.
+#[derive(Debug)]
+enum Status {
+    /// We wait for it.
+    Ours,
+    /// Who made it waits for it, and reports.
+    Reported(Reported),
+    /// Nobody waits for it: the kernel clears it away when it ends, and remembers.
+    Remembered,
 }
 
 impl Child {
@@ -54,12 +64,17 @@ impl Child {
             // No descriptor is left for it: it goes by its number, which is its own until we wait for it.
             Err(_) => (None, None),
         };
-        Self { pid, pidfd, exit: Mutex::new(exit), reported: None }
+        Self { pid, pidfd, exit: Mutex::new(exit), status: Status::Ours }
     }
 
-    /// Takes charge of a child that a fork server has made.
+    /// Takes charge of a child that a fork server has made and waits for.
     pub(crate) fn reported(pid: Pid, pidfd: OwnedFd, reported: Reported) -> Self {
-        Self { pid, pidfd: Some(pidfd), exit: Mutex::new(None), reported: Some(reported) }
+        Self { pid, pidfd: Some(pidfd), exit: Mutex::new(None), status: Status::Reported(reported) }
+    }
+
+    /// Takes charge of a child that a fork server has made and leaves to the kernel to clear away.
+    pub(crate) fn released(pid: Pid, pidfd: OwnedFd) -> Self {
+        Self { pid, pidfd: Some(pidfd), exit: Mutex::new(None), status: Status::Remembered }
     }
 
     /// The process number.
@@ -93,14 +108,15 @@ impl Child {
         }
     }
 
-    /// How the child ended, if it has. Never blocks, but for the moment that a fork server takes to report a death. Takes a
-    /// finished child out of the process table.
+    /// How the child ended, if it has. Never blocks, but for the moment that a fork server takes to report a death (where the
+    /// kernel does not: Linux before 6.15). Takes a finished child out of the process table.
     pub fn try_wait(&self) -> Result<Option<Exit>> {
         let mut exit = self.exit();
         if exit.is_none() {
-            *exit = match &self.reported {
-                Some(reported) => self.hear(reported)?,
-                None => self.reap()?,
+            *exit = match &self.status {
+                Status::Ours => self.reap()?,
+                Status::Reported(reported) => self.hear(reported)?,
+                Status::Remembered => self.remember()?,
             };
         }
         Ok(*exit)
@@ -138,6 +154,16 @@ impl Child {
             Report::Awaited => Ok(None),
             Report::Lost => self.ask_after_the_server(),
         }
+    }
+
+    /// What the kernel remembers.
+    fn remember(&self) -> Result<Option<Exit>> {
+        if !self.is_dead() {
+            return Ok(None);
+        }
+        let kept = self.pidfd.as_ref().and_then(|pidfd| foreign::kept(pidfd.as_fd()));
+        // It is about to be cleared away; or it is an orphan, since the server died first.
+        kept.map_or_else(|| self.ask_after_the_server(), |exit| Ok(Some(exit)))
     }
 
     /// The server has died first. The child is now somebody else's: ours, if orphans come to this process.

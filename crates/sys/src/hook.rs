@@ -126,8 +126,27 @@ pub(crate) fn invite(entry: fn(Bootstrap) -> i32) -> Result<Invitation> {
     Invitation::new(ImageId::current()?, entry)
 }
 
+/// For a child whose maker tells it all that the first packet would, and has proved to be of this image and tree.
+pub(crate) fn invite_by_another() -> Result<Invitation> {
+    Invitation::without_packet()
+}
+
+/// What a child runs, as it travels to the one that makes the child.
+pub(crate) fn entry_token(entry: fn(Bootstrap) -> i32) -> [u8; ENTRY] {
+    token(entry).to_bytes()
+}
+
+/// Bytes of it.
+pub(crate) const ENTRY: usize = FunctionToken::<Entry>::SIZE;
+
 impl Invitation {
     fn new(image: ImageId, entry: fn(Bootstrap) -> i32) -> Result<Self> {
+        let invitation = Self::without_packet()?;
+        send_boot(&invitation.ours, invitation.nonce, image, entry)?;
+        Ok(invitation)
+    }
+
+    fn without_packet() -> Result<Self> {
         if let Some(why) = missed() {
             return Err(why);
         }
@@ -137,7 +156,6 @@ impl Invitation {
             .map_err(|e| OsError::new("getting a random number", e))?;
         let nonce = u128::from_le_bytes(random);
         let nonce = [nonce as u64, (nonce >> 64) as u64];
-        send_boot(&ours, nonce, image, entry)?;
         Ok(Self { ours, theirs, nonce })
     }
 
@@ -229,17 +247,20 @@ fn missed() -> Option<OsError> {
 fn send_boot(socket: &OwnedFd, nonce: [u64; 2], image: ImageId, entry: fn(Bootstrap) -> i32) -> Result<()> {
     let (key, i) = (image::tree_key(), image.to_words());
     let head = [MAGIC, nonce[0], nonce[1], key[0], key[1], i[0], i[1], i[2], i[3]].map(u64::to_le_bytes);
-    let token = FunctionToken::of(entry, |entry, exchange: &mut Entry| {
-        if let Some(bootstrap) = exchange.bootstrap.take() {
-            exchange.code = entry(bootstrap);
-        }
-    });
     let parent = own_pidfd()?;
     let parent: Vec<BorrowedFd<'_>> = parent.iter().map(AsFd::as_fd).collect();
-    let bytes = [head.as_flattened(), &token.to_bytes()].concat();
+    let bytes = [head.as_flattened(), &entry_token(entry)].concat();
     socket::send_packet(socket.as_fd(), &[IoSlice::new(&bytes)], &parent, Deadline::now())
         .map_err(|e| OsError::new("writing the first packet for a child", io::Error::other(e)))?;
     Ok(())
+}
+
+fn token(entry: fn(Bootstrap) -> i32) -> FunctionToken<Entry> {
+    FunctionToken::of(entry, |entry, exchange: &mut Entry| {
+        if let Some(bootstrap) = exchange.bootstrap.take() {
+            exchange.code = entry(bootstrap);
+        }
+    })
 }
 
 fn text(bytes: Vec<u8>) -> Result<CString> {
@@ -332,12 +353,13 @@ fn run_child() {
     }
 }
 
-/// In a forked child that has its end of the socket as [`CHILD_FD`]: goes on as a program that was started again.
-pub(crate) fn go_on(nonce: [u64; 2]) -> ! {
-    match take_socket().and_then(|socket| take_boot(socket, nonce)) {
-        Some(boot) => run_boot(boot),
-        None => std::process::exit(NOT_OURS),
+/// In a forked child of a process that is of its parent's image and tree: goes on as a program that was started again.
+pub(crate) fn go_on(nonce: [u64; 2], entry: &[u8; ENTRY], socket: OwnedFd, parent: OwnedFd) -> ! {
+    let mine = ImageId::current().map(ImageId::to_words).unwrap_or_default();
+    if !say_hello(&socket, nonce, true, mine) {
+        std::process::exit(NOT_OURS);
     }
+    run_boot((socket, FunctionToken::from_bytes(entry), Some(parent)))
 }
 
 fn run_boot((socket, token, parent): Boot) -> ! {
@@ -404,14 +426,18 @@ fn take_boot(socket: OwnedFd, nonce: [u64; 2]) -> Option<Boot> {
     }
     let mine = ImageId::current().map(ImageId::to_words).unwrap_or_default();
     let same = mine == image && image::join_tree([k0, k1]);
-    let hello = [&[MAGIC, n0, n1, u64::from(!same)], &mine[..]].concat();
-    let hello: Vec<u8> = hello.into_iter().flat_map(u64::to_le_bytes).collect();
-    let said = socket::send_packet(socket.as_fd(), &[IoSlice::new(&hello)], &[], Deadline::now());
-    if !same || said.is_err() {
+    if !say_hello(&socket, nonce, same, mine) || !same {
         std::process::exit(NOT_OURS);
     }
     let token = FunctionToken::from_bytes(token.try_into().ok()?);
     Some((socket, token, descriptors.pop()))
+}
+
+/// The first packet to the parent.
+fn say_hello(socket: &OwnedFd, [n0, n1]: [u64; 2], same: bool, mine: [u64; 4]) -> bool {
+    let [i0, i1, i2, i3] = mine;
+    let hello = [MAGIC, n0, n1, u64::from(!same), i0, i1, i2, i3].map(u64::to_le_bytes);
+    socket::send_packet(socket, &[IoSlice::new(hello.as_flattened())], &[], Deadline::now()).is_ok()
 }
 
 #[cfg(test)]

@@ -108,6 +108,13 @@ pub fn get() -> Limits {
     }
 }
 
+/// How large the stack of a thread shall be that stands in for the main one, in bytes: what binds, from 2 MiB to 1 GiB.
+pub fn task_stack() -> usize {
+    const USUAL: u64 = 8 << 20;
+    let limit = getrlimit(process::Resource::Stack).current.unwrap_or(USUAL);
+    usize::try_from(limit.clamp(2 << 20, 1 << 30)).unwrap_or(8 << 20)
+}
+
 /// Raises the soft limit of open descriptors to the hard one, the first time it is called; says what binds then.
 ///
 /// Later calls answer the same without looking, so a program that lowers its limit afterwards keeps its choice.

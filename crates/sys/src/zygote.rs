@@ -2,8 +2,12 @@
 //! it is asked to. What that costs does not depend on the size of the caller, and no program is executed.
 //!
 //! Each process has one of its own, started with its first such child, as `hook` starts all children. A
-//! child meets its parent as after an execution: the same first packet, the same hello, the same descriptors and nothing
-//! else of the server's. It is not its parent's to wait for: the server reaps it, and tells its status.
+//! child meets its parent as after an execution: the same hello, the same descriptors and nothing else of the server's. What
+//! the first packet would tell it comes with the request, and the server's own start has proved that it is of this image.
+//!
+//! The child is not its parent's to wait for. Where the kernel remembers for a pidfd how a process ended that is gone (Linux
+//! 6.15), the server has its children cleared away by the kernel, and nobody tells their status: it is asked for. Elsewhere
+//! the server waits for them, and tells.
 //!
 //! | killed | what happens |
 //! |---|---|
@@ -11,7 +15,7 @@
 //! | the server, while it is asked | the same: another one is asked. A child that the first one may have made has no task, sees its channel close, and ends |
 //! | the server, while children run | they go on. Their ends are seen by their pidfds; how they ended is what the kernel remembers (Linux 6.15), or what this process is told as their new parent, or lost: [`Unknown`](crate::status::Exit::Unknown) |
 //! | the parent | the server sees its pidfd and ends, and so do the children, which watch the parent and not the server |
-//! | a child | the server reaps it and reports |
+//! | a child | the kernel remembers how; or the server reaps it and reports |
 //!
 //! A child has what surrounds its caller at the moment of the start, not what surrounded the server at its own: see
 //! `surroundings`. A server that cannot have it (the caller has given up privileges, or is in another
@@ -72,14 +76,14 @@ pub fn start_with(
     }
     for _ in 0..ATTEMPTS {
         let server = Server::current()?;
-        let invitation = hook::invite(entry)?;
+        let invitation = hook::invite_by_another()?;
         let surroundings = Surroundings::now()?;
         if surroundings.identity != server.identity {
             retire(&server);
             continue;
         }
         let variables = environment.clone().unwrap_or_else(|| std::env::vars_os().collect());
-        match server.ask(&invitation, surroundings, &variables, differences, deadline)? {
+        match server.ask(entry, &invitation, surroundings, &variables, differences, deadline)? {
             Some(child) => return Ok(invitation.into_started(child)),
             None => retire(&server),
         }
@@ -172,6 +176,7 @@ impl Server {
     /// Asks for a child; `None` if the server has died, or cannot have what surrounds this thread.
     fn ask(
         self: &Arc<Self>,
+        entry: fn(Bootstrap) -> i32,
         invitation: &Invitation,
         surroundings: Surroundings,
         variables: &[(OsString, OsString)],
@@ -184,6 +189,7 @@ impl Server {
         let standard = standard(differences);
         let request = Request {
             nonce: invitation.nonce(),
+            entry: hook::entry_token(entry),
             standard: standard.map(|one| one.is_some()),
             group: differences.group.unwrap_or(surroundings.group),
             surroundings,
@@ -211,13 +217,13 @@ impl Server {
         loop {
             match receive(&status, &mut pidfd) {
                 Ok(Answer::Started(pid)) => {
-                    let doing = "taking over a child of the fork server";
-                    let pid = Pid::from_raw(pid.cast_signed());
-                    let (Some(pid), Some(pidfd)) = (pid, pidfd.pop()) else {
-                        return Err(OsError::new(doing, io::Error::from(io::ErrorKind::InvalidData)));
-                    };
+                    let (pid, pidfd) = taken(pid, pidfd.pop())?;
                     let reported = Reported { status, server: Arc::clone(self) };
                     return Ok(Some(Child::reported(pid, pidfd, reported)));
+                }
+                Ok(Answer::Released(pid)) => {
+                    let (pid, pidfd) = taken(pid, pidfd.pop())?;
+                    return Ok(Some(Child::released(pid, pidfd)));
                 }
                 Ok(Answer::Failed(Step::Surroundings, _) | Answer::Ended(_)) => return Ok(None),
                 Ok(Answer::Failed(step, errno)) => return Err(OsError::from_errno(step.doing(), errno)),
@@ -259,6 +265,13 @@ impl Server {
         retire(self);
         OsError::new("waiting for the fork server", io::Error::from(io::ErrorKind::TimedOut))
     }
+}
+
+/// A child that the server has made.
+fn taken(pid: u32, pidfd: Option<OwnedFd>) -> Result<(Pid, OwnedFd)> {
+    let both = Pid::from_raw(pid.cast_signed()).zip(pidfd);
+    let garbled = || OsError::new("taking over a child of the fork server", io::ErrorKind::InvalidData);
+    both.ok_or_else(garbled)
 }
 
 impl Step {

@@ -9,7 +9,9 @@ use std::thread;
 use std::time::Duration;
 
 use procession_pipe::{Duplex, pipe};
-use procession_process::{Builder, Exit, JoinError, Message, Process, Signal, at_exit, exit_limit, spawn};
+use procession_process::{
+    Builder, Exit, JoinError, Message, Process, Signal, Stdio, at_exit, exit_limit, spawn,
+};
 use procession_sys::signal::{self, Disposition};
 use procession_testkit::{Identity, Role, processes, role, roles};
 
@@ -228,4 +230,27 @@ pub(crate) fn children_are_ended_before_the_last_hooks(start: Start) {
     });
     child.join().unwrap();
     assert_eq!(String::from_utf8(said).unwrap(), "+++--+");
+}
+
+/// The task's thread ends the process, and what it has of its own is dropped before anything else.
+pub(crate) fn thread_locals_are_dropped_first(start: Start) {
+    struct Noisy;
+
+    impl Drop for Noisy {
+        fn drop(&mut self) {
+            println!("local");
+        }
+    }
+
+    thread_local! {
+        static LOCAL: Noisy = const { Noisy };
+    }
+
+    fn task(_: ()) {
+        at_exit(0, || println!("hook"));
+        LOCAL.with(|_| ());
+    }
+
+    let child = start().stdout(Stdio::piped()).spawn(task, ()).unwrap();
+    assert_eq!(child.join_with_output().stdout, b"local\nhook\n");
 }

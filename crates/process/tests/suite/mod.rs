@@ -107,7 +107,7 @@ macro_rules! contract {
                 process_groups;
             exits: hooks_run_whichever_way_it_leaves a_hook_runs_once_or_not_at_all hooks_may_fail_and_add_hooks
                 a_hook_without_end_costs_the_limit hooks_of_the_first_process hooks_of_a_tree
-                children_are_ended_before_the_last_hooks;
+                children_are_ended_before_the_last_hooks thread_locals_are_dropped_first;
             surroundings: the_caller_s_surroundings_of_that_moment nothing_of_the_handshake_stays;
         }
     };

@@ -36,8 +36,8 @@ const INFO_EXIT: u64 = 1 << 3;
 /// `_IOWR(0xff, 11, struct pidfd_info)` for the first version's size.
 const GET_INFO: libc::c_ulong = (3 << 30) | (64 << 16) | (0xff << 8) | 11;
 
-/// Of one that has been waited for.
-fn kept(pidfd: BorrowedFd<'_>) -> Option<Exit> {
+/// Of one that has been waited for, or cleared away by the kernel.
+pub(crate) fn kept(pidfd: BorrowedFd<'_>) -> Option<Exit> {
     let mut info = PidfdInfo { mask: INFO_EXIT, ..PidfdInfo::default() };
     // SAFETY: the request number carries the size of `PidfdInfo`, and the kernel writes at most that much into it.
     let answer = unsafe { libc::ioctl(pidfd.as_raw_fd(), GET_INFO, &raw mut info) };

@@ -2,18 +2,22 @@
 //!
 //! A request is one message on the server's socket. Its descriptors: the child's end of its own channel, the server's end
 //! of the child's status socket, the directory, then those of the standard three that are open. On the status socket come
-//! at most two packets: [`Answer`] to the request, with the pidfd if a child was made, and later its status.
+//! at most two packets: [`Answer`] to the request, with the pidfd if a child was made, and later its status, unless the
+//! kernel is there to be asked for it.
 
 use std::os::fd::OwnedFd;
 
 use rustix::process::Rlimit;
 
+use crate::hook::ENTRY;
 use crate::surroundings::Surroundings;
 
 /// What the server is asked for.
 #[derive(Debug, PartialEq)]
 pub(super) struct Request {
     pub(super) nonce: [u64; 2],
+    /// What the child runs: a function token.
+    pub(super) entry: [u8; ENTRY],
     /// Which of the standard three come along.
     pub(super) standard: [bool; 3],
     /// The group of processes the child shall be in; 0 is a new one.
@@ -47,6 +51,7 @@ impl Request {
         let mut bytes = Vec::with_capacity(1024 + self.environment.len());
         let mut word = |word: u64| bytes.extend_from_slice(&word.to_ne_bytes());
         self.nonce.into_iter().for_each(&mut word);
+        self.entry.as_chunks().0.iter().for_each(|chunk| word(u64::from_ne_bytes(*chunk)));
         self.standard.into_iter().for_each(|open| word(open.into()));
         word(self.group.into());
         for n in
@@ -69,6 +74,7 @@ impl Request {
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let mut rest = Reader(bytes);
         let nonce = [rest.word()?, rest.word()?];
+        let entry = rest.chunk()?;
         let standard = [rest.word()? != 0, rest.word()? != 0, rest.word()? != 0];
         let group = rest.word()?.try_into().ok()?;
         let umask = rest.word()?.try_into().ok()?;
@@ -93,17 +99,21 @@ impl Request {
             group: own_group,
             limits,
         };
-        rest.0.is_empty().then_some(Self { nonce, standard, group, surroundings, environment })
+        rest.0.is_empty().then_some(Self { nonce, entry, standard, group, surroundings, environment })
     }
 }
 
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
-    fn word(&mut self) -> Option<u64> {
-        let (word, rest) = self.0.split_first_chunk()?;
+    fn chunk<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (chunk, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
-        Some(u64::from_ne_bytes(*word))
+        Some(*chunk)
+    }
+
+    fn word(&mut self) -> Option<u64> {
+        self.chunk().map(u64::from_ne_bytes)
     }
 
     fn text(&mut self) -> Option<&'a [u8]> {
@@ -135,6 +145,8 @@ impl Step {
 pub(super) enum Answer {
     /// The number of the child. Its pidfd comes along.
     Started(u32),
+    /// As `Started`, and the server tells no more: the kernel remembers how the child ends.
+    Released(u32),
     Failed(Step, i32),
     /// The child ended; the status word of `wait(2)`.
     Ended(i32),
@@ -147,6 +159,7 @@ impl Answer {
     pub(super) fn to_bytes(self) -> [u8; ANSWER] {
         let (kind, value) = match self {
             Self::Started(pid) => (100, u64::from(pid)),
+            Self::Released(pid) => (102, u64::from(pid)),
             Self::Ended(status) => (101, i64::from(status).cast_unsigned()),
             Self::Failed(step, errno) => (step as u64, i64::from(errno).cast_unsigned()),
         };
@@ -163,6 +176,7 @@ impl Answer {
         match kind {
             100 => value.try_into().ok().map(Self::Started),
             101 => signed.ok().map(Self::Ended),
+            102 => value.try_into().ok().map(Self::Released),
             kind => {
                 let step = Step::ALL.into_iter().find(|step| *step as u64 == kind)?;
                 signed.ok().map(|errno| Self::Failed(step, errno))
@@ -179,6 +193,7 @@ mod tests {
     fn what_is_said_is_heard() {
         let request = Request {
             nonce: [1, u64::MAX],
+            entry: std::array::from_fn(|n| n as u8),
             standard: [true, false, true],
             group: 7,
             surroundings: Surroundings::now().unwrap(),
@@ -187,7 +202,8 @@ mod tests {
         let bytes = request.to_bytes();
         assert_eq!(Request::from_bytes(&bytes), Some(request));
         assert!((0..bytes.len()).all(|len| Request::from_bytes(&bytes[..len]).is_none()));
-        let answers = [Answer::Started(9), Answer::Ended(0x8b), Answer::Failed(Step::Group, 1)];
+        let answers =
+            [Answer::Started(9), Answer::Released(8), Answer::Ended(0x8b), Answer::Failed(Step::Group, 1)];
         assert!(answers.iter().all(|answer| Answer::from_bytes(&answer.to_bytes()) == Some(*answer)));
         assert_eq!(Answer::from_bytes(&[9; ANSWER]), None);
     }

@@ -21,19 +21,22 @@ use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, WaitOptions, setrlimit}
 
 use super::request::{Answer, Descriptors, Request, Step};
 use crate::caps::{self, Capability};
-use crate::forked::{self, NoWayBack, place};
-use crate::hook::{self, Bootstrap};
+use crate::child::foreign::kept;
+use crate::forked;
+use crate::hook::Bootstrap;
 use crate::message::{Incoming, RecvError};
 use crate::poll::{self, Interest};
 use crate::signal::{self, Disposition, Signal};
-use crate::spawn::CHILD_FD;
-use crate::surroundings::{LIMITS, PROCESSES, Surroundings, processors};
+use crate::status::Exit;
+use crate::surroundings::{PROCESSES, Surroundings, processors};
 use crate::{Deadline, OsError, Result, fork, limits, socket};
 
 /// The longest request, in bytes: an environment cannot be as large.
 const LIMIT: u64 = 64 << 20;
 /// What the server is called in lists of processes; its children are not.
 const NAME: &std::ffi::CStr = c"procession-fork";
+
+mod dress;
 
 unsafe extern "C" {
     static mut environ: *mut *mut c_char;
@@ -58,7 +61,9 @@ struct Server {
     /// Readable when a child has ended.
     ended: OwnedFd,
     incoming: Incoming,
-    /// The status sockets of the children that run.
+    /// Whether the kernel clears children away and remembers how they ended.
+    is_remembered: bool,
+    /// The status sockets of the children that run, where the kernel does not remember.
     children: BTreeMap<i32, OwnedFd>,
     worn: Worn,
     /// What children are called in lists of processes.
@@ -86,9 +91,11 @@ impl Server {
         // A child that nobody waits for would take its status with it.
         signal::set(Signal::CHLD, Disposition::Default)?;
         set_blocked(u64::MAX)?;
-        // What each child would ask the kernel by itself.
-        caps::has(Capability::Waitv);
-        fork::epoch();
+        let is_remembered = is_remembered();
+        if is_remembered {
+            signal::set(Signal::CHLD, Disposition::Ignore)?;
+        }
+        warm_up();
         let name = rustix::thread::name().unwrap_or_default();
         let _ = rustix::thread::set_name(NAME);
         Ok(Self {
@@ -96,6 +103,7 @@ impl Server {
             parent,
             ended: signal_descriptor()?,
             incoming: Incoming::new(LIMIT),
+            is_remembered,
             children: BTreeMap::new(),
             worn: Worn { surroundings, environment: Vec::new(), pointers: Vec::new() },
             name,
@@ -104,7 +112,7 @@ impl Server {
 
     /// Waits for one thing and does it; `false` if there is nothing more to do.
     fn step(&mut self) -> Result<bool> {
-        if self.requests.is_none() && self.children.is_empty() {
+        if self.requests.is_none() && !self.has_children() {
             return Ok(false);
         }
         let own = [(self.parent.as_fd(), Interest::Readable), (self.ended.as_fd(), Interest::Readable)];
@@ -120,6 +128,19 @@ impl Server {
             self.receive();
         }
         Ok(true)
+    }
+
+    fn has_children(&self) -> bool {
+        use rustix::process::{WaitId, WaitIdOptions};
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        !self.children.is_empty()
+            || (self.is_remembered && rustix::process::waitid(WaitId::All, look).is_ok())
+    }
+
+    /// There will be no more requests. The end of the last child is an event again.
+    fn retire(&mut self) {
+        self.requests = None;
+        let _ = signal::set(Signal::CHLD, Disposition::Default);
     }
 
     /// Reports all that have ended.
@@ -144,24 +165,44 @@ impl Server {
             }
             // Its status socket is closed by this: the caller takes that for an answer.
             Err(RecvError::DescriptorsLost | RecvError::TimedOut | RecvError::TooLarge { .. }) => {}
-            Err(_) => self.requests = None,
+            Err(_) => self.retire(),
         }
     }
 
     fn start(&mut self, request: Request, given: Descriptors) {
-        let pid = match self.fork(request, &given) {
-            Ok(pid) => pid,
-            Err((step, errno)) => return answer(&given.status, Answer::Failed(step, errno), None),
+        // Until there is a pidfd, its number must be its own, and somebody must be there to remember it.
+        self.let_children_wait(true);
+        let (step, errno) = match self.fork(request, &given) {
+            Err(why) => why,
+            Ok(pid) => match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
+                Ok(pidfd) => {
+                    self.let_children_wait(false);
+                    let is_told = if self.is_remembered { Answer::Released } else { Answer::Started };
+                    answer(&given.status, is_told(number(pid)), Some(pidfd));
+                    if !self.is_remembered {
+                        self.children.insert(pid.as_raw_nonzero().get(), given.status);
+                    }
+                    return;
+                }
+                Err(errno) => {
+                    // It was not waited for, so the number is its own; it has no task yet.
+                    let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+                    (Step::Pidfd, errno.raw_os_error())
+                }
+            },
         };
-        match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
-            Ok(pidfd) => answer(&given.status, Answer::Started(number(pid)), Some(pidfd)),
-            Err(errno) => {
-                // It was not waited for, so the number is its own; it has no task yet.
-                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-                answer(&given.status, Answer::Failed(Step::Pidfd, errno.raw_os_error()), None);
-            }
+        self.let_children_wait(false);
+        answer(&given.status, Answer::Failed(step, errno), None);
+    }
+
+    /// Whether children that end from now on wait to be waited for, where else the kernel clears them away.
+    fn let_children_wait(&mut self, yes: bool) {
+        if !self.is_remembered {
+            return;
         }
-        self.children.insert(pid.as_raw_nonzero().get(), given.status);
+        let _ = signal::set(Signal::CHLD, if yes { Disposition::Default } else { Disposition::Ignore });
+        // Those that ended meanwhile.
+        while !yes && matches!(rustix::process::wait(WaitOptions::NOHANG), Ok(Some(_))) {}
     }
 
     /// Makes the child. It is in its group, and everything else that may be refused is done.
@@ -180,7 +221,7 @@ impl Server {
         // SAFETY: there is one thread (module page).
         let pid = unsafe { libc::fork() };
         if pid == 0 {
-            become_child(&request, given, &self.worn.surroundings, &self.name);
+            self.become_child(&request, given);
         }
         let forked = if pid > 0 { Pid::from_raw(pid) } else { None };
         let forked = forked.ok_or_else(|| (Step::Fork, Error::last_os_error().raw_os_error().unwrap_or(0)));
@@ -302,39 +343,27 @@ fn number(pid: Pid) -> u32 {
     pid.as_raw_nonzero().get().unsigned_abs()
 }
 
-/// In the forked child: what is left to put on; then as a program that was started again goes on.
-fn become_child(request: &Request, given: &Descriptors, worn: &Surroundings, name: &CString) -> ! {
-    let _bomb = NoWayBack;
-    if dress(request, given, worn).is_err() {
-        crate::child::end_now(hook::NOT_OURS);
+/// Whether the kernel tells of a process that nobody waited for how it ended. Asked with one that ends at once.
+fn is_remembered() -> bool {
+    if caps::is_switched_off("exit_info") {
+        return false;
     }
-    let _ = rustix::thread::set_name(name);
-    hook::go_on(request.nonce)
+    const CODE: i32 = 57;
+    // SAFETY: there is one thread (module page).
+    let pid = match unsafe { libc::fork() } {
+        0 => crate::child::end_now(CODE),
+        pid => Pid::from_raw(pid),
+    };
+    let Some(pid) = pid.filter(|pid| pid.as_raw_nonzero().get() > 0) else { return false };
+    let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty());
+    while matches!(rustix::process::waitpid(Some(pid), WaitOptions::empty()), Err(rustix::io::Errno::INTR)) {}
+    pidfd.is_ok_and(|pidfd| kept(pidfd.as_fd()) == Some(Exit::Code(CODE)))
 }
 
-fn dress(request: &Request, given: &Descriptors, worn: &Surroundings) -> Result<()> {
-    let wanted = &request.surroundings;
-    for (number, descriptor) in (0..).zip(&given.standard) {
-        match descriptor {
-            Some(descriptor) => place(descriptor.as_fd(), number)?,
-            // SAFETY: nobody in this process uses a standard descriptor that its caller has not.
-            None => drop(unsafe { libc::close(number) }),
-        }
-    }
-    place(given.channel.as_fd(), CHILD_FD)?;
-    // SAFETY: closes what belongs to the server, whose code does not go on here.
-    unsafe { libc::close_range(CHILD_FD.cast_unsigned() + 1, u32::MAX, 0) };
-    let failed = |errno| OsError::new("preparing a child", errno);
-    for ((resource, limit), now) in LIMITS.into_iter().zip(wanted.limits).zip(worn.limits) {
-        if limit != now {
-            setrlimit(resource, limit).map_err(failed)?;
-        }
-    }
-    if wanted.niceness != worn.niceness {
-        rustix::process::setpriority_process(None, wanted.niceness).map_err(failed)?;
-    }
-    if disposition(wanted.ignored, libc::SIGCHLD) == Disposition::Ignore {
-        signal::set(Signal::CHLD, Disposition::Ignore)?;
-    }
-    set_blocked(wanted.blocked)
+/// What each child would ask the kernel, the loader and libc by itself, and find again: answers, addresses of functions,
+/// the memory of a thread that has ended.
+fn warm_up() {
+    caps::has(Capability::Waitv);
+    fork::epoch();
+    let _ = crate::life::layout();
 }
