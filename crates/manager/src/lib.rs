@@ -18,10 +18,15 @@
 //! value: clone it, send it to any process of the tree, put it into another object.
 //!
 //! # What works today
-//! [`Manager`] and [`Dict`], for processes that are related.
+//! [`Manager`] for processes that are related, and these objects:
+//!
+//! | object | with |
+//! |---|---|
+//! | [`Dict`], [`Set`], [`List`], [`Value`] | the methods of the standard library that make sense from afar; `update`, `get_or_insert`, `extend`, snapshots; waiting for a key |
+//! | [`Queue`], [`Event`] | `try_`, `_timeout` and `_until` forms of what waits |
 //!
 //! # Not there yet
-//! The other types; traits of the user (`#[remote]`, objects made by a function in the server); servers that listen at an
+//! Locks, semaphores, barriers, job queues, namespaces, arrays; traits of the user (`#[remote]`, objects made by a function in the server); servers that listen at an
 //! address, for processes that are not related; rings in shared memory in place of sockets.
 //!
 //! # When *not* to use it
@@ -34,13 +39,23 @@
 
 mod dict;
 mod error;
+mod event;
+mod list;
 mod manager;
 mod proxy;
+mod queue;
 mod raw;
 mod server;
 mod session;
+mod set;
+mod value;
 mod wire;
 
 pub use dict::Dict;
 pub use error::{CallError, StartError};
+pub use event::Event;
+pub use list::List;
 pub use manager::{Counts, Manager};
+pub use queue::Queue;
+pub use set::Set;
+pub use value::Value;

@@ -244,6 +244,8 @@ impl Got {
     fn outcome(self) -> Result<Answer, CallError> {
         match self {
             Self::Answer(Answer::Cancelled) => Err(CallError::TimedOut),
+            Self::Answer(Answer::WouldWait) => Err(CallError::WouldWait),
+            Self::Answer(Answer::Closed) => Err(CallError::Closed),
             Self::Answer(Answer::Refused(why)) => Err(CallError::Refused(why)),
             Self::Answer(Answer::Panicked(panic)) => Err(CallError::Panicked(panic)),
             Self::Answer(answer) => Ok(answer),
