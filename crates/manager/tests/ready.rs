@@ -60,7 +60,7 @@ fn each_method_of_a_list_does_what_that_of_a_vector_does() {
                     let expected = model.get_mut(at).map(|values| change(values, n));
                     assert_eq!(list.update(index, change, n).unwrap(), expected);
                 }
-                _ if n % 20 == 0 => {
+                _ if n.is_multiple_of(20) => {
                     list.clear().unwrap();
                     model.clear();
                 }
@@ -85,7 +85,7 @@ fn each_method_of_a_set_does_what_that_of_a_hash_set_does() {
                 0 => assert_eq!(set.insert(&value).unwrap(), model.insert(value)),
                 1 => assert_eq!(set.remove(&*value).unwrap(), model.remove(&value)),
                 2 => assert_eq!(set.contains(&*value).unwrap(), model.contains(&value)),
-                3 if steps.next().unwrap() % 10 == 0 => {
+                3 if steps.next().unwrap().is_multiple_of(10) => {
                     set.clear().unwrap();
                     model.clear();
                 }
