@@ -15,8 +15,10 @@ use crate::dict::Dict;
 use crate::error::{CallError, StartError};
 use crate::event::Event;
 use crate::list::List;
+use crate::mutex::Mutex;
 use crate::queue::Queue;
 use crate::raw::{Raw, unexpected};
+use crate::semaphore::Semaphore;
 use crate::server::{self, Desk};
 use crate::session::Session;
 use crate::set::Set;
@@ -168,6 +170,24 @@ impl Manager {
     pub fn queue<T: Message>(&self, n: u64) -> Result<Queue<T>, CallError> {
         assert!(n > 0, "a queue without room");
         self.make(Recipe::Queue(n)).map(Queue::from_raw)
+    }
+
+    /// A new mutex that guards `value`.
+    ///
+    /// # Errors
+    /// As [`dict`](Self::dict), or it does not encode.
+    pub fn mutex<T: Message>(&self, value: T) -> Result<Mutex<T>, CallError> {
+        let mut load = Load::default();
+        let value = load.pack(&value)?;
+        Raw::make(self.session()?, Recipe::Mutex(value), load).map(Mutex::from_raw)
+    }
+
+    /// A new semaphore with `n` permits.
+    ///
+    /// # Errors
+    /// As [`dict`](Self::dict).
+    pub fn semaphore(&self, n: u64) -> Result<Semaphore, CallError> {
+        self.make(Recipe::Semaphore(n)).map(Semaphore::from_raw)
     }
 
     /// A new event, not set.

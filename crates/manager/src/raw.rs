@@ -71,6 +71,15 @@ impl Raw {
         }
     }
 
+    /// Says something that nobody waits for, over the connection that has asked before. False: it cannot be said.
+    pub(crate) fn tell(&self, ask: Ask, load: Load) -> bool {
+        match self.0.session.get() {
+            Some(session) if session.is_ours() => session.tell(self.0.id.object, ask, load),
+            // A copy that a fork has made of what is its parent's.
+            _ => true,
+        }
+    }
+
     /// Asks for what has no value.
     pub(crate) fn done(&self, ask: Ask, load: Load) -> Result<(), CallError> {
         self.done_by(ask, load, None)

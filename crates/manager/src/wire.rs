@@ -75,6 +75,8 @@ pub(crate) enum Kind {
     Value,
     Queue,
     Event,
+    Mutex,
+    Semaphore,
 }
 
 /// What an object is made from.
@@ -88,6 +90,10 @@ pub(crate) enum Recipe {
     /// How many it holds, at least 1.
     Queue(u64),
     Event,
+    /// What it guards at first.
+    Mutex(Item),
+    /// How many permits there are.
+    Semaphore(u64),
 }
 
 impl Recipe {
@@ -99,6 +105,8 @@ impl Recipe {
             Self::Value(_) => Kind::Value,
             Self::Queue(_) => Kind::Queue,
             Self::Event => Kind::Event,
+            Self::Mutex(_) => Kind::Mutex,
+            Self::Semaphore(_) => Kind::Semaphore,
         }
     }
 }
@@ -138,6 +146,8 @@ pub(crate) enum Ask {
     Value(ValueAsk),
     Queue(QueueAsk),
     Event(EventAsk),
+    /// A mutex or a semaphore.
+    Lease(LeaseAsk),
 }
 
 /// What is asked of a dictionary. Keys are compared by their bytes.
@@ -200,6 +210,16 @@ pub(crate) enum QueueAsk {
     IsClosed,
 }
 
+/// What is asked of what is lent: the lock of a mutex, permits of a semaphore.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum LeaseAsk {
+    /// To take one, and whether to wait for it.
+    Take(bool),
+    /// To give the one with this number back, and what is guarded from now on.
+    Give(u64, Option<Item>),
+    Available,
+}
+
 /// What is asked of an event.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum EventAsk {
@@ -221,6 +241,15 @@ pub(crate) enum Answer {
     Keys(Vec<Bytes>),
     Pairs(Vec<(Bytes, Item)>),
     Items(Vec<Item>),
+    /// One was taken.
+    Lent {
+        /// Its number.
+        lease: u64,
+        /// What is guarded.
+        item: Option<Item>,
+        /// The process of the last one who had it, if that died meanwhile.
+        died: Option<u32>,
+    },
     /// It would have to wait.
     WouldWait,
     /// The queue is closed.

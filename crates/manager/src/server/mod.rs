@@ -18,6 +18,7 @@ mod dict;
 mod doors;
 mod entrance;
 mod event;
+mod leases;
 mod list;
 mod object;
 mod queue;

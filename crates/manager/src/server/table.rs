@@ -11,6 +11,7 @@ use procession_pipe::Connection;
 use crate::server::dict::Dict;
 use crate::server::doors::Doors;
 use crate::server::event::Event;
+use crate::server::leases::Leases;
 use crate::server::list::List;
 use crate::server::object::{Answers, Caller, Object};
 use crate::server::queue::Queue;
@@ -105,6 +106,8 @@ impl Table {
             Recipe::Value(item) => Box::new(Value::new(item)),
             Recipe::Queue(most) => Box::new(Queue::new(most)),
             Recipe::Event => Box::new(Event::default()),
+            Recipe::Mutex(item) => Box::new(Leases::new(1, Some(item))),
+            Recipe::Semaphore(n) => Box::new(Leases::new(n, None)),
         };
         let id = ObjectId(self.0.numbers.fetch_add(1, Ordering::Relaxed));
         let mut objects = self.0.objects.write().unwrap_or_else(PoisonError::into_inner);
