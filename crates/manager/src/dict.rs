@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::error::CallError;
 use crate::proxy::proxy;
 use crate::raw::{Raw, unexpected};
-use crate::wire::{Answer, Ask, DictAsk, Item, Kind, Load, key, key_of};
+use crate::wire::{Answer, Ask, DictAsk, Kind, Load, key, key_of};
 
 /// A dictionary in a server: a map from `K` to `V` for all processes that have a proxy to it; made by
 /// [`Manager::dict`](crate::Manager::dict).
@@ -69,10 +69,7 @@ impl<K: Message, V: Message> Dict<K, V> {
         K: Borrow<Q>,
         Q: Serialize + ?Sized,
     {
-        match self.ask(DictAsk::Contains(self::key(key)?))? {
-            Answer::Yes(yes) => Ok(yes),
-            other => Err(unexpected(&other)),
-        }
+        self.0.yes(Ask::Dict(DictAsk::Contains(self::key(key)?)))
     }
 
     /// Gives `key` a value, and returns the one it had.
@@ -121,19 +118,11 @@ impl<K: Message, V: Message> Dict<K, V> {
         V: Default,
     {
         let key = self::key(&key)?;
-        let mut read = self.versioned(DictAsk::Read(key.clone()), Load::default())?;
-        loop {
-            let (version, mut value) = match read {
-                Some(Some((version, item))) => (Some(version), item.unpack()?),
-                _ => (None, V::default()),
-            };
-            let result = change(&mut value, argument.clone());
-            let mut load = Load::default();
-            let item = load.pack(&value)?;
-            read = self.versioned(DictAsk::Swap(key.clone(), version, Some(item)), load)?;
-            if read.is_none() {
-                return Ok(result);
-            }
+        let swap = |version, item| Ask::Dict(DictAsk::Swap(key.clone(), version, Some(item)));
+        let read = Ask::Dict(DictAsk::Read(key.clone()));
+        match self.0.update(read, swap, Some(V::default), change, argument)? {
+            Some(result) => Ok(result),
+            None => Err(CallError::Refused("the server took what was not sent".into())),
         }
     }
 
@@ -142,15 +131,12 @@ impl<K: Message, V: Message> Dict<K, V> {
         let mut load = Load::default();
         let packed = pairs.into_iter().map(|(key, value)| Ok((self::key(&key)?, load.pack(&value)?)));
         let packed = packed.collect::<Result<_, CallError>>()?;
-        self.done(DictAsk::Extend(packed), load)
+        self.0.done(Ask::Dict(DictAsk::Extend(packed)), load)
     }
 
     /// How many keys there are.
     pub fn len(&self) -> Result<u64, CallError> {
-        match self.ask(DictAsk::Len)? {
-            Answer::Number(n) => Ok(n),
-            other => Err(unexpected(&other)),
-        }
+        self.0.number(Ask::Dict(DictAsk::Len))
     }
 
     /// Whether there are no keys.
@@ -160,7 +146,7 @@ impl<K: Message, V: Message> Dict<K, V> {
 
     /// Takes everything out.
     pub fn clear(&self) -> Result<(), CallError> {
-        self.done(DictAsk::Clear, Load::default())
+        self.0.done(Ask::Dict(DictAsk::Clear), Load::default())
     }
 
     /// All keys as they are at one instant, in no order.
@@ -223,33 +209,10 @@ impl<K: Message, V: Message> Dict<K, V> {
     }
 
     fn value(&self, ask: DictAsk, load: Load) -> Result<Option<V>, CallError> {
-        match self.0.ask_with(Ask::Dict(ask), load, None)? {
-            Answer::Value(value) => Ok(value.map(Item::unpack).transpose()?),
-            other => Err(unexpected(&other)),
-        }
+        self.0.value(Ask::Dict(ask), load)
     }
 
     fn needed(&self, ask: DictAsk, load: Load, until: Option<Instant>) -> Result<V, CallError> {
-        match self.0.ask_with(Ask::Dict(ask), load, until)? {
-            Answer::Value(Some(value)) => Ok(value.unpack()?),
-            other => Err(unexpected(&other)),
-        }
-    }
-
-    fn done(&self, ask: DictAsk, load: Load) -> Result<(), CallError> {
-        match self.0.ask_with(Ask::Dict(ask), load, None)? {
-            Answer::Done => Ok(()),
-            other => Err(unexpected(&other)),
-        }
-    }
-
-    /// What is there, with its version; `None`: it was done.
-    #[allow(clippy::option_option, reason = "what was not done tells what is there, which may be nothing")]
-    fn versioned(&self, ask: DictAsk, load: Load) -> Result<Option<Option<(u64, Item)>>, CallError> {
-        match self.0.ask_with(Ask::Dict(ask), load, None)? {
-            Answer::Done => Ok(None),
-            Answer::Versioned(read) => Ok(Some(read)),
-            other => Err(unexpected(&other)),
-        }
+        self.0.needed(Ask::Dict(ask), load, until)
     }
 }

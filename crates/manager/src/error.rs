@@ -33,6 +33,10 @@ pub enum CallError {
     },
     /// The time was up.
     TimedOut,
+    /// A `try_` form would have to wait: for room, or for something to come.
+    WouldWait,
+    /// The queue is closed: nothing is sent to it any more, and all that was sent was received.
+    Closed,
     /// An argument does not encode.
     Encode(EncodeError),
     /// What came back is no value of the type that the proxy has. It was done what was asked.
@@ -114,6 +118,8 @@ impl fmt::Display for CallError {
             Self::ServerGone { exit: Some(exit) } => write!(f, "its server is gone: {exit}"),
             Self::ServerGone { exit: None } => f.write_str("its server is gone"),
             Self::TimedOut => f.write_str("the time was up"),
+            Self::WouldWait => f.write_str("it would have to wait"),
+            Self::Closed => f.write_str("the queue is closed"),
             Self::Encode(e) => e.fmt(f),
             Self::Decode(e) => e.fmt(f),
             Self::Refused(why) => f.write_str(why),

@@ -18,10 +18,16 @@
 //! value: clone it, send it to any process of the tree, put it into another object.
 //!
 //! # What works today
-//! [`Manager`] and [`Dict`], for processes that are related.
+//! [`Manager`] for processes that are related, and these objects:
+//!
+//! | object | with |
+//! |---|---|
+//! | [`Dict`], [`Set`], [`List`], [`Value`] | the methods of the standard library that make sense from afar; `update`, `get_or_insert`, `extend`, snapshots; waiting for a key |
+//! | [`Queue`], [`Event`] | `try_`, `_timeout` and `_until` forms of what waits |
+//! | [`Mutex`], [`Semaphore`] | the same; what a dead process had is free again, and the next owner of a lock is told |
 //!
 //! # Not there yet
-//! The other types; traits of the user (`#[remote]`, objects made by a function in the server); servers that listen at an
+//! Locks for readers, condition variables, barriers, job queues, namespaces, arrays; traits of the user (`#[remote]`, objects made by a function in the server); servers that listen at an
 //! address, for processes that are not related; rings in shared memory in place of sockets.
 //!
 //! # When *not* to use it
@@ -34,13 +40,27 @@
 
 mod dict;
 mod error;
+mod event;
+mod list;
 mod manager;
+mod mutex;
 mod proxy;
+mod queue;
 mod raw;
+mod semaphore;
 mod server;
 mod session;
+mod set;
+mod value;
 mod wire;
 
 pub use dict::Dict;
 pub use error::{CallError, StartError};
+pub use event::Event;
+pub use list::List;
 pub use manager::{Counts, Manager};
+pub use mutex::{LockFailed, Mutex, MutexGuard};
+pub use queue::Queue;
+pub use semaphore::{Permit, Semaphore};
+pub use set::Set;
+pub use value::Value;

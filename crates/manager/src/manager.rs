@@ -13,10 +13,17 @@ use procession_process::{Builder, Exit, Process};
 
 use crate::dict::Dict;
 use crate::error::{CallError, StartError};
+use crate::event::Event;
+use crate::list::List;
+use crate::mutex::Mutex;
+use crate::queue::Queue;
 use crate::raw::{Raw, unexpected};
+use crate::semaphore::Semaphore;
 use crate::server::{self, Desk};
 use crate::session::Session;
-use crate::wire::{Answer, Ask, Kind, Load, SERVER, ServerId};
+use crate::set::Set;
+use crate::value::Value;
+use crate::wire::{Answer, Ask, Load, Recipe, SERVER, ServerId};
 
 /// How long a dropped manager waits for its server to end by itself.
 const GRACE: Duration = Duration::from_secs(1);
@@ -124,7 +131,71 @@ impl Manager {
     /// # Errors
     /// The server is gone, or has no descriptors left.
     pub fn dict<K: Message, V: Message>(&self) -> Result<Dict<K, V>, CallError> {
-        self.make(Kind::Dict).map(Dict::from_raw)
+        self.make(Recipe::Dict).map(Dict::from_raw)
+    }
+
+    /// A new set, with nothing in it.
+    ///
+    /// # Errors
+    /// As [`dict`](Self::dict).
+    pub fn set<T: Message>(&self) -> Result<Set<T>, CallError> {
+        self.make(Recipe::Set).map(Set::from_raw)
+    }
+
+    /// A new list, with nothing in it.
+    ///
+    /// # Errors
+    /// As [`dict`](Self::dict).
+    pub fn list<T: Message>(&self) -> Result<List<T>, CallError> {
+        self.make(Recipe::List).map(List::from_raw)
+    }
+
+    /// A new value.
+    ///
+    /// # Errors
+    /// As [`dict`](Self::dict), or it does not encode.
+    pub fn value<T: Message>(&self, value: T) -> Result<Value<T>, CallError> {
+        let mut load = Load::default();
+        let value = load.pack(&value)?;
+        Raw::make(self.session()?, Recipe::Value(value), load).map(Value::from_raw)
+    }
+
+    /// A new queue of up to `n` items.
+    ///
+    /// # Errors
+    /// As [`dict`](Self::dict).
+    ///
+    /// # Panics
+    /// `n` is 0.
+    pub fn queue<T: Message>(&self, n: u64) -> Result<Queue<T>, CallError> {
+        assert!(n > 0, "a queue without room");
+        self.make(Recipe::Queue(n)).map(Queue::from_raw)
+    }
+
+    /// A new mutex that guards `value`.
+    ///
+    /// # Errors
+    /// As [`dict`](Self::dict), or it does not encode.
+    pub fn mutex<T: Message>(&self, value: T) -> Result<Mutex<T>, CallError> {
+        let mut load = Load::default();
+        let value = load.pack(&value)?;
+        Raw::make(self.session()?, Recipe::Mutex(value), load).map(Mutex::from_raw)
+    }
+
+    /// A new semaphore with `n` permits.
+    ///
+    /// # Errors
+    /// As [`dict`](Self::dict).
+    pub fn semaphore(&self, n: u64) -> Result<Semaphore, CallError> {
+        self.make(Recipe::Semaphore(n)).map(Semaphore::from_raw)
+    }
+
+    /// A new event, not set.
+    ///
+    /// # Errors
+    /// As [`dict`](Self::dict).
+    pub fn event(&self) -> Result<Event, CallError> {
+        self.make(Recipe::Event).map(Event::from_raw)
     }
 
     /// What the server has now.
@@ -161,8 +232,8 @@ impl Manager {
         })
     }
 
-    fn make(&self, kind: Kind) -> Result<Raw, CallError> {
-        Raw::make(self.session()?, kind)
+    fn make(&self, recipe: Recipe) -> Result<Raw, CallError> {
+        Raw::make(self.session()?, recipe, Load::default())
     }
 
     fn session(&self) -> Result<&Arc<Session>, CallError> {

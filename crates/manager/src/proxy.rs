@@ -1,11 +1,18 @@
 //! What every typed proxy has: clones, a way to other processes, equality of the object.
 
-/// For a tuple struct of a `Raw` and a marker of its types: `proxy!(Dict<K, V>, Kind::Dict)`.
+/// For a tuple struct of a `Raw`, and of a marker of its types if it has some: `proxy!(Dict<K, V>, Kind::Dict)`,
+/// `proxy!(Event, Kind::Event)`.
 macro_rules! proxy {
-    ($name:ident<$($ty:ident),*>, $kind:expr) => {
+    ($name:ident, $kind:expr) => {
+        proxy!(@ $name<>, $kind, []);
+    };
+    ($name:ident<$($ty:ident),+>, $kind:expr) => {
+        proxy!(@ $name<$($ty),+>, $kind, [::std::marker::PhantomData]);
+    };
+    (@ $name:ident<$($ty:ident),*>, $kind:expr, [$($marker:expr)?]) => {
         impl<$($ty),*> $name<$($ty),*> {
             pub(crate) fn from_raw(raw: $crate::raw::Raw) -> Self {
-                Self(raw, ::std::marker::PhantomData)
+                Self(raw $(, $marker)?)
             }
 
             /// Whether both are proxies to one object.

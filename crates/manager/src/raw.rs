@@ -6,12 +6,12 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use procession_codec::Descriptor;
+use procession_codec::{Descriptor, Message};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::error::CallError;
 use crate::session::Session;
-use crate::wire::{Answer, Ask, Kind, Load, ObjectId, SERVER, ServerId};
+use crate::wire::{Answer, Ask, Item, Kind, Load, ObjectId, Recipe, SERVER, ServerId};
 
 /// A proxy without its types. Clone: all clones in a process are one.
 #[derive(Clone, Debug)]
@@ -34,8 +34,9 @@ struct Identity {
 
 impl Raw {
     /// Makes an object in the server.
-    pub(crate) fn make(session: &Arc<Session>, kind: Kind) -> Result<Self, CallError> {
-        match session.call(SERVER, Ask::Make(kind), Load::default(), None)? {
+    pub(crate) fn make(session: &Arc<Session>, recipe: Recipe, load: Load) -> Result<Self, CallError> {
+        let kind = recipe.kind();
+        match session.call(SERVER, Ask::Make(recipe), load, None)? {
             Answer::Made(object, ticket) => {
                 let id = Identity { server: session.server(), object, kind };
                 let known = OnceLock::from(Arc::clone(session));
@@ -70,6 +71,92 @@ impl Raw {
         }
     }
 
+    /// Says something that nobody waits for, over the connection that has asked before. False: it cannot be said.
+    pub(crate) fn tell(&self, ask: Ask, load: Load) -> bool {
+        match self.0.session.get() {
+            Some(session) if session.is_ours() => session.tell(self.0.id.object, ask, load),
+            // A copy that a fork has made of what is its parent's.
+            _ => true,
+        }
+    }
+
+    /// Asks for what has no value.
+    pub(crate) fn done(&self, ask: Ask, load: Load) -> Result<(), CallError> {
+        self.done_by(ask, load, None)
+    }
+
+    /// Asks for what has no value and may take until `deadline`.
+    pub(crate) fn done_by(&self, ask: Ask, load: Load, deadline: Option<Instant>) -> Result<(), CallError> {
+        match self.ask_with(ask, load, deadline)? {
+            Answer::Done => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Asks for a yes or no.
+    pub(crate) fn yes(&self, ask: Ask) -> Result<bool, CallError> {
+        match self.ask(ask)? {
+            Answer::Yes(yes) => Ok(yes),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Asks for a number.
+    pub(crate) fn number(&self, ask: Ask) -> Result<u64, CallError> {
+        match self.ask(ask)? {
+            Answer::Number(n) => Ok(n),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Asks for a value that there may be.
+    pub(crate) fn value<V: Message>(&self, ask: Ask, load: Load) -> Result<Option<V>, CallError> {
+        match self.ask_with(ask, load, None)? {
+            Answer::Value(value) => Ok(value.map(Item::unpack).transpose()?),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Asks for a value that there is, or that comes until `deadline`.
+    pub(crate) fn needed<V: Message>(
+        &self,
+        ask: Ask,
+        load: Load,
+        deadline: Option<Instant>,
+    ) -> Result<V, CallError> {
+        match self.ask_with(ask, load, deadline)? {
+            Answer::Value(Some(value)) => Ok(value.unpack()?),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Reads a value by `read`, changes it, and puts it back by `swap` if it is still the one that was read; else does all
+    /// again with the one that is there then. Where there is none it starts from `start`, or else does nothing.
+    pub(crate) fn update<V: Message, A: Clone, R>(
+        &self,
+        read: Ask,
+        swap: impl Fn(Option<u64>, Item) -> Ask,
+        start: Option<fn() -> V>,
+        change: fn(&mut V, A) -> R,
+        argument: A,
+    ) -> Result<Option<R>, CallError> {
+        let mut answer = self.ask(read)?;
+        let mut result = None;
+        loop {
+            let (version, mut value) = match (answer, start) {
+                (Answer::Done, _) => return Ok(result),
+                (Answer::Versioned(Some((version, item))), _) => (Some(version), item.unpack()?),
+                (Answer::Versioned(None), Some(start)) => (None, start()),
+                (Answer::Versioned(None), None) => return Ok(None),
+                (other, _) => return Err(unexpected(&other)),
+            };
+            result = Some(change(&mut value, argument.clone()));
+            let mut load = Load::default();
+            let item = load.pack(&value)?;
+            answer = self.ask_with(swap(version, item), load, None)?;
+        }
+    }
+
     /// Whether both are of one object.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         (self.0.id.server, self.0.id.object) == (other.0.id.server, other.0.id.object)
@@ -85,7 +172,7 @@ impl Raw {
     ) -> Result<Self, D::Error> {
         let (id, ticket) = <(Identity, Descriptor)>::deserialize(deserializer)?;
         if id.kind != kind {
-            let text = format!("a proxy of a {:?} arrived where one of a {kind:?} was to", id.kind);
+            let text = format!("a proxy of kind {:?} arrived where one of kind {kind:?} was to", id.kind);
             return Err(de::Error::custom(text));
         }
         Ok(Self(Arc::new(Inner { id, ticket, session: OnceLock::new() })))

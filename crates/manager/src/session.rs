@@ -135,10 +135,15 @@ impl Session {
         self.answer(id, object, deadline)
     }
 
-    /// Says something that nobody waits for. Never blocks for long; a server that is gone needs not to hear it.
-    pub(crate) fn tell(&self, object: ObjectId, ask: Ask, load: Load) {
-        if self.end.send_timeout(&Request { id: 0, object, ask }, STOPPING).is_ok() {
-            load.commit();
+    /// Says something that nobody waits for. Never blocks for long; a server that is gone needs not to hear it. False: it
+    /// cannot be said.
+    pub(crate) fn tell(&self, object: ObjectId, ask: Ask, load: Load) -> bool {
+        match self.end.send_timeout(&Request { id: 0, object, ask }, STOPPING) {
+            Ok(()) => {
+                load.commit();
+                true
+            }
+            Err(error) => matches!(error, SendError::Closed),
         }
     }
 
@@ -152,7 +157,7 @@ impl Session {
                     state.calls.remove(&id);
                     // One that waits receives from now on.
                     self.turn.notify_all();
-                    return got.outcome();
+                    return got.outcome(is_stopping);
                 }
                 None if state.is_over => {
                     state.calls.remove(&id);
@@ -241,9 +246,13 @@ impl Session {
 }
 
 impl Got {
-    fn outcome(self) -> Result<Answer, CallError> {
+    fn outcome(self, is_stopping: bool) -> Result<Answer, CallError> {
         match self {
+            // What was lent to one who then gave up was taken back.
+            Self::Answer(Answer::Lent { .. }) if is_stopping => Err(CallError::TimedOut),
             Self::Answer(Answer::Cancelled) => Err(CallError::TimedOut),
+            Self::Answer(Answer::WouldWait) => Err(CallError::WouldWait),
+            Self::Answer(Answer::Closed) => Err(CallError::Closed),
             Self::Answer(Answer::Refused(why)) => Err(CallError::Refused(why)),
             Self::Answer(Answer::Panicked(panic)) => Err(CallError::Panicked(panic)),
             Self::Answer(answer) => Ok(answer),

@@ -66,11 +66,49 @@ pub(crate) struct ObjectId(pub(crate) u64);
 /// The server itself.
 pub(crate) const SERVER: ObjectId = ObjectId(0);
 
-/// What kind of object, and what it is made from.
+/// What kind of object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Kind {
-    /// Keys and values.
     Dict,
+    Set,
+    List,
+    Value,
+    Queue,
+    Event,
+    Mutex,
+    Semaphore,
+}
+
+/// What an object is made from.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Recipe {
+    Dict,
+    Set,
+    List,
+    /// What it is at first.
+    Value(Item),
+    /// How many it holds, at least 1.
+    Queue(u64),
+    Event,
+    /// What it guards at first.
+    Mutex(Item),
+    /// How many permits there are.
+    Semaphore(u64),
+}
+
+impl Recipe {
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            Self::Dict => Kind::Dict,
+            Self::Set => Kind::Set,
+            Self::List => Kind::List,
+            Self::Value(_) => Kind::Value,
+            Self::Queue(_) => Kind::Queue,
+            Self::Event => Kind::Event,
+            Self::Mutex(_) => Kind::Mutex,
+            Self::Semaphore(_) => Kind::Semaphore,
+        }
+    }
 }
 
 /// What a client asks.
@@ -95,15 +133,21 @@ pub(crate) enum Ask {
     /// The server: to be of this [`VERSION`].
     Hello(u32),
     /// The server: to make an object.
-    Make(Kind),
+    Make(Recipe),
     /// The server: how much it has.
     Count,
     /// The server: to end.
     Shutdown,
     /// An object: not to wait any longer for what the request with this number asked.
     Cancel(u64),
-    /// A dictionary.
+    /// A dictionary, or a set: a dictionary whose values are empty.
     Dict(DictAsk),
+    List(ListAsk),
+    Value(ValueAsk),
+    Queue(QueueAsk),
+    Event(EventAsk),
+    /// A mutex or a semaphore.
+    Lease(LeaseAsk),
 }
 
 /// What is asked of a dictionary. Keys are compared by their bytes.
@@ -127,6 +171,64 @@ pub(crate) enum DictAsk {
     Await(Bytes),
 }
 
+/// What is asked of a list. Whatever is not there is answered with nothing.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum ListAsk {
+    Get(u64),
+    Set(u64, Item),
+    /// Before the one at this index, or after the last.
+    Insert(u64, Item),
+    Remove(u64),
+    Extend(Vec<Item>),
+    Pop,
+    Len,
+    Clear,
+    All,
+    Read(u64),
+    Swap(u64, Option<u64>, Item),
+}
+
+/// What is asked of a value.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum ValueAsk {
+    Get,
+    /// Answers the one before.
+    Put(Item),
+    Read,
+    Swap(Option<u64>, Item),
+}
+
+/// What is asked of a queue.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum QueueAsk {
+    /// To send, and whether to wait for room.
+    Send(Item, bool),
+    /// To receive, and whether to wait for something.
+    Recv(bool),
+    Len,
+    Close,
+    IsClosed,
+}
+
+/// What is asked of what is lent: the lock of a mutex, permits of a semaphore.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum LeaseAsk {
+    /// To take one, and whether to wait for it.
+    Take(bool),
+    /// To give the one with this number back, and what is guarded from now on.
+    Give(u64, Option<Item>),
+    Available,
+}
+
+/// What is asked of an event.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum EventAsk {
+    Set,
+    Clear,
+    IsSet,
+    Wait,
+}
+
 /// What an answer can be.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Answer {
@@ -138,6 +240,20 @@ pub(crate) enum Answer {
     Versioned(Option<(u64, Item)>),
     Keys(Vec<Bytes>),
     Pairs(Vec<(Bytes, Item)>),
+    Items(Vec<Item>),
+    /// One was taken.
+    Lent {
+        /// Its number.
+        lease: u64,
+        /// What is guarded.
+        item: Option<Item>,
+        /// The process of the last one who had it, if that died meanwhile.
+        died: Option<u32>,
+    },
+    /// It would have to wait.
+    WouldWait,
+    /// The queue is closed.
+    Closed,
     /// An object was made, with its ticket.
     Made(ObjectId, Descriptor),
     /// What the server has.

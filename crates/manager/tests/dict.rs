@@ -50,7 +50,7 @@ fn each_method_does_what_that_of_a_hash_map_does() {
                     model.extend(pairs.clone());
                     dict.extend(pairs).unwrap();
                 }
-                _ if n % 20 == 0 => {
+                _ if n.is_multiple_of(20) => {
                     model.clear();
                     dict.clear().unwrap();
                 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use procession_pipe::{Duplex, SendError};
+use procession_pipe::{Connection, Duplex, Peer, SendError};
 
 use crate::server::object::Caller;
 use crate::server::table::Table;
@@ -20,6 +20,8 @@ const MOST_OPEN: usize = 4096;
 #[derive(Debug)]
 pub(super) struct Client {
     number: u64,
+    /// Its process, as the kernel says; 0 if it is not known here.
+    pid: u32,
     end: Duplex<Reply, Request>,
     /// Requests without an answer.
     n_open: AtomicUsize,
@@ -30,7 +32,17 @@ impl Client {
     fn new(end: Duplex<Reply, Request>) -> Arc<Self> {
         static NUMBERS: AtomicU64 = AtomicU64::new(1);
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Self { number, end, n_open: AtomicUsize::new(0), is_cut_off: AtomicBool::new(false) })
+        let connection = Connection::from(end);
+        let pid = match connection.peer() {
+            Some(Peer::Local { pid, .. }) => pid,
+            _ => 0,
+        };
+        let (end, n_open) = (connection.into_duplex(), AtomicUsize::new(0));
+        Arc::new(Self { number, pid, end, n_open, is_cut_off: AtomicBool::new(false) })
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.pid
     }
 
     /// Never the same twice in a server.

@@ -17,8 +17,13 @@ mod client;
 mod dict;
 mod doors;
 mod entrance;
+mod event;
+mod leases;
+mod list;
 mod object;
+mod queue;
 mod table;
+mod value;
 
 use procession_pipe::Duplex;
 use serde::{Deserialize, Serialize};

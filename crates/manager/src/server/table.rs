@@ -10,8 +10,13 @@ use procession_pipe::Connection;
 
 use crate::server::dict::Dict;
 use crate::server::doors::Doors;
+use crate::server::event::Event;
+use crate::server::leases::Leases;
+use crate::server::list::List;
 use crate::server::object::{Answers, Caller, Object};
-use crate::wire::{Answer, Ask, Kind, ObjectId, SERVER};
+use crate::server::queue::Queue;
+use crate::server::value::Value;
+use crate::wire::{Answer, Ask, ObjectId, Recipe, SERVER};
 
 type Place = Arc<Mutex<Box<dyn Object>>>;
 
@@ -74,7 +79,7 @@ impl Table {
 
     fn handle_own(&self, caller: Caller, ask: Ask) -> bool {
         let answer = match ask {
-            Ask::Make(kind) => match self.make(kind) {
+            Ask::Make(recipe) => match self.make(recipe) {
                 Ok((object, ticket)) => Answer::Made(object, ticket),
                 Err(error) => Answer::Refused(format!("the object was not made: {error}")),
             },
@@ -93,10 +98,16 @@ impl Table {
     }
 
     /// Makes an object, and its ticket.
-    fn make(&self, kind: Kind) -> Result<(ObjectId, Descriptor), Box<dyn Error>> {
+    fn make(&self, recipe: Recipe) -> Result<(ObjectId, Descriptor), Box<dyn Error>> {
         let (door, ticket) = Connection::pair()?;
-        let object: Box<dyn Object> = match kind {
-            Kind::Dict => Box::new(Dict::default()),
+        let object: Box<dyn Object> = match recipe {
+            Recipe::Dict | Recipe::Set => Box::new(Dict::default()),
+            Recipe::List => Box::new(List::default()),
+            Recipe::Value(item) => Box::new(Value::new(item)),
+            Recipe::Queue(most) => Box::new(Queue::new(most)),
+            Recipe::Event => Box::new(Event::default()),
+            Recipe::Mutex(item) => Box::new(Leases::new(1, Some(item))),
+            Recipe::Semaphore(n) => Box::new(Leases::new(n, None)),
         };
         let id = ObjectId(self.0.numbers.fetch_add(1, Ordering::Relaxed));
         let mut objects = self.0.objects.write().unwrap_or_else(PoisonError::into_inner);
