@@ -19,7 +19,7 @@ const SECONDS: &[(&str, u64)] = &[
     ("procession-queue", 400),
     ("procession-process", 400),
     ("procession-pool", 400),
-    ("procession-log", 30),
+    ("procession-log", 120),
     ("procession-manager", 30),
     ("procession", 1200),
     ("procession-testkit", 120),
