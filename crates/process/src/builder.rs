@@ -18,7 +18,7 @@ use crate::process::{Process, Shared};
 use crate::settings::{Settings, Way};
 use crate::start_method::{self, StartMethod};
 use crate::wire::{self, Body, Start};
-use crate::{child, domain, exit, tree};
+use crate::{child, companion, domain, exit, tree};
 
 /// How long a child may take until it reports, unless set otherwise.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
@@ -235,6 +235,7 @@ impl Builder {
     fn launch<R>(self, way: Way<'_>, load: Load) -> Result<Process<R>, SpawnError> {
         let Load { function, body, memory, handles } = load;
         let domain = domain::to_give()?;
+        let gifts = companion::gifts(way.method());
         let (started, pipes) = self.settings.start(way)?;
         let prepared = self.settings.adjust(&started.child);
         let (sentinel, theirs) = match prepared.and_then(|()| Ok(sentinel(&started)?)) {
@@ -251,14 +252,17 @@ impl Builder {
             domain: domain.is_some(),
             sentinel: sentinel.is_some(),
             argument: body,
+            gifts: companion::sent(&gifts),
         };
         let shared = Arc::new(Shared::new(who, place, started, sentinel, self.start_timeout));
         tree::note(&shared);
+        shared.companions.started(&gifts, shared.who());
         exit::arm();
         // From here on an early return drops the handle, which ends the child.
         let process = Process::new(Arc::clone(&shared), pipes);
         let descriptors: Vec<_> = handles
             .descriptors()
+            .chain(companion::descriptors(&gifts))
             .chain(domain.as_ref().map(AsFd::as_fd))
             .chain(theirs.as_ref().map(AsFd::as_fd))
             .chain(memory.as_ref().map(AsFd::as_fd))

@@ -38,6 +38,7 @@
 
 mod builder;
 mod child;
+pub mod companion;
 mod domain;
 mod error;
 mod exit;
@@ -66,6 +67,7 @@ pub use lines::{Line, OutputStream};
 pub use panics::{catch_panic, record_panics};
 pub use process::Process;
 pub use procession_codec::Message;
+pub use procession_sys::Deadline;
 pub use procession_sys::hook::init;
 pub use procession_sys::limits::{Limit, Resource};
 pub use procession_sys::signal::Signal;

@@ -15,6 +15,7 @@ use procession_sys::status::Exit;
 use procession_sys::{Deadline, OsError};
 
 use crate::builder::Builder;
+use crate::companion::Companions;
 use crate::domain::Obituary;
 use crate::error::{JoinError, Who};
 use crate::lines::Lines;
@@ -68,6 +69,8 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     /// What it writes that is read by lines.
     pub(crate) lines: Lines,
+    /// Who stays here for it.
+    pub(crate) companions: Companions,
 }
 
 #[derive(Debug)]
@@ -105,6 +108,7 @@ impl Shared {
             start_deadline,
             state: Mutex::new(state),
             lines: Lines::default(),
+            companions: Companions::default(),
         }
     }
 
@@ -137,18 +141,19 @@ impl Shared {
 
     /// How it ended, if it has. Never blocks.
     pub(crate) fn try_wait(&self) -> Result<Option<Exit>, OsError> {
-        self.tell(self.child().try_wait())
+        self.tell(self.child().try_wait(), Deadline::now())
     }
 
     /// How it ended, unless it is still running at `deadline`, however late its start is.
     pub(crate) fn wait_for_end(&self, deadline: Deadline) -> Result<Option<Exit>, OsError> {
-        self.tell(self.child().wait(deadline))
+        self.tell(self.child().wait(deadline), deadline)
     }
 
     /// Who reports that the child has ended has told its death before.
-    fn tell(&self, exit: Result<Option<Exit>, OsError>) -> Result<Option<Exit>, OsError> {
+    fn tell(&self, exit: Result<Option<Exit>, OsError>, deadline: Deadline) -> Result<Option<Exit>, OsError> {
         if let Ok(Some(_)) = exit {
             self.obituary.tell(self.who.pid);
+            self.companions.ended(&self.who, deadline);
         }
         exit
     }

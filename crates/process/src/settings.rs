@@ -20,6 +20,7 @@ use procession_sys::{Deadline, OsError, forked, zygote};
 
 use crate::builder::Builder;
 use crate::error::{Setting, SpawnError};
+use crate::start_method::StartMethod;
 use crate::stdio::{Pipes, Stdio, Stream};
 
 /// The start method, and what the child runs then.
@@ -28,6 +29,16 @@ pub(crate) enum Way<'a> {
     /// The server has so much time to answer.
     ForkServer(fn(Bootstrap) -> i32, Deadline),
     Fork(Box<dyn FnOnce(Bootstrap) -> i32 + 'a>),
+}
+
+impl Way<'_> {
+    pub(crate) fn method(&self) -> StartMethod {
+        match self {
+            Self::Spawn(_) => StartMethod::Spawn,
+            Self::ForkServer(..) => StartMethod::ForkServer,
+            Self::Fork(_) => StartMethod::Fork,
+        }
+    }
 }
 
 /// What a child has otherwise than its parent.

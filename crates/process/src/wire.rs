@@ -14,6 +14,7 @@ use procession_sys::message::{Outgoing, SendError};
 use procession_sys::{Deadline, OsError};
 use serde::{Deserialize, Serialize};
 
+use crate::companion::Sent;
 use crate::error::Panic;
 use crate::start_method::StartMethod;
 use crate::tree::Place;
@@ -23,7 +24,7 @@ pub(crate) const INLINE: usize = 16 << 10;
 /// Longest message, in bytes: a body and what surrounds it.
 pub(crate) const LIMIT: u64 = 128 << 10;
 
-/// What the child shall do. Descriptors: those of the argument, then the domain, the sentinel, and the body's.
+/// What the child shall do. Descriptors: those of the argument, then those of the gifts, the domain, the sentinel, and the body's.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Start {
     pub(crate) place: Place,
@@ -37,6 +38,8 @@ pub(crate) struct Start {
     /// Whether there is a sentinel: a descriptor held open as long as the child lives.
     pub(crate) sentinel: bool,
     pub(crate) argument: Body,
+    /// What crates above give to it.
+    pub(crate) gifts: Vec<Sent>,
 }
 
 /// What the child has to say. Descriptors: those of the value, then the body's.

@@ -19,8 +19,13 @@ const SECONDS: &[(&str, u64)] = &[
     ("procession-queue", 400),
     ("procession-process", 400),
     ("procession-pool", 400),
+<<<<<<< HEAD
     ("procession-log", 30),
     ("procession-manager", 120),
+=======
+    ("procession-log", 120),
+    ("procession-manager", 30),
+>>>>>>> log
     ("procession", 1200),
     ("procession-testkit", 120),
     ("procession-examples", 180),

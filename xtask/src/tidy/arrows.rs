@@ -26,7 +26,7 @@ pub(crate) const TABLE: &str = "\
 4 queue -> sync shm sys raw codec
 4 process -> pipe shm sync sys codec
 5 pool -> process queue pipe sync shm sys codec
-5 log -> process queue codec
+5 log -> process queue shm sys codec
 6 manager -> pool process pipe queue sync shm codec macros
 7 procession -> manager log pool process queue sync pipe shm sys codec raw macros
 - testkit ->
