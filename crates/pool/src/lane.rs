@@ -228,7 +228,7 @@ mod tests {
     fn jobs_come_whole_and_in_order_however_often_the_ring_is_gone_around() {
         let map = memory();
         let (lane, mut head, mut taken) = (Lane::of(&map), 0, 0);
-        let job = |n: usize| (n % 3 > 0).then(|| vec![n as u8; n * 7919 % 20_000]);
+        let job = |n: usize| (!n.is_multiple_of(3)).then(|| vec![n as u8; n * 7919 % 20_000]);
         for n in 0..200 {
             lane.post(&mut head, job(n).as_deref()).unwrap();
             if n % 2 == 1 {
