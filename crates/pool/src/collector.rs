@@ -4,6 +4,7 @@
 //! before letting anybody wait for what comes of it.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -37,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) settled: Condvar,
     /// Wakes the collector.
     pub(crate) news: Event,
+    /// A caller looks at the lanes of workers.
+    pub(crate) is_attended: AtomicBool,
     pub(crate) outbox: Arc<Outbox>,
     /// Runs callbacks.
     pub(crate) herald: Arc<Herald>,
@@ -53,7 +56,8 @@ impl Shared {
         let name = Arc::clone(&crew.name);
         let (crew, settled, news) = (Mutex::new(crew), Condvar::new(), Event::new()?);
         let herald = Arc::new(Herald::of(&name));
-        Ok(Self { name, rules, crew, settled, news, outbox: Arc::default(), herald, serial: None })
+        let (is_attended, outbox) = (AtomicBool::new(false), Arc::default());
+        Ok(Self { name, rules, crew, settled, news, is_attended, outbox, herald, serial: None })
     }
 
     pub(crate) fn crew(&self) -> Guard<'_> {
@@ -79,9 +83,12 @@ impl Shared {
             self.let_go();
             return Ok(task);
         }
+        // Whoever is done by now can have this one.
+        crew.hear();
         let task = crew.number_tasks(job.items.len());
         crew.submit(Order::new(job, task, index, sink, rules)).ok_or(Refused)?;
         self.wake_collector(&mut crew);
+        self.tell_settled(&crew);
         Ok(task)
     }
 
@@ -170,9 +177,16 @@ impl Shared {
     }
 
     /// Wakes the collector if it waits for other workers than there are, or for too late a time.
-    fn wake_collector(&self, crew: &mut Crew) {
+    pub(crate) fn wake_collector(&self, crew: &mut Crew) {
         if crew.version != crew.watched.0 || crew.wants_earlier() {
             self.news.notify();
+        }
+    }
+
+    /// Tells who waits until every task has its outcome, or workers are there, to look.
+    pub(crate) fn tell_settled(&self, crew: &Crew) {
+        if crew.n_waiting > 0 && (crew.is_done() || crew.n_warming > 0) {
+            self.settled.notify_all();
         }
     }
 
@@ -215,9 +229,7 @@ impl Shared {
                 crew.retire_idle();
             }
             crew.pump();
-            if crew.is_done() || crew.n_warming > 0 {
-                self.settled.notify_all();
-            }
+            self.tell_settled(&crew);
         }
     }
 }

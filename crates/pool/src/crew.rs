@@ -142,6 +142,10 @@ pub(crate) struct Crew {
     pub(crate) wanted: usize,
     /// Threads that wait until workers have asked for work.
     pub(crate) n_warming: usize,
+    /// Threads that wait for the end of something under the lock.
+    pub(crate) n_waiting: usize,
+    /// A caller looks at lanes: workers need not ring.
+    pub(crate) is_attended: bool,
     next_job: u64,
     next_task: u64,
     n_started: u64,
@@ -174,6 +178,8 @@ impl Crew {
             watched: (0, Deadline::now()),
             wanted: settings.n_workers,
             n_warming: 0,
+            n_waiting: 0,
+            is_attended: false,
             settings,
             next_job: 1,
             next_task: 1,
@@ -273,7 +279,8 @@ impl Crew {
         order.job.extra.task = order.task;
         let Some(worker) = &self.places[place].worker else { return self.waiting.push_front(order) };
         order.job.n_now = order.job.items.len().min(self.settings.max_tasks - self.places[place].n_tasks);
-        let sent = worker.jobs.try_send(&order.job);
+        worker.lane().arm(if self.is_attended { 0 } else { order.job.number });
+        let sent = worker.post(&order.job);
         order.job.extra.forget.clear();
         match sent {
             Ok(()) => {
@@ -438,6 +445,7 @@ impl Place {
     }
 }
 
+mod attend;
 mod contexts;
 mod dead;
 mod line;

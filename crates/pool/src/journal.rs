@@ -32,8 +32,8 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 use procession_sys::OsError;
 use procession_sys::memory::{Mapping, Memfd};
 
-/// Bytes of a journal.
-pub(crate) const SIZE: u64 = 128 << 10;
+/// Bytes of a journal, and of the lane in it.
+pub(crate) const SIZE: u64 = (128 << 10) + LANE_LEN as u64;
 
 const JOB: usize = 0;
 const COMMIT: usize = 8;
@@ -43,7 +43,10 @@ const READY: usize = 32;
 const REVOKED: usize = 40;
 const SINCE: usize = 48;
 /// Bytes 64–191 are the worker's notes of its time: `insights/ledger.rs`.
-const ANSWERS: usize = 192;
+/// From here on is its lane: `lane.rs`.
+pub(crate) const LANE: usize = 192;
+pub(crate) const LANE_LEN: usize = 64 << 10;
+const ANSWERS: usize = LANE + LANE_LEN;
 
 /// In `STARTED`: the worker begins no further item.
 const CONDEMNED: u64 = 1 << 63;

@@ -42,6 +42,7 @@
 //! in callbacks ([`Task::on_done`]). [`Pool::resize`] and [`Builder::idle_shrink`] change how many workers there are.
 #![forbid(unsafe_code)]
 
+mod attend;
 mod builder;
 mod callback;
 mod care;
@@ -59,6 +60,7 @@ mod herald;
 mod insights;
 mod job;
 mod journal;
+mod lane;
 mod map;
 mod notice;
 mod origin;

@@ -177,9 +177,12 @@ impl<R: Message> MapTask<R> {
             return Ok(None);
         }
         while self.values.len() < self.n_items {
-            let Some((_, outcome)) = self.sink.take(Some(self.values.len()), deadline) else {
-                return Ok(None);
+            let next = Some(self.values.len());
+            let taken = match self.pool.upgrade() {
+                Some(pool) => pool.take(&self.sink, next, deadline),
+                None => self.sink.take(next, deadline),
             };
+            let Some((_, outcome)) = taken else { return Ok(None) };
             match outcome.and_then(|value| value.decode(&self.name)) {
                 Ok(value) => self.values.push(value),
                 Err(failure) => {

@@ -64,6 +64,11 @@ impl Outbox {
         self.has_some.store(true, Ordering::Release);
     }
 
+    /// Whether somebody is to be woken who does what he likes.
+    pub(crate) fn has_some(&self) -> bool {
+        self.has_some.load(Ordering::Relaxed)
+    }
+
     fn empty(&self) {
         // Whoever pushed does this itself, so it sees its own store.
         if !self.has_some.load(Ordering::Relaxed) || !self.has_some.swap(false, Ordering::Acquire) {
@@ -98,11 +103,14 @@ impl<'a> Guard<'a> {
         if left.is_some_and(|left| left.is_zero()) {
             return false;
         }
-        let Some(crew) = self.crew.take() else { return false };
-        self.crew = Some(match left {
+        let Some(mut crew) = self.crew.take() else { return false };
+        crew.n_waiting += 1;
+        let mut crew = match left {
             Some(left) => news.wait_timeout(crew, left).unwrap_or_else(PoisonError::into_inner).0,
             None => news.wait(crew).unwrap_or_else(PoisonError::into_inner),
-        });
+        };
+        crew.n_waiting -= 1;
+        self.crew = Some(crew);
         true
     }
 }

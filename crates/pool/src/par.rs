@@ -242,11 +242,12 @@ impl<I: Iterator<Item = A>, A: Message, R: Message> Outcomes<'_, I, A, R> {
     /// Takes an outcome, telling of the progress meanwhile.
     fn take(&mut self, index: Option<usize>, deadline: Deadline) -> Option<(usize, Outcome)> {
         if !self.watch.is_wanted() {
-            return self.sink.take(index, deadline);
+            return self.pool.shared().take(&self.sink, index, deadline);
         }
         loop {
             let until = deadline.min(Deadline::after(TICK));
-            match self.sink.take_or_news(index, Some(self.watch.n_delivered), until) {
+            let known = Some(self.watch.n_delivered);
+            match self.pool.shared().take_or_news(&self.sink, index, known, until) {
                 Taken::Outcome(index, outcome) => return Some((index, outcome)),
                 Taken::Nothing if deadline.has_passed() => return None,
                 Taken::News | Taken::Nothing => self.tell_progress(),
@@ -276,8 +277,9 @@ impl<I: Iterator<Item = A>, A: Message, R: Message> Outcomes<'_, I, A, R> {
 
     /// Hands out chunks while the bounds allow.
     fn hand_out(&mut self) {
+        // Once for all: what is done meanwhile may make the next ones longer, not these.
+        let chunk = self.chunk_len();
         while self.items.is_some() {
-            let chunk = self.chunk_len();
             let under_way = self.n_taken - self.n_given;
             let most = self.in_flight.unwrap_or(chunk * CHUNKS_PER_WORKER * self.pool.workers());
             // Only whole chunks: results are taken one by one, and so would items be.

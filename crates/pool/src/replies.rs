@@ -37,47 +37,57 @@ pub(crate) fn next(
     pool: &Arc<str>,
     running: &mut Option<Order>,
 ) -> Result<Heard, Unreliable> {
+    // Looked at before the socket: what the worker sent before it was done is taken in first.
+    let done = running.as_ref().is_some_and(|order| worker.lane().done() == order.job.number);
+    if done && worker.lane().done_notes().1 == worker.n_heard() {
+        return finished(worker, pool, running);
+    }
     let reply = match worker.jobs.try_recv() {
         Ok(reply) => reply,
+        Err(RecvError::Empty | RecvError::Closed | RecvError::ClosedInside { .. }) if done => {
+            return finished(worker, pool, running);
+        }
         Err(RecvError::Empty) => return Ok(Heard::Nothing),
         Err(RecvError::Closed | RecvError::ClosedInside { .. }) => return Err(Unreliable::Gone),
         Err(_) => return Err(Unreliable::Nonsense),
     };
+    worker.note_heard();
     match reply {
-        Reply::Ready => return Ok(Heard::Part),
+        Reply::Ready | Reply::Bell => Ok(Heard::Part),
         Reply::NotSetUp(broken) => {
             worker.remember_failure(broken.into());
-            return Err(Unreliable::Nonsense);
+            Err(Unreliable::Nonsense)
         }
-        _ => {}
-    }
-    let Some(order) = running else { return Err(Unreliable::Nonsense) };
-    match reply {
-        Reply::Answers { job, first, n, parcel, descriptors } if job == order.job.number => {
+        Reply::Answers { job, first, n, parcel, descriptors } => {
+            let Some(order) = running.as_mut().filter(|order| order.job.number == job) else {
+                return Err(Unreliable::Nonsense);
+            };
             answers(worker, pool, order, Block { first, n, parcel, descriptors })?;
             Ok(Heard::Part)
         }
-        Reply::Done { job, nanos } if job == order.job.number => {
-            read_journal(worker, pool, order);
-            // Of a job that nobody wants any more it may leave out the rest.
-            let is_cancelled = order.sink.is_cancelled();
-            // One that is to be replaced, too.
-            let may_leave_out = is_cancelled || worker.journal.is_full();
-            if order.n_settled < order.job.n_now && !may_leave_out {
-                return Err(Unreliable::Nonsense);
-            }
-            order.sink.measured(order.n_settled, nanos);
-            let left = running.take().filter(|order| !order.job.items.is_empty());
-            if !is_cancelled {
-                return Ok(Heard::Done(left.map(Box::new)));
-            }
-            if let Some(order) = left {
-                order.fail(pool, |task| TaskFailed::Closed { task });
-            }
-            Ok(Heard::Done(None))
-        }
-        _ => Err(Unreliable::Nonsense),
     }
+}
+
+/// The running job is done: settles what stands in the journal.
+fn finished(worker: &Worker, pool: &Arc<str>, running: &mut Option<Order>) -> Result<Heard, Unreliable> {
+    let Some(order) = running else { return Ok(Heard::Nothing) };
+    read_journal(worker, pool, order);
+    // Of a job that nobody wants any more it may leave out the rest.
+    let is_cancelled = order.sink.is_cancelled();
+    // One that is to be replaced, too.
+    let may_leave_out = is_cancelled || worker.journal.is_full();
+    if order.n_settled < order.job.n_now && !may_leave_out {
+        return Err(Unreliable::Nonsense);
+    }
+    order.sink.measured(order.n_settled, worker.lane().done_notes().0);
+    let left = running.take().filter(|order| !order.job.items.is_empty());
+    if !is_cancelled {
+        return Ok(Heard::Done(left.map(Box::new)));
+    }
+    if let Some(order) = left {
+        order.fail(pool, |task| TaskFailed::Closed { task });
+    }
+    Ok(Heard::Done(None))
 }
 
 struct Block {

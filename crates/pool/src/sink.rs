@@ -54,6 +54,8 @@ struct Inbox {
     /// Who is told of the next outcome that comes, or goes, each by a key of its own.
     notices: BTreeMap<u64, Notice>,
     next_key: u64,
+    /// Threads that wait here.
+    n_waiting: usize,
 }
 
 /// What came of waiting.
@@ -75,8 +77,7 @@ impl Sink {
         let outcomes = outcomes.into_iter().enumerate().map(|(i, outcome)| (first + i, outcome));
         inbox.outcomes.extend(outcomes);
         let notices = std::mem::take(&mut inbox.notices);
-        drop(inbox);
-        self.news.notify_all();
+        self.tell_waiting(inbox);
         notices.into_values().for_each(Notice::post);
     }
 
@@ -112,9 +113,8 @@ impl Sink {
             }
             if let Some(taken) = inbox.take(index) {
                 let notices = std::mem::take(&mut inbox.notices);
-                drop(inbox);
                 // Whoever waits for the same one waits in vain.
-                self.news.notify_all();
+                self.tell_waiting(inbox);
                 notices.into_values().for_each(Notice::deliver);
                 return Taken::Outcome(taken.0, taken.1);
             }
@@ -122,11 +122,31 @@ impl Sink {
             if left.is_some_and(|left| left.is_zero()) {
                 return Taken::Nothing;
             }
+            inbox.n_waiting += 1;
             inbox = match left {
                 Some(left) => self.news.wait_timeout(inbox, left).unwrap_or_else(PoisonError::into_inner).0,
                 None => self.news.wait(inbox).unwrap_or_else(PoisonError::into_inner),
             };
+            inbox.n_waiting -= 1;
         }
+    }
+
+    /// Wakes who waits here: a system call, if there is anybody.
+    fn tell_waiting(&self, inbox: MutexGuard<'_, Inbox>) {
+        let is_waited_for = inbox.n_waiting > 0;
+        drop(inbox);
+        if is_waited_for {
+            self.news.notify_all();
+        }
+    }
+
+    /// Whether [`take_or_news`](Self::take_or_news) would not wait.
+    pub(crate) fn has_news(&self, index: Option<usize>, known: Option<usize>) -> bool {
+        let inbox = self.inbox();
+        known.is_some_and(|known| known != inbox.n_delivered)
+            || index.map_or(!inbox.outcomes.is_empty(), |index| {
+                index < inbox.taken_below || inbox.outcomes.contains_key(&index)
+            })
     }
 
     /// Whether the outcome of task `index` is there.

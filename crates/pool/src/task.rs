@@ -135,7 +135,11 @@ impl<R: Message> Task<R> {
     }
 
     fn get_by(&self, deadline: Deadline) -> Result<Option<R>, TaskFailed> {
-        let Some((_, outcome)) = self.sink.take(Some(0), deadline) else { return Ok(None) };
+        let taken = match self.pool.upgrade() {
+            Some(pool) if !deadline.has_passed() => pool.take(&self.sink, Some(0), deadline),
+            _ => self.sink.take(Some(0), deadline),
+        };
+        let Some((_, outcome)) = taken else { return Ok(None) };
         outcome?.decode(&self.id.pool).map(Some)
     }
 }

@@ -86,6 +86,15 @@ impl Job {
 }
 
 impl Job {
+    /// What wakes a worker, and is no job: one is in its lane.
+    pub(crate) fn bell() -> Self {
+        Self { number: u64::MAX, ..Self::farewell() }
+    }
+
+    pub(crate) fn is_bell(&self) -> bool {
+        self.number == u64::MAX
+    }
+
     /// What tells a worker that nobody needs these contexts any more.
     pub(crate) fn forget(contexts: Vec<u128>) -> Self {
         let mut job = Self::farewell();
@@ -140,13 +149,8 @@ pub(crate) enum Reply {
         /// Handles in the last value.
         descriptors: Vec<Descriptor>,
     },
-    /// The job is done: its other answers stand in the journal.
-    Done {
-        /// Which job.
-        job: u64,
-        /// Time spent in it, in nanoseconds.
-        nanos: u64,
-    },
+    /// Nothing but that it has said something in its lane.
+    Bell,
 }
 
 /// What a task's shim finds and leaves.

@@ -1,6 +1,7 @@
 //! The worker's side: takes a job, runs its items one after the other, answers each.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use crate::current;
 use crate::insights::ledger::Ledger;
 use crate::insights::stopwatch::Stopwatch;
 use crate::journal::Journal;
+use crate::lane::{Entry, Lane};
 use crate::origin::Extra;
 use crate::setup;
 use crate::wire::{Answer, Call, Job, Parcel, Reply};
@@ -46,7 +48,8 @@ pub(crate) fn work(desk: Desk) -> Result<(), String> {
     let journal = Journal::open(&memory).map_err(|e| e.to_string())?;
     let size = desk.recycle_above.and_then(|most| Some((Resident::own()?, most)));
     let (chaos, fate, watch) = (desk.chaos, Cell::new(None), RefCell::default());
-    let worker = Worker { jobs: desk.jobs, journal, watch, size, chaos, fate };
+    let (inlet, n_sent) = (RefCell::default(), Cell::new(0));
+    let worker = Worker { jobs: desk.jobs, journal, inlet, n_sent, watch, size, chaos, fate };
     if desk.is_set_up {
         let Ok(job) = worker.jobs.recv() else { return Ok(()) };
         if let Err(broken) = setup::open(job)? {
@@ -57,8 +60,8 @@ pub(crate) fn work(desk: Desk) -> Result<(), String> {
     }
     worker.ledger().set_ready();
     worker.journal.set_ready();
-    worker.jobs.send(&Reply::Ready).map_err(|e| e.to_string())?;
-    while let Ok(job) = worker.jobs.recv() {
+    worker.say(&Reply::Ready).map_err(|e| e.to_string())?;
+    while let Some(job) = worker.next_job()? {
         context::forget(&job.extra.forget);
         match (job.n_now, job.extra.forget.is_empty()) {
             (0, true) => break,
@@ -74,6 +77,9 @@ pub(crate) fn work(desk: Desk) -> Result<(), String> {
 struct Worker {
     jobs: Duplex<Reply, Job>,
     journal: Journal,
+    inlet: RefCell<Inlet>,
+    /// Messages that were sent.
+    n_sent: Cell<u64>,
     watch: RefCell<Stopwatch>,
     /// Its own size, and the most that it should be.
     size: Option<(Resident, u64)>,
@@ -82,7 +88,53 @@ struct Worker {
     fate: Cell<Option<ChaosPoint>>,
 }
 
+/// Jobs on their way in.
+#[derive(Debug, Default)]
+struct Inlet {
+    /// Bytes taken out of the ring.
+    taken: u64,
+    /// Jobs of the socket that came before their mark in the ring.
+    held: VecDeque<Job>,
+}
+
 impl Worker {
+    /// The next job; `None` if the pool is gone.
+    fn next_job(&self) -> Result<Option<Job>, String> {
+        let (lane, mut inlet) = (self.lane(), self.inlet.borrow_mut());
+        loop {
+            match lane.take(&mut inlet.taken) {
+                Some(Entry::Job(job)) => return Postcard::decode(&job).map(Some).map_err(|e| e.to_string()),
+                Some(Entry::Socket) => return Ok(inlet.held.pop_front().or_else(|| self.next_of_socket())),
+                None => {}
+            }
+            if lane.look(inlet.taken, || self.say(&Reply::Bell)).map_err(|e| e.to_string())? {
+                continue;
+            }
+            let job = self.jobs.recv();
+            lane.awake();
+            match job {
+                Ok(job) if job.is_bell() => {}
+                Ok(job) => inlet.held.push_back(job),
+                Err(_) => return Ok(None),
+            }
+        }
+    }
+
+    fn next_of_socket(&self) -> Option<Job> {
+        loop {
+            match self.jobs.recv() {
+                Ok(job) if job.is_bell() => {}
+                job => return job.ok(),
+            }
+        }
+    }
+
+    fn say(&self, reply: &Reply) -> Result<(), SendError> {
+        self.jobs.send(reply)?;
+        self.n_sent.set(self.n_sent.get() + 1);
+        Ok(())
+    }
+
     fn run(&self, job: Job) -> Result<(), String> {
         self.journal.begin(job.number);
         self.watch.borrow_mut().begin(self.ledger());
@@ -124,7 +176,7 @@ impl Worker {
             }
         }
         let nanos = self.watch.borrow_mut().end(self.ledger());
-        self.jobs.send(&Reply::Done { job: job.number, nanos }).map_err(|e| e.to_string())?;
+        self.lane().finish(job.number, nanos, self.n_sent.get());
         if is_doomed {
             signal::die();
         }
@@ -168,6 +220,10 @@ impl Worker {
 
     fn ledger(&self) -> Ledger<'_> {
         Ledger::of(self.journal.map())
+    }
+
+    fn lane(&self) -> Lane<'_> {
+        Lane::of(self.journal.map())
     }
 
     /// Into the journal if there is room, else in a message.
@@ -247,7 +303,7 @@ impl Worker {
         descriptors: Vec<Descriptor>,
     ) -> Result<(), SendError> {
         let parcel = Parcel::pack(bytes).map_err(SendError::Os)?;
-        self.jobs.send(&Reply::Answers { job, first: first as u64, n: n as u64, parcel, descriptors })
+        self.say(&Reply::Answers { job, first: first as u64, n: n as u64, parcel, descriptors })
     }
 }
 

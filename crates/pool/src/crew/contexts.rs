@@ -31,7 +31,7 @@ impl Crew {
                 continue;
             };
             // If it cannot be told it is dead, or told later.
-            if worker.jobs.try_send(&Job::forget(place.forget.clone())).is_ok() {
+            if worker.post(&Job::forget(place.forget.clone())).is_ok() {
                 place.forget.clear();
                 place.n_told += 1;
             }

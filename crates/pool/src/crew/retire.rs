@@ -16,7 +16,7 @@ impl Crew {
     pub(super) fn dismiss(&mut self, place: usize) {
         let is_idle = self.places[place].is_idle() && self.settings.setup.is_some();
         let Some(worker) = &self.places[place].worker else { return };
-        let is_told = is_idle && worker.journal.is_ready() && worker.jobs.try_send(&Job::farewell()).is_ok();
+        let is_told = is_idle && worker.journal.is_ready() && worker.post(&Job::farewell()).is_ok();
         if !is_told && self.places[place].retired.is_none() {
             let _ = worker.process.terminate();
         }
@@ -24,7 +24,7 @@ impl Crew {
 
     /// Tells the idle worker at `place` to end. Another takes its place then.
     pub(super) fn retire(&mut self, place: usize) {
-        let told = self.places[place].worker.as_ref().map(|worker| worker.jobs.try_send(&Job::farewell()));
+        let told = self.places[place].worker.as_ref().map(|worker| worker.post(&Job::farewell()));
         if !matches!(told, Some(Ok(()))) {
             return self.lose(place, NOTHING);
         }

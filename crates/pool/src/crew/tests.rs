@@ -44,10 +44,9 @@ impl Stage {
     fn with_rules(n: usize, rules: Rules) -> Self {
         let mut crew = Crew::start(&"crew".into(), Settings::of(1)).unwrap();
         let (jobs, theirs) = pipe().unwrap();
-        let Worker { process, journal, start_deadline, started, care, last_panic, not_set_up, .. } =
-            Arc::into_inner(crew.places[0].worker.take().unwrap()).unwrap();
-        journal.set_ready();
-        let worker = Worker { process, jobs, journal, start_deadline, started, care, last_panic, not_set_up };
+        let mut worker = Arc::into_inner(crew.places[0].worker.take().unwrap()).unwrap();
+        worker.jobs = jobs;
+        worker.journal.set_ready();
         let sink = Arc::default();
         let mut order = order(n, &sink);
         order.rules = rules;
@@ -58,6 +57,11 @@ impl Stage {
 
     fn worker(&self) -> Arc<Worker> {
         Arc::clone(self.crew.places[0].worker.as_ref().unwrap())
+    }
+
+    /// The worker says in its lane that it is done.
+    fn finish(&self, nanos: u64) {
+        self.worker().lane().finish(JOB, nanos, 0);
     }
 
     /// The worker is killed; the crew settles what it leaves.
@@ -228,9 +232,9 @@ fn a_damaged_journal() {
 
 #[test]
 fn what_does_not_fit_ends_the_worker() {
-    let lies: [fn() -> Reply; 9] = [
-        || Reply::Done { job: JOB + 1, nanos: 1 },
-        || Reply::Done { job: JOB, nanos: 1 },
+    let lies: [fn() -> Reply; 8] = [
+        // In the lane: that the job is done.
+        || Reply::Bell,
         || answers(1, 1, block(&[7])),
         || answers(0, 0, block(&[])),
         || answers(0, 2, block(&[7])),
@@ -244,6 +248,9 @@ fn what_does_not_fit_ends_the_worker() {
             let mut stage = Stage::with_job(3);
             stage.worker().journal.begin(JOB);
             assert!(stage.worker().journal.start(0));
+            if n == 0 {
+                stage.finish(1);
+            }
             stage.theirs.send(&lie()).unwrap();
             stage.crew.listen(0);
             assert_eq!(stage.crew.places[0].lost, Some(BY_ITSELF), "lie {n}");
@@ -258,7 +265,12 @@ fn words_without_a_job_and_garbage() {
     guarded(|| {
         let mut stage = Stage::with_job(1);
         stage.crew.places[0].running = None;
-        stage.theirs.send(&Reply::Done { job: JOB, nanos: 1 }).unwrap();
+        // A job that it was not given, or not yet, is nobody's.
+        stage.finish(1);
+        stage.theirs.send(&Reply::Bell).unwrap();
+        stage.crew.listen(0);
+        assert_eq!(stage.crew.places[0].lost, None);
+        stage.theirs.send(&answers(0, 1, block(&[1]))).unwrap();
         stage.crew.listen(0);
         assert_eq!(stage.crew.places[0].lost, Some(BY_ITSELF));
 
@@ -279,7 +291,7 @@ fn absurd_times() {
             stage.sink.measured(1, u64::MAX);
             stage.worker().journal.begin(JOB);
             assert!(stage.worker().journal.append(&answer(1)));
-            stage.theirs.send(&Reply::Done { job: JOB, nanos }).unwrap();
+            stage.finish(nanos);
             stage.crew.listen(0);
             assert!(stage.crew.places[0].is_idle());
             assert!(stage.sink.nanos_per_item() > Some(0));
@@ -322,7 +334,7 @@ fn what_nobody_wants_is_forgotten() {
         assert_eq!(stage.waiting(), [(11, 1)]);
         assert!(stage.worker().journal.is_revoked(JOB));
         stage.worker().journal.begin(JOB);
-        stage.theirs.send(&Reply::Done { job: JOB, nanos: 1 }).unwrap();
+        stage.finish(1);
         stage.crew.listen(0);
         assert!(stage.crew.places[0].is_idle(), "it may leave out what nobody wants");
     });

@@ -1,9 +1,9 @@
 //! A worker process, as the pool holds it.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use procession_codec::Descriptor;
+use procession_codec::{Codec, Descriptor, Postcard, handles};
 use procession_pipe::{Duplex, SendError, pipe};
 use procession_process::{Exit, JoinError, Panic, Process, Who};
 use procession_sys::OsError;
@@ -14,6 +14,7 @@ use crate::care::Care;
 use crate::error::BuildError;
 use crate::insights::ledger::{self, Ledger};
 use crate::journal::{self, Journal};
+use crate::lane::{Lane, NoRoom};
 use crate::setup::InitializerFailure;
 use crate::streams::Streams;
 use crate::wire::{Job, Reply};
@@ -25,6 +26,7 @@ pub(crate) struct Worker {
     pub(crate) process: Process<Result<(), String>>,
     pub(crate) jobs: Duplex<Job, Reply>,
     pub(crate) journal: Journal,
+    pub(super) outlet: Mutex<Outlet>,
     pub(super) start_deadline: Instant,
     /// When it was started, in nanoseconds of the monotonic clock.
     pub(crate) started: u64,
@@ -33,6 +35,17 @@ pub(crate) struct Worker {
     pub(super) last_panic: Mutex<Option<Panic>>,
     /// How its initializer failed, if it told that.
     pub(super) not_set_up: Mutex<Option<InitializerFailure>>,
+}
+
+/// Our end of its lane.
+#[derive(Debug, Default)]
+pub(crate) struct Outlet {
+    /// Bytes put into the ring.
+    head: u64,
+    /// Messages of its that were taken in.
+    n_heard: u64,
+    /// For jobs as they are encoded.
+    bytes: Vec<u8>,
 }
 
 impl Worker {
@@ -73,12 +86,54 @@ impl Worker {
             process,
             jobs,
             journal,
+            outlet: Mutex::default(),
             start_deadline,
             started,
             care: Care::new(settings),
             last_panic: Mutex::new(None),
             not_set_up: Mutex::new(None),
         })
+    }
+
+    /// Gives it a job, and wakes it if it sleeps. Never waits.
+    pub(crate) fn post(&self, job: &Job) -> Result<(), SendError> {
+        let mut outlet = self.outlet();
+        let Outlet { head, bytes, .. } = &mut *outlet;
+        bytes.clear();
+        // What has descriptors does not encode here.
+        let encoded = handles::refuse(|| Postcard::encode_into(job, bytes));
+        let inline = (encoded.is_ok() && Lane::fits(bytes.len())).then_some(&bytes[..]);
+        if inline.is_none() {
+            self.jobs.try_send(job)?;
+        }
+        self.lane().post(head, inline).map_err(|NoRoom| SendError::Full)?;
+        if !self.lane().must_ring() {
+            return Ok(());
+        }
+        match self.jobs.try_send(&Job::bell()) {
+            // There is something else that wakes it.
+            Err(SendError::Full) => Ok(()),
+            rung => rung,
+        }
+    }
+
+    /// Notes that a message of its was taken in.
+    pub(crate) fn note_heard(&self) {
+        self.outlet().n_heard += 1;
+    }
+
+    /// Messages of its that were taken in.
+    pub(crate) fn n_heard(&self) -> u64 {
+        self.outlet().n_heard
+    }
+
+    fn outlet(&self) -> MutexGuard<'_, Outlet> {
+        self.outlet.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Its lane, in the memory of its journal.
+    pub(crate) fn lane(&self) -> Lane<'_> {
+        Lane::of(self.journal.map())
     }
 
     /// What it notes of its time.
