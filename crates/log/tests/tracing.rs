@@ -54,7 +54,9 @@ impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for Notes {
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let mut text = String::new();
-        for span in context.event_scope(event).into_iter().flat_map(|scope| scope.from_root()) {
+        for span in
+            context.event_scope(event).into_iter().flat_map(tracing_subscriber::registry::Scope::from_root)
+        {
             text.push_str(&span.extensions().get::<Kept>().unwrap().0);
             text.push_str(" > ");
         }

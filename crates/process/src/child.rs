@@ -138,15 +138,10 @@ fn run(link: &Arc<Link>, message: Message, work: Option<Work<'_>>) -> Result<i32
     let thread = thread::Builder::new().name(start.place.name.clone()).stack_size(limits::task_stack());
     let parent = start.place.ends_with_parent.then_some(link);
     tree::enter(start.place, Arc::clone(link));
-<<<<<<< HEAD
-    let task = Task { channel: Arc::clone(&link.channel), work };
-=======
     for gift in start.gifts.into_iter() {
         gift.open(&mut descriptors)?;
     }
-    let done = Arc::new(Event::new()?);
-    let task = Task { channel: Arc::clone(&link.channel), done: Arc::clone(&done), work };
->>>>>>> log
+    let task = Task { channel: Arc::clone(&link.channel), work };
     let exchange = Exchange { argument, descriptors, outcome: None };
     thread::scope(|scope| {
         thread.spawn_scoped(scope, move || task.run(exchange))?;

@@ -19,13 +19,8 @@ const SECONDS: &[(&str, u64)] = &[
     ("procession-queue", 400),
     ("procession-process", 400),
     ("procession-pool", 400),
-<<<<<<< HEAD
-    ("procession-log", 30),
-    ("procession-manager", 120),
-=======
     ("procession-log", 120),
-    ("procession-manager", 30),
->>>>>>> log
+    ("procession-manager", 120),
     ("procession", 1200),
     ("procession-testkit", 120),
     ("procession-examples", 180),
