@@ -170,7 +170,7 @@ fn ends_are_told_while_the_server_stands_still() {
     killed.kill().unwrap();
     gate.send(&7).unwrap();
     assert_eq!(returns.join_timeout(PATIENCE).unwrap(), Some(7));
-    assert_eq!(killed.wait_timeout(PATIENCE).unwrap().and_then(|exit| exit.signal()), Some(Signal::KILL));
+    assert_eq!(killed.wait_timeout(PATIENCE).unwrap().and_then(Exit::signal), Some(Signal::KILL));
     assert!(processes::children(server.pid()).is_empty(), "the kernel has cleared them away");
     server.kill(processes::Signal::CONT).unwrap();
     assert_eq!(by_server().spawn(|n: u8| n + 1, 2).unwrap().join().unwrap(), 3);

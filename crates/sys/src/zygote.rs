@@ -18,7 +18,8 @@
 //! | a child | the kernel remembers how; or the server reaps it and reports |
 //!
 //! A child has what surrounds its caller at the moment of the start, not what surrounded the server at its own: see
-//! `surroundings`. A server that cannot have it (the caller has given up privileges, or is in another
+//! `surroundings`. It is asked for with what surrounded the caller's last one, and ended without having had a task if that
+//! turns out to be no longer so. A server that cannot have it (the caller has given up privileges, or is in another
 //! session) is replaced, and ends with the last of its children. What the kernel attaches to a process beyond that, such
 //! as its control group and its namespaces, is as it was when the server was started.
 //!
@@ -26,6 +27,7 @@
 //! forked copy of a process never asks its parent's server. Held by the contract suite of `procession-process`, and its
 //! `tests/fork_server.rs`.
 
+use std::cell::RefCell;
 use std::ffi::OsString;
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -77,18 +79,50 @@ pub fn start_with(
     for _ in 0..ATTEMPTS {
         let server = Server::current()?;
         let invitation = hook::invite_by_another()?;
-        let surroundings = Surroundings::now()?;
-        if surroundings.identity != server.identity {
-            retire(&server);
+        // To look takes as long as to fork: so the server is asked for what was there last, and looked for meanwhile. A child
+        // that has it otherwise has no task yet, and gets none.
+        let (guess, is_known) = match LAST.try_with(RefCell::take) {
+            Ok(Some(last)) => (last, false),
+            _ => (Surroundings::now()?, true),
+        };
+        if guess.identity != server.identity {
+            if is_known {
+                retire(&server);
+            }
             continue;
         }
         let variables = environment.clone().unwrap_or_else(|| std::env::vars_os().collect());
-        match server.ask(entry, &invitation, surroundings, &variables, differences, deadline)? {
+        let asked = server.ask(entry, &invitation, &guess, &variables, differences, deadline)?;
+        let is_so = is_known || Surroundings::now()? == guess;
+        let answer = asked.map_or(Ok(None), |status| server.await_answer(status, deadline));
+        if !is_so {
+            // It may have been refused for what is not so, too.
+            answer.ok().flatten().iter().for_each(abandon);
+            continue;
+        }
+        let _ = LAST.try_with(|last| last.replace(Some(guess)));
+        match answer? {
             Some(child) => return Ok(invitation.into_started(child)),
-            None => retire(&server),
+            None => {
+                // The next server is asked for what is certain.
+                let _ = LAST.try_with(RefCell::take);
+                retire(&server);
+            }
         }
     }
     Err(OsError::new("starting a child", io::Error::other("one fork server after another has ended")))
+}
+
+thread_local! {
+    /// What surrounded this thread when it started a child last.
+    static LAST: RefCell<Option<Surroundings>> = const { RefCell::new(None) };
+}
+
+/// Ends a child that nobody has heard of.
+#[cold]
+fn abandon(child: &Child) {
+    let killed = child.signal(Signal::KILL);
+    let _ = killed.and_then(|_| child.wait(Deadline::after(DYING)));
 }
 
 /// The number of the fork server of this process, if there is one. For tests of its death.
@@ -173,16 +207,16 @@ impl Server {
         Ok(Self { child, socket, outgoing: Mutex::new(Outgoing::new()), identity })
     }
 
-    /// Asks for a child; `None` if the server has died, or cannot have what surrounds this thread.
+    /// Asks for a child; where the answer will come, or `None` if the server has died.
     fn ask(
         self: &Arc<Self>,
         entry: fn(Bootstrap) -> i32,
         invitation: &Invitation,
-        surroundings: Surroundings,
+        surroundings: &Surroundings,
         variables: &[(OsString, OsString)],
         differences: &Differences<'_>,
         deadline: Deadline,
-    ) -> Result<Option<Child>> {
+    ) -> Result<Option<OwnedFd>> {
         let (status, theirs) = socket::pair()?;
         let directory =
             differences.directory.map_or_else(|| here().map(Held::Own), |one| Ok(Held::Theirs(one)))?;
@@ -192,7 +226,7 @@ impl Server {
             entry: hook::entry_token(entry),
             standard: standard.map(|one| one.is_some()),
             group: differences.group.unwrap_or(surroundings.group),
-            surroundings,
+            surroundings: surroundings.clone(),
             environment: block(variables)?,
         };
         if i32::try_from(request.group).is_err() {
@@ -205,13 +239,14 @@ impl Server {
         drop(outgoing);
         drop((theirs, directory));
         match sent {
-            Ok(()) => self.await_answer(status, deadline),
+            Ok(()) => Ok(Some(status)),
             Err(SendError::Closed) => Ok(None),
             Err(SendError::TimedOut) => Err(self.give_up()),
             Err(SendError::Os(e)) => Err(e),
         }
     }
 
+    /// The child; `None` if the server has died, or cannot have what surrounds this thread.
     fn await_answer(self: &Arc<Self>, status: OwnedFd, deadline: Deadline) -> Result<Option<Child>> {
         let mut pidfd = Vec::new();
         loop {

@@ -4,6 +4,7 @@
 //! `fork`, `exit` and `waitpid` are called in a role whose other threads do nothing that a copy could miss.
 #![allow(unsafe_code, reason = "forks a role, and lets the copy leave")]
 
+use std::io::Write;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -238,7 +239,7 @@ pub(crate) fn thread_locals_are_dropped_first(start: Start) {
 
     impl Drop for Noisy {
         fn drop(&mut self) {
-            println!("local");
+            let _ = writeln!(std::io::stdout(), "local");
         }
     }
 
@@ -247,7 +248,7 @@ pub(crate) fn thread_locals_are_dropped_first(start: Start) {
     }
 
     fn task(_: ()) {
-        at_exit(0, || println!("hook"));
+        at_exit(0, || drop(writeln!(std::io::stdout(), "hook")));
         LOCAL.with(|_| ());
     }
 
