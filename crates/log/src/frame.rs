@@ -84,6 +84,7 @@ impl Frame {
         self.0.extend_from_slice(&value.to_le_bytes());
     }
 
+    #[cfg(feature = "tracing")]
     pub(crate) fn u128(&mut self, value: u128) {
         self.0.extend_from_slice(&value.to_le_bytes());
     }

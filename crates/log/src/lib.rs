@@ -49,6 +49,10 @@
 //!
 //! [forks]: procession_process::StartMethod::Fork
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    not(any(feature = "log", feature = "tracing")),
+    allow(dead_code, reason = "without a feature there is nothing to ship")
+)]
 
 mod collector;
 mod emit;

@@ -51,6 +51,7 @@ impl Frame {
         self.u64(bits);
     }
 
+    #[cfg(feature = "tracing")]
     pub(crate) fn words(&mut self, tag: u8, bits: u128) {
         self.u8(tag);
         self.u128(bits);

@@ -9,7 +9,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber, info, info_span};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::registry::{LookupSpan, Scope};
 
 /// What happened, a line for each: events with the spans that they are in, spans that were made and closed.
 static SEEN: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -54,9 +54,7 @@ impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for Notes {
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let mut text = String::new();
-        for span in
-            context.event_scope(event).into_iter().flat_map(tracing_subscriber::registry::Scope::from_root)
-        {
+        for span in context.event_scope(event).into_iter().flat_map(Scope::from_root) {
             text.push_str(&span.extensions().get::<Kept>().unwrap().0);
             text.push_str(" > ");
         }

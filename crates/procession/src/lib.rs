@@ -51,12 +51,15 @@
 //!
 //! With the feature `async`, what waits has a form that is a future, for any runtime: `send_async`, `recv_async`,
 //! `join_async`, `wait_async`, `get_async`; a task of a pool is awaited as it is. With the feature `progress`, maps over pools
-//! show how far they are: a bar, or plain lines.
+//! show how far they are: a bar, or plain lines. With the features `log` and `tracing`, the module `log` brings what children log
+//! to the loggers of their parent.
 //!
 //! Each module is a crate of its own that can be used alone. Here there is nothing but re-exports.
 #![forbid(unsafe_code)]
 
 pub use procession_codec as codec;
+#[cfg(any(feature = "log", feature = "tracing"))]
+pub use procession_log as log;
 pub use procession_manager as manager;
 pub use procession_pipe as pipe;
 pub use procession_pool as pool;
