@@ -3,7 +3,7 @@
 //! Invariants: whoever has one has a ticket, so its object is there as long as the server is; one that arrives as the proxy
 //! of another kind is refused when it is decoded. Held by `tests/handles.rs`.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use procession_codec::{Descriptor, Message};
@@ -23,6 +23,8 @@ struct Inner {
     ticket: Descriptor,
     /// The connection of the process that asked first.
     session: OnceLock<Arc<Session>>,
+    /// In a copy that a fork has made: that of its own process.
+    forked: Mutex<Option<Arc<Session>>>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -40,7 +42,7 @@ impl Raw {
             Answer::Made(object, ticket) => {
                 let id = Identity { server: session.server(), object, kind };
                 let known = OnceLock::from(Arc::clone(session));
-                Ok(Self(Arc::new(Inner { id, ticket, session: known })))
+                Ok(Self(Arc::new(Inner { id, ticket, session: known, forked: Mutex::default() })))
             }
             other => Err(unexpected(&other)),
         }
@@ -61,8 +63,7 @@ impl Raw {
         let Inner { id, session, .. } = &*self.0;
         match session.get() {
             Some(session) if session.is_ours() => session.call(id.object, ask, load, deadline),
-            // A copy that a fork has made: its own process is asked for each time.
-            Some(_) => Session::to(id.server)?.call(id.object, ask, load, deadline),
+            Some(_) => self.forked()?.call(id.object, ask, load, deadline),
             None => {
                 let found = Session::to(id.server)?;
                 let _ = session.set(Arc::clone(&found));
@@ -71,12 +72,22 @@ impl Raw {
         }
     }
 
+    /// The connection of a forked child, which is not that of its parent.
+    #[cold]
+    fn forked(&self) -> Result<Arc<Session>, CallError> {
+        let mut forked = self.0.forked.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*forked {
+            Some(session) if session.is_ours() => Ok(Arc::clone(session)),
+            _ => Ok(Arc::clone(forked.insert(Session::to(self.0.id.server)?))),
+        }
+    }
+
     /// Says something that nobody waits for, over the connection that has asked before. False: it cannot be said.
     pub(crate) fn tell(&self, ask: Ask, load: Load) -> bool {
         match self.0.session.get() {
             Some(session) if session.is_ours() => session.tell(self.0.id.object, ask, load),
-            // A copy that a fork has made of what is its parent's.
-            _ => true,
+            Some(_) => self.forked().is_ok_and(|session| session.tell(self.0.id.object, ask, load)),
+            None => true,
         }
     }
 
@@ -175,7 +186,7 @@ impl Raw {
             let text = format!("a proxy of kind {:?} arrived where one of kind {kind:?} was to", id.kind);
             return Err(de::Error::custom(text));
         }
-        Ok(Self(Arc::new(Inner { id, ticket, session: OnceLock::new() })))
+        Ok(Self(Arc::new(Inner { id, ticket, session: OnceLock::new(), forked: Mutex::default() })))
     }
 }
 

@@ -111,14 +111,20 @@ fn a_forked_child_has_a_connection_of_its_own() {
         let manager = Manager::start().unwrap();
         let dict = manager.dict::<u8, u8>().unwrap();
         dict.insert(1, 1).unwrap();
+        let (ours, theirs) = pipe::<(), ()>().unwrap();
         // None of the other threads is in a lock of ours, or prints.
         let child = Process::builder().allow_threads(true).fork(|| {
             for n in 0..20 {
                 dict.insert(2, n).unwrap();
                 assert_eq!(dict.get(&2).unwrap(), Some(n));
             }
+            theirs.send(&()).unwrap();
+            theirs.recv().unwrap();
             (manager.dict::<u8, u8>().is_err(), manager.shutdown(std::time::Duration::ZERO).is_none())
         });
+        ours.recv().unwrap();
+        assert_eq!(manager.counts().unwrap().clients, 2);
+        ours.send(&()).unwrap();
         assert_eq!(child.unwrap().join().unwrap(), (true, true));
         assert_eq!(dict.get(&2).unwrap(), Some(19));
         await_clients(&manager, 1);
