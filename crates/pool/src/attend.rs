@@ -44,7 +44,10 @@ impl Shared {
         known: Option<usize>,
         deadline: Deadline,
     ) -> Taken {
-        if !deadline.has_passed() && !sink.has_news(index, known) {
+        if let (Some(taken), _) = sink.take_now(index, known) {
+            return taken;
+        }
+        if !deadline.has_passed() {
             self.look(deadline, || sink.has_news(index, known));
         }
         sink.take_or_news(index, known, deadline)

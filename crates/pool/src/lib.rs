@@ -75,6 +75,7 @@ mod serial;
 mod setup;
 mod sink;
 mod size;
+mod slots;
 mod streams;
 mod task;
 mod waits;

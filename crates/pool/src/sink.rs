@@ -11,6 +11,7 @@ use procession_sys::Deadline;
 
 use crate::error::{TaskFailed, TaskId};
 use crate::notice::Notice;
+use crate::slots::Slots;
 
 /// A value as it arrived, not yet decoded.
 #[derive(Debug)]
@@ -44,8 +45,8 @@ pub(crate) struct Sink {
 }
 
 #[derive(Debug, Default)]
-struct Inbox {
-    outcomes: BTreeMap<usize, Outcome>,
+pub(crate) struct Inbox {
+    outcomes: Slots,
     /// Who asks by index asks for each once, in order: below this all were taken.
     taken_below: usize,
     /// Outcomes that have ever been delivered, and those of them that were failures.
@@ -74,8 +75,7 @@ impl Sink {
         let mut inbox = self.inbox();
         inbox.n_delivered += outcomes.len();
         inbox.n_failed += outcomes.iter().filter(|outcome| outcome.is_err()).count();
-        let outcomes = outcomes.into_iter().enumerate().map(|(i, outcome)| (first + i, outcome));
-        inbox.outcomes.extend(outcomes);
+        inbox.outcomes.put(first, outcomes);
         let notices = std::mem::take(&mut inbox.notices);
         self.tell_waiting(inbox);
         notices.into_values().for_each(Notice::post);
@@ -103,32 +103,44 @@ impl Sink {
         known: Option<usize>,
         deadline: Deadline,
     ) -> Taken {
-        let mut inbox = self.inbox();
         loop {
-            if known.is_some_and(|known| known != inbox.n_delivered) {
-                return Taken::News;
-            }
-            if index.is_some_and(|index| index < inbox.taken_below) {
-                return Taken::Nothing;
-            }
-            if let Some(taken) = inbox.take(index) {
-                let notices = std::mem::take(&mut inbox.notices);
-                // Whoever waits for the same one waits in vain.
-                self.tell_waiting(inbox);
-                notices.into_values().for_each(Notice::deliver);
-                return Taken::Outcome(taken.0, taken.1);
+            let (taken, inbox) = self.take_now(index, known);
+            if let Some(taken) = taken {
+                return taken;
             }
             let left = deadline.remaining();
             if left.is_some_and(|left| left.is_zero()) {
                 return Taken::Nothing;
             }
+            let Some(mut inbox) = inbox else { return Taken::Nothing };
             inbox.n_waiting += 1;
-            inbox = match left {
+            let mut inbox = match left {
                 Some(left) => self.news.wait_timeout(inbox, left).unwrap_or_else(PoisonError::into_inner).0,
                 None => self.news.wait(inbox).unwrap_or_else(PoisonError::into_inner),
             };
             inbox.n_waiting -= 1;
         }
+    }
+
+    /// [`take_or_news`](Self::take_or_news), if it need not wait; else the lock.
+    pub(crate) fn take_now(
+        &self,
+        index: Option<usize>,
+        known: Option<usize>,
+    ) -> (Option<Taken>, Option<MutexGuard<'_, Inbox>>) {
+        let mut inbox = self.inbox();
+        if known.is_some_and(|known| known != inbox.n_delivered) {
+            return (Some(Taken::News), None);
+        }
+        if index.is_some_and(|index| index < inbox.taken_below) {
+            return (Some(Taken::Nothing), None);
+        }
+        let Some(taken) = inbox.take(index) else { return (None, Some(inbox)) };
+        let notices = std::mem::take(&mut inbox.notices);
+        // Whoever waits for the same one waits in vain.
+        self.tell_waiting(inbox);
+        notices.into_values().for_each(Notice::deliver);
+        (Some(Taken::Outcome(taken.0, taken.1)), None)
     }
 
     /// Wakes who waits here: a system call, if there is anybody.
@@ -145,24 +157,24 @@ impl Sink {
         let inbox = self.inbox();
         known.is_some_and(|known| known != inbox.n_delivered)
             || index.map_or(!inbox.outcomes.is_empty(), |index| {
-                index < inbox.taken_below || inbox.outcomes.contains_key(&index)
+                index < inbox.taken_below || inbox.outcomes.has(index)
             })
     }
 
     /// Whether the outcome of task `index` is there.
     pub(crate) fn has(&self, index: usize) -> bool {
-        self.inbox().outcomes.contains_key(&index)
+        self.inbox().outcomes.has(index)
     }
 
     /// The failure of task `index`, if it is there: it stays.
     pub(crate) fn failure(&self, index: usize) -> Option<TaskFailed> {
-        self.inbox().outcomes.get(&index)?.as_ref().err().cloned()
+        self.inbox().outcomes.get(index)?.as_ref().err().cloned()
     }
 
     /// Whether the outcome of task `index` is there, or was.
     pub(crate) fn is_settled(&self, index: usize) -> bool {
         let inbox = self.inbox();
-        index < inbox.taken_below || inbox.outcomes.contains_key(&index)
+        index < inbox.taken_below || inbox.outcomes.has(index)
     }
 
     /// How many outcomes are there.
@@ -180,7 +192,7 @@ impl Sink {
     /// Else the notice comes back.
     pub(crate) fn watch(&self, index: usize, notice: Notice) -> Result<u64, Notice> {
         let mut inbox = self.inbox();
-        if index < inbox.taken_below || inbox.outcomes.contains_key(&index) {
+        if index < inbox.taken_below || inbox.outcomes.has(index) {
             return Err(notice);
         }
         let key = inbox.next_key;
@@ -230,7 +242,7 @@ impl Sink {
 impl Inbox {
     fn take(&mut self, index: Option<usize>) -> Option<(usize, Outcome)> {
         let Some(index) = index else { return self.outcomes.pop_first() };
-        let outcome = self.outcomes.remove(&index)?;
+        let outcome = self.outcomes.remove(index)?;
         self.taken_below = index + 1;
         Some((index, outcome))
     }

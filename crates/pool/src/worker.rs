@@ -48,8 +48,8 @@ pub(crate) fn work(desk: Desk) -> Result<(), String> {
     let journal = Journal::open(&memory).map_err(|e| e.to_string())?;
     let size = desk.recycle_above.and_then(|most| Some((Resident::own()?, most)));
     let (chaos, fate, watch) = (desk.chaos, Cell::new(None), RefCell::default());
-    let (inlet, n_sent) = (RefCell::default(), Cell::new(0));
-    let worker = Worker { jobs: desk.jobs, journal, inlet, n_sent, watch, size, chaos, fate };
+    let (inlet, n_sent, function) = (RefCell::default(), Cell::new(0), RefCell::new(None));
+    let worker = Worker { jobs: desk.jobs, journal, inlet, n_sent, function, watch, size, chaos, fate };
     if desk.is_set_up {
         let Ok(job) = worker.jobs.recv() else { return Ok(()) };
         if let Err(broken) = setup::open(job)? {
@@ -80,6 +80,8 @@ struct Worker {
     inlet: RefCell<Inlet>,
     /// Messages that were sent.
     n_sent: Cell<u64>,
+    /// What the last job called, by its token.
+    function: RefCell<Option<([u8; 40], Function<Call>)>>,
     watch: RefCell<Stopwatch>,
     /// Its own size, and the most that it should be.
     size: Option<(Resident, u64)>,
@@ -139,7 +141,14 @@ impl Worker {
         self.journal.begin(job.number);
         self.watch.borrow_mut().begin(self.ledger());
         let token: &[u8; 40] = job.function.as_ref().try_into().map_err(|_| "a token of the wrong length")?;
-        let function = FunctionToken::from_bytes(token).resolve().ok_or("a function of another program")?;
+        let mut last = self.function.borrow_mut();
+        // As a rule it is the same as before.
+        if last.as_ref().is_none_or(|(known, _)| known != token) {
+            let function =
+                FunctionToken::from_bytes(token).resolve().ok_or("a function of another program")?;
+            *last = Some((*token, function));
+        }
+        let Some((_, function)) = &*last else { return Err("no function".into()) };
         let input = Arc::new(job.parcel.unpack().map_err(|e| e.to_string())?);
         let mut descriptors = job.descriptors.into_iter();
         current::set_attempt(job.attempt);
@@ -169,7 +178,7 @@ impl Worker {
             }
             self.meet(ChaosPoint::InTask);
             let task = job.extra.task.saturating_add(index as u64);
-            self.answer(&function, call, (job.number, index), task).map_err(|e| e.to_string())?;
+            self.answer(function, call, (job.number, index), task).map_err(|e| e.to_string())?;
             if is_looked_at(index, job.n_now) && self.is_too_large() {
                 self.journal.set_full();
                 break;
