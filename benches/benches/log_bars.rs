@@ -91,7 +91,7 @@ fn formats(n: u64) -> f64 {
     let mut text = String::new();
     timed(n, |n| {
         text.clear();
-        write!(text, "request {n} of {} took {:?}, {} bytes", "user", took(n), n * 7).expect("into memory");
+        write!(text, "request {n} of user took {:?}, {} bytes", took(n), n * 7).expect("into memory");
         black_box(&text);
     })
 }
