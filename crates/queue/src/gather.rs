@@ -13,16 +13,16 @@
 //!
 //! Of threads that do this at once, one is heard: it is a guess in any case.
 //!
-//! What the constants do to the bars of `cargo bench -p procession-benches --bench bars` (two-core x86-64 virtual machine,
-//! medians of ten runs beside each other; "apart" are times when the host ran both on cores of their own, "together" when
-//! they shared one):
+//! What the constants did to the bars of `cargo bench -p procession-benches --bench bars` (two-core x86-64 virtual machine,
+//! up to eleven short runs of each by turns; "apart" is when the host ran both on cores of their own, "together" when they
+//! seemed to share one, which few of the runs one way met):
 //!
-//! | | one way, apart | together | there and back, together |
+//! | tried | one way, apart | together | there and back, together |
 //! |---|---|---|---|
-//! | never | 16.5 M/s | 45 M/s | 0.210 µs |
-//! | every 64th time | 22.4 | 56 | 0.230 |
-//! | every 1024th | 21.9 | 55 | between the next and the last but one |
-//! | every 4096th | 22.2 | 44: a stream seldom finds it empty | 0.210 |
+//! | never | 16.5 M/s | 45 M/s | |
+//! | every 64th time | 22.4 | 56 | 10 % longer |
+//! | every 1024th | 21.9 | 55 | 0 to 5 % longer |
+//! | every 4096th | 21.9 | 44: such a stream is seldom found empty | as long |
 //!
 //! From 16 to 64 pauses all gain about the same: 20 M/s with 16, 24 with 64. Each is waited for by the first message that
 //! comes meanwhile.

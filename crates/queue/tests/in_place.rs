@@ -150,19 +150,24 @@ thread_local! {
     static MEANWHILE: RefCell<Option<Sender<Odd>>> = const { RefCell::new(None) };
 }
 
-/// Does something else after it was encoded.
+/// Does something else before it is encoded.
 #[derive(Debug, PartialEq, Deserialize)]
-struct Odd(Bytes, u8);
+struct Odd(u8, Watched);
+
+/// As it is sent, and as it comes if it had an extent.
+fn odd(len: usize, what: u8) -> Odd {
+    Odd(what, Watched(vec![7; len], true))
+}
 
 impl Serialize for Odd {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.1 {
+        match self.0 {
             1 => return Err(S::Error::custom("on purpose")),
             2 => panic!("on purpose"),
-            3 => MEANWHILE.with_borrow(|tx| tx.as_ref().unwrap().send(Odd(bytes(50_000), 0)).unwrap()),
+            3 => MEANWHILE.with_borrow(|tx| tx.as_ref().unwrap().send(odd(50_000, 0)).unwrap()),
             _ => {}
         }
-        (&self.0, self.1).serialize(serializer)
+        (self.0, &self.1).serialize(serializer)
     }
 }
 
@@ -170,21 +175,21 @@ impl Serialize for Odd {
 fn what_is_not_encoded_leaves_nothing() {
     counted(|| {
         let (tx, rx) = queue::<Odd, Postcard>();
-        let arrives = |odd: u8| {
-            tx.send(Odd(bytes(60_000), odd)).unwrap();
-            assert!(rx.recv().unwrap() == Odd(bytes(60_000), odd));
+        let arrives = || {
+            tx.send(odd(60_000, 0)).unwrap();
+            assert!(rx.recv().unwrap() == odd(60_000, 0));
         };
         // More than there are extents.
         for _ in 0..200 {
-            arrives(0);
-            assert!(matches!(tx.send(Odd(bytes(60_000), 1)).unwrap_err().fault(), SendFault::Encode(_)));
-            assert!(catch_unwind(AssertUnwindSafe(|| tx.send(Odd(bytes(60_000), 2)))).is_err());
+            arrives();
+            assert!(matches!(tx.send(odd(60_000, 1)).unwrap_err().fault(), SendFault::Encode(_)));
+            assert!(catch_unwind(AssertUnwindSafe(|| tx.send(odd(60_000, 2)))).is_err());
             assert!(tx.is_empty());
         }
-        let error = tx.send(Odd(bytes(5 << 20), 0)).unwrap_err();
+        let error = tx.send(odd(5 << 20, 0)).unwrap_err();
         assert!(matches!(error.fault(), SendFault::TooLarge { limit, .. } if *limit == 4 << 20));
-        assert!(error.into_parts().0.0.len() == 5 << 20);
-        arrives(0);
+        assert!(error.into_value() == odd(5 << 20, 0));
+        arrives();
     });
 }
 
@@ -192,12 +197,12 @@ fn what_is_not_encoded_leaves_nothing() {
 fn who_sends_while_it_is_encoded_sends_before() {
     counted(|| {
         let (tx, rx) = queue::<Odd, Postcard>();
-        tx.send(Odd(bytes(60_000), 0)).unwrap();
+        tx.send(odd(60_000, 0)).unwrap();
         rx.recv().unwrap();
         MEANWHILE.set(Some(tx.clone()));
-        tx.send(Odd(bytes(60_000), 3)).unwrap();
+        tx.send(odd(60_000, 3)).unwrap();
         MEANWHILE.set(None);
-        assert!(rx.recv().unwrap() == Odd(bytes(50_000), 0));
-        assert!(rx.recv().unwrap() == Odd(bytes(60_000), 3));
+        assert!(rx.recv().unwrap() == odd(50_000, 0));
+        assert!(rx.recv().unwrap() == odd(60_000, 3));
     });
 }
