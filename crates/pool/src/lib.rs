@@ -34,7 +34,7 @@
 //! grown too large ([`Builder::recycle_above`], [`Builder::memory_limit`]). A failure says what is known of it: [`Report`].
 //! [`Pool::with`] gives tasks a large object once; [`Builder::serial`], [`replay`] and [`Chaos`] are for debuggers and tests.
 //!
-//! When *not* to use it: where threads would do. A task costs about a microsecond in a chunk and some 70 alone, and
+//! When *not* to use it: where threads would do. A task costs half a microsecond in a chunk and some four alone, and
 //! arguments and values are encoded.
 //!
 //! Where the time goes tells [`Pool::insights`], how far a map is [`ParIter::on_progress`]; the feature `progress` shows that.
