@@ -18,7 +18,14 @@
 //! whether anybody sleeps. So one of them sees the other. A dead worker's `DONE` stays readable: what it said counts.
 //! The pool believes nothing: `TAKEN` says only how much room there is, `DONE` only where to look.
 //!
-//! Held by the tests below, by `crew/tests.rs`, and by `tests/storm.rs`.
+//! | killed | before | after |
+//! |---|---|---|
+//! | the pool, posting | nothing of the job is there | it is there whole: the store to `POSTED` is the commit |
+//! | the worker, taking | its job is lost with it, or given to another if nothing of it was begun | the same: the journal says what was begun |
+//! | the worker, done | the job still runs, and is lost with it | it is done, with its notes: the store to `DONE` is the commit |
+//! | the worker, falling asleep | nobody rings | one ring that nobody hears |
+//!
+//! Held by the tests below, by `tests/lane_kills.rs`, `crew/tests.rs` and `tests/storm.rs`.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::time::{Duration, Instant};
