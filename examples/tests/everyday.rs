@@ -142,6 +142,11 @@ fn stages() {
     same("stages", &["29994 words, never more than 4 counts waiting: true"]);
 }
 
+#[test]
+fn managed() {
+    same("managed", &["[1, 3, 5]", "[101, 2, 3, 10]"]);
+}
+
 /// Python's pool has no such thing: its map would never return.
 #[test]
 fn recovery() {

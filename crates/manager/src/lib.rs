@@ -27,8 +27,9 @@
 //! | [`Mutex`], [`Semaphore`] | the same; what a dead process had is free again, and the next owner of a lock is told |
 //!
 //! # Not there yet
-//! Locks for readers, condition variables, barriers, job queues, namespaces, arrays; traits of the user (`#[remote]`, objects made by a function in the server); servers that listen at an
-//! address, for processes that are not related; rings in shared memory in place of sockets.
+//! Locks for readers, condition variables, barriers, job queues, namespaces, arrays; traits of the user (`#[remote]`,
+//! objects made by a function in the server); servers that listen at an address, for processes that are not related; rings
+//! in shared memory in place of sockets.
 //!
 //! # When *not* to use it
 //! What lies in shared memory is some ten to a hundred times faster: see the crates for values, locks and queues. A manager

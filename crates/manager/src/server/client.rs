@@ -1,6 +1,6 @@
 //! One client: its connection, and the loop that serves it.
 //!
-//! Invariant: who does not read its answers costs others at most [`PATIENCE`], once. Held by `tests/handles.rs`.
+//! Invariant: who does not read its answers costs others at most [`PATIENCE`], once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
