@@ -61,8 +61,9 @@ fn command(args: &[String]) -> Result<bool, String> {
             bench::run(&Workspace::read()?, size, filter, BENCH_WATCHDOG)?;
         }
         "demo" => {
-            no_more(rest)?;
-            demo::run(&Workspace::read()?)?;
+            let ([quick], names) = options(rest, ["--quick"])?;
+            no_more(&names)?;
+            demo::run(&Workspace::read()?, quick)?;
         }
         "help" | "--help" | "-h" => println!("{}", usage()),
         other => return Err(format!("there is no command `{other}`\n\n{}", usage())),
@@ -100,7 +101,7 @@ cargo xtask ci [--long] [STEP...]    everything that must be green, or these ste
 {}cargo xtask tidy [--bless]           the rules that no compiler holds; --bless: write {}
 cargo xtask bench [--quick|--smoke] [FILTER]
                                      the benches (also: benchmarks); --smoke: each once, nothing measured
-cargo xtask demo                     the main example on this checkout
+cargo xtask demo [--quick]           what is special here, in half a minute
 cargo xtask help                     this text
 
 PROCESSION_BUDGET_FACTOR=3 gives the tests of every crate three times their time, for a slow machine.",
