@@ -232,11 +232,11 @@ impl Manager {
         })
     }
 
-    fn make(&self, recipe: Recipe) -> Result<Raw, CallError> {
+    pub(crate) fn make(&self, recipe: Recipe) -> Result<Raw, CallError> {
         Raw::make(self.session()?, recipe, Load::default())
     }
 
-    fn session(&self) -> Result<&Arc<Session>, CallError> {
+    pub(crate) fn session(&self) -> Result<&Arc<Session>, CallError> {
         if self.session.is_ours() {
             return Ok(&self.session);
         }
