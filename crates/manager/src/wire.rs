@@ -416,6 +416,7 @@ pub(crate) enum Answer {
     Counted {
         objects: u64,
         clients: u64,
+        waiting: u64,
     },
     /// It was not done within the time of who asked.
     Cancelled,

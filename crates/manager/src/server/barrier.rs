@@ -69,6 +69,10 @@ impl Object for Barrier {
         answers.push((caller, answer));
     }
 
+    fn n_waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     fn cancel(&mut self, client: u64, id: u64, answers: &mut Answers) -> bool {
         let before = self.waiting.len();
         self.waiting.retain(|caller| !caller.is(client, id));

@@ -133,6 +133,10 @@ impl Object for Dict {
         Some(self.pairs().collect())
     }
 
+    fn n_waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     fn cancel(&mut self, client: u64, id: u64, _: &mut Answers) -> bool {
         let before = self.waiting.len();
         self.waiting.retain(|(_, caller)| !caller.is(client, id));

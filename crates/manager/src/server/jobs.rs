@@ -178,12 +178,11 @@ impl Jobs {
 
     /// Keeps those only who wait for what `keeps` says; whether somebody went.
     fn retain(&mut self, keeps: impl Fn(&Caller) -> bool) -> bool {
-        let n_waiting = |jobs: &Self| jobs.receivers.len() + jobs.senders.len() + jobs.joiners.len();
-        let before = n_waiting(self);
+        let before = self.n_waiting();
         self.receivers.retain(&keeps);
         self.senders.retain(|(caller, _)| keeps(caller));
         self.joiners.retain(&keeps);
-        n_waiting(self) < before
+        self.n_waiting() < before
     }
 }
 
@@ -218,6 +217,10 @@ impl Object for Jobs {
         };
         answers.push((caller, answer));
         self.settle(answers);
+    }
+
+    fn n_waiting(&self) -> usize {
+        self.receivers.len() + self.senders.len() + self.joiners.len()
     }
 
     fn cancel(&mut self, client: u64, id: u64, answers: &mut Answers) -> bool {

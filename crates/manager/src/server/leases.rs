@@ -135,6 +135,10 @@ impl Object for Leases {
         !self.take_back(|lease| lease.number == number && lease.client == client, answers).is_empty()
     }
 
+    fn n_waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     fn cancel(&mut self, client: u64, id: u64, answers: &mut Answers) -> bool {
         let before = self.waiting.len();
         self.waiting.retain(|(caller, _)| !caller.is(client, id));

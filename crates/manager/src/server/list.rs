@@ -175,19 +175,16 @@ impl List {
         match ask {
             ListAsk::Get(index) => Answer::Value(self.read(index).map(|(_, item)| item)),
             ListAsk::Set(index, item) => Answer::Value(self.put(index, item)),
-            ListAsk::Insert(index, item) => done(self.insert(index, item)),
             ListAsk::Remove(index) => {
                 let at = self.at(index);
                 Answer::Value(at.and_then(|at| self.take(at..at + 1).pop()))
             }
-            ListAsk::Extend(items) => done(items.into_iter().for_each(|item| self.insert(u64::MAX, item))),
             ListAsk::Pop => {
                 let last = self.items.len().saturating_sub(1);
                 Answer::Value(self.take(last..self.items.len()).pop())
             }
             ListAsk::Last => Answer::Value(self.items.last().map(|(_, item)| item.clone())),
             ListAsk::Len => Answer::Number(self.len()),
-            ListAsk::Clear => done(self.take(0..self.items.len())),
             ListAsk::All => Answer::Items(self.copies(0..self.items.len())),
             ListAsk::Read(index) => Answer::Versioned(self.read(index)),
             ListAsk::Swap(index, expected, item) => self.swap(index, expected, item),
@@ -206,27 +203,36 @@ impl List {
             ListAsk::SetRange(from, items) => self.set_range(from, items),
             ListAsk::Exchange(a, b) => self.exchange(a, b),
             ListAsk::SwapRemove(index) => Answer::Value(self.swap_remove(index)),
-            ListAsk::Truncate(len) => {
-                let range = self.within(len, u64::MAX);
-                done(self.take(range))
-            }
-            ListAsk::Fill(item) => done(self.fill(&item)),
             ListAsk::Find(item) => {
                 let at = self.items.iter().position(|(_, other)| other.is_same(&item));
                 Answer::Found(at.map(|at| at as u64))
             }
             ListAsk::RemoveEqual(items) => Answer::Number(self.remove_equal(&items)),
-            ListAsk::Reverse => {
-                self.moves();
-                done(self.items.reverse())
+            other => {
+                self.change(other);
+                Answer::Done
             }
         }
     }
-}
 
-/// It was done, whatever it gave.
-fn done<T>(_: T) -> Answer {
-    Answer::Done
+    /// Does what has no answer.
+    fn change(&mut self, ask: ListAsk) {
+        match ask {
+            ListAsk::Insert(index, item) => self.insert(index, item),
+            ListAsk::Extend(items) => items.into_iter().for_each(|item| self.insert(u64::MAX, item)),
+            ListAsk::Clear => drop(self.take(0..self.items.len())),
+            ListAsk::Truncate(len) => {
+                let range = self.within(len, u64::MAX);
+                self.take(range);
+            }
+            ListAsk::Fill(item) => self.fill(&item),
+            ListAsk::Reverse => {
+                self.moves();
+                self.items.reverse();
+            }
+            _ => {}
+        }
+    }
 }
 
 impl Object for List {

@@ -21,6 +21,11 @@ pub(super) trait Object: Send {
     /// A client is gone: nobody waits there any more.
     fn forget(&mut self, _client: u64, _answers: &mut Answers) {}
 
+    /// How many callers it keeps.
+    fn n_waiting(&self) -> usize {
+        0
+    }
+
     /// A client gives back what it was lent by this number, with what is guarded from now on. False: it was not.
     fn give(&mut self, _client: u64, _number: u64, _item: Option<Item>, _answers: &mut Answers) -> bool {
         false

@@ -93,10 +93,10 @@ impl Queue {
 
     /// Keeps those only who wait for what `keeps` says; whether somebody went.
     fn retain(&mut self, keeps: impl Fn(&Caller) -> bool) -> bool {
-        let n = self.receivers.len() + self.senders.len();
+        let n = self.n_waiting();
         self.receivers.retain(&keeps);
         self.senders.retain(|(caller, _)| keeps(caller));
-        self.receivers.len() + self.senders.len() < n
+        self.n_waiting() < n
     }
 }
 
@@ -116,6 +116,10 @@ impl Object for Queue {
             QueueAsk::Capacity => Answer::Number(self.most as u64),
         };
         answers.push((caller, answer));
+    }
+
+    fn n_waiting(&self) -> usize {
+        self.receivers.len() + self.senders.len()
     }
 
     fn cancel(&mut self, client: u64, id: u64, _: &mut Answers) -> bool {

@@ -127,10 +127,7 @@ impl Table {
     fn handle_own(&self, caller: Caller, ask: Ask) -> bool {
         let answer = match ask {
             Ask::Make(recipe) => Self::made(self.make(recipe)),
-            Ask::Count => Answer::Counted {
-                objects: self.objects().len() as u64,
-                clients: self.0.n_clients.load(Ordering::Relaxed) as u64,
-            },
+            Ask::Count => self.count(),
             Ask::Shutdown => {
                 caller.answer(Answer::Done);
                 return false;
@@ -139,6 +136,16 @@ impl Table {
         };
         caller.answer(answer);
         true
+    }
+
+    fn count(&self) -> Answer {
+        let places: Vec<Place> = self.objects().values().cloned().collect();
+        let waiting = |place: &Place| place.lock().unwrap_or_else(PoisonError::into_inner).n_waiting() as u64;
+        Answer::Counted {
+            objects: places.len() as u64,
+            clients: self.0.n_clients.load(Ordering::Relaxed) as u64,
+            waiting: places.iter().map(waiting).sum(),
+        }
     }
 
     fn made(made: Result<(ObjectId, Descriptor), Box<dyn Error>>) -> Answer {
