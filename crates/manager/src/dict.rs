@@ -7,13 +7,14 @@ use std::borrow::Borrow;
 use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
-use procession_codec::Message;
+use procession_codec::{Bytes, Message};
 use serde::Serialize;
 
 use crate::error::CallError;
+use crate::frozen::Iter;
 use crate::proxy::proxy;
 use crate::raw::{Raw, unexpected};
-use crate::wire::{Answer, Ask, DictAsk, Kind, Load, key, key_of};
+use crate::wire::{Answer, Ask, DictAsk, Item, Kind, Load, key, key_of};
 
 /// A dictionary in a server: a map from `K` to `V` for all processes that have a proxy to it; made by
 /// [`Manager::dict`](crate::Manager::dict).
@@ -149,23 +150,57 @@ impl<K: Message, V: Message> Dict<K, V> {
         self.0.done(Ask::Dict(DictAsk::Clear), Load::default())
     }
 
-    /// All keys as they are at one instant, in no order.
-    pub fn keys(&self) -> Result<Vec<K>, CallError> {
-        match self.ask(DictAsk::Keys)? {
-            Answer::Keys(keys) => Ok(keys.iter().map(key_of).collect::<Result<_, _>>()?),
-            other => Err(unexpected(&other)),
-        }
+    /// Takes any one key out, with its value.
+    #[doc(alias = "popitem")]
+    pub fn pop(&self) -> Result<Option<(K, V)>, CallError> {
+        Ok(self.pairs(DictAsk::Pop)?.pop())
     }
 
-    /// All keys and values as they are at one instant, in no order; at most 64 MiB.
+    /// Takes all keys out, with their values, in no order; at most 64 MiB, or they stay.
+    pub fn drain(&self) -> Result<Vec<(K, V)>, CallError> {
+        self.pairs(DictAsk::Drain)
+    }
+
+    /// The values of many keys, as they are at one instant; `None` for those that have none.
+    pub fn get_many<'a, Q>(&self, keys: impl IntoIterator<Item = &'a Q>) -> Result<Vec<Option<V>>, CallError>
+    where
+        K: Borrow<Q>,
+        Q: Serialize + ?Sized + 'a,
+    {
+        self.options(DictAsk::GetMany(key_list(keys)?))
+    }
+
+    /// Takes the values of many keys out, in one step; `None` for those that have none. At most 64 MiB, or they stay.
+    pub fn remove_many<'a, Q>(
+        &self,
+        keys: impl IntoIterator<Item = &'a Q>,
+    ) -> Result<Vec<Option<V>>, CallError>
+    where
+        K: Borrow<Q>,
+        Q: Serialize + ?Sized + 'a,
+    {
+        self.options(DictAsk::RemoveMany(key_list(keys)?))
+    }
+
+    /// Takes all keys out but these; how many those were.
+    #[doc(alias = "retain")]
+    pub fn keep_only<'a, Q>(&self, keys: impl IntoIterator<Item = &'a Q>) -> Result<u64, CallError>
+    where
+        K: Borrow<Q>,
+        Q: Serialize + ?Sized + 'a,
+    {
+        self.0.number(Ask::Dict(DictAsk::Keep(key_list(keys)?)))
+    }
+
+    /// All keys as they are at one instant, in no order; at most 64 MiB.
+    pub fn keys(&self) -> Result<Vec<K>, CallError> {
+        keys_of(&self.0)
+    }
+
+    /// All keys and values as they are at one instant, in no order; at most 64 MiB. [`iter`](Self::iter) has no limit.
     #[doc(alias = "items")]
     pub fn entries(&self) -> Result<Vec<(K, V)>, CallError> {
-        match self.ask(DictAsk::Pairs)? {
-            Answer::Pairs(pairs) => {
-                pairs.into_iter().map(|(key, item)| Ok((key_of(&key)?, item.unpack()?))).collect()
-            }
-            other => Err(unexpected(&other)),
-        }
+        self.pairs(DictAsk::Pairs)
     }
 
     /// All values as they are at one instant, in no order; at most 64 MiB.
@@ -174,6 +209,11 @@ impl<K: Message, V: Message> Dict<K, V> {
             Answer::Pairs(pairs) => pairs.into_iter().map(|(_, item)| Ok(item.unpack()?)).collect(),
             other => Err(unexpected(&other)),
         }
+    }
+
+    /// All keys and values as they are at this instant, in no order, in blocks.
+    pub fn iter(&self) -> Result<Iter<(K, V)>, CallError> {
+        Iter::of(&self.0, |key, item| Ok((key_of(key)?, item.unpack()?)))
     }
 
     /// The value of `key`, as soon as there is one. Blocks until then.
@@ -208,11 +248,44 @@ impl<K: Message, V: Message> Dict<K, V> {
         self.0.ask(Ask::Dict(ask))
     }
 
+    fn pairs(&self, ask: DictAsk) -> Result<Vec<(K, V)>, CallError> {
+        match self.ask(ask)? {
+            Answer::Pairs(pairs) => {
+                pairs.into_iter().map(|(key, item)| Ok((key_of(&key)?, item.unpack()?))).collect()
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    fn options(&self, ask: DictAsk) -> Result<Vec<Option<V>>, CallError> {
+        match self.ask(ask)? {
+            Answer::Options(values) => {
+                values.into_iter().map(|value| Ok(value.map(Item::unpack).transpose()?)).collect()
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+
     fn value(&self, ask: DictAsk, load: Load) -> Result<Option<V>, CallError> {
         self.0.value(Ask::Dict(ask), load)
     }
 
     fn needed(&self, ask: DictAsk, load: Load, until: Option<Instant>) -> Result<V, CallError> {
         self.0.needed(Ask::Dict(ask), load, until)
+    }
+}
+
+/// The bytes that stand for many keys.
+pub(crate) fn key_list<'a, Q: Serialize + ?Sized + 'a>(
+    keys: impl IntoIterator<Item = &'a Q>,
+) -> Result<Vec<Bytes>, CallError> {
+    Ok(keys.into_iter().map(key).collect::<Result<_, _>>()?)
+}
+
+/// All keys of a dictionary or a set.
+pub(crate) fn keys_of<K: Message>(raw: &Raw) -> Result<Vec<K>, CallError> {
+    match raw.ask(Ask::Dict(DictAsk::Keys))? {
+        Answer::Keys(keys) => Ok(keys.iter().map(key_of).collect::<Result<_, _>>()?),
+        other => Err(unexpected(&other)),
     }
 }

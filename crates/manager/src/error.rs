@@ -53,6 +53,20 @@ pub enum CallError {
     /// There is no connection to the server: descriptors or memory have run out, or this process is in another network
     /// namespace, or of another user.
     NotConnected(Box<dyn Error + Send + Sync>),
+    /// There is no such index in an array.
+    OutOfBounds {
+        /// The first one that is not there.
+        index: u64,
+        /// How many there are.
+        len: u64,
+    },
+    /// A field of a namespace is of another type than was asked for. Types are compared by their names.
+    WrongType {
+        /// What it is of.
+        is: String,
+        /// What was asked for.
+        asked: &'static str,
+    },
 }
 
 impl From<SpawnError> for StartError {
@@ -127,6 +141,8 @@ impl fmt::Display for CallError {
             Self::AnswerLost => f.write_str("the answer brought more descriptors than can be open"),
             Self::NotSent(e) => e.fmt(f),
             Self::NotConnected(e) => e.fmt(f),
+            Self::OutOfBounds { index, len } => write!(f, "there is no index {index} among {len}"),
+            Self::WrongType { is, asked } => write!(f, "it is of type {is} and was asked for as {asked}"),
         }
     }
 }

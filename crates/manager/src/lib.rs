@@ -23,11 +23,14 @@
 //! | object | with |
 //! |---|---|
 //! | [`Dict`], [`Set`], [`List`], [`Value`] | the methods of the standard library that make sense from afar; `update`, `get_or_insert`, `extend`, snapshots; waiting for a key |
+//! | [`Array`], [`Namespace`] | a list of fixed length; fields of any types |
 //! | [`Queue`], [`Event`] | `try_`, `_timeout` and `_until` forms of what waits |
-//! | [`Mutex`], [`Semaphore`] | the same; what a dead process had is free again, and the next owner of a lock is told |
+//! | [`JobQueue`] | the same; what a dead worker had is done by another one |
+//! | [`Mutex`], [`RwLock`], [`Semaphore`] | the same; what a dead process had is free again, and the next owner of a lock is told |
+//! | [`Condvar`], [`Barrier`] | the same; a dead waiter takes no notification along, and breaks the barrier |
 //!
 //! # Not there yet
-//! Locks for readers, condition variables, barriers, job queues, namespaces, arrays; traits of the user (`#[remote]`,
+//! Traits of the user (`#[remote]`,
 //! objects made by a function in the server); servers that listen at an address, for processes that are not related; rings
 //! in shared memory in place of sockets.
 //!
@@ -39,15 +42,23 @@
 //! It is no server for strangers: everybody who talks to it was started by, or was let in by, the same tree.
 #![forbid(unsafe_code)]
 
+mod array;
+mod barrier;
+mod condvar;
 mod dict;
 mod error;
 mod event;
+mod frozen;
+mod guard;
+mod jobs;
 mod list;
 mod manager;
 mod mutex;
+mod namespace;
 mod proxy;
 mod queue;
 mod raw;
+mod rwlock;
 mod semaphore;
 mod server;
 mod session;
@@ -55,13 +66,21 @@ mod set;
 mod value;
 mod wire;
 
+pub use array::Array;
+pub use barrier::{Barrier, BarrierBroken, BarrierWaitResult, Broken};
+pub use condvar::{Condvar, TimedWait, WaitTimeoutResult};
 pub use dict::Dict;
 pub use error::{CallError, StartError};
 pub use event::Event;
+pub use frozen::Iter;
+pub use guard::Failed;
+pub use jobs::{DeadLetter, GivenUp, Job, JobOptions, JobQueue, JobsError};
 pub use list::List;
 pub use manager::{Counts, Manager};
 pub use mutex::{LockFailed, Mutex, MutexGuard};
+pub use namespace::{Namespace, Snapshot};
 pub use queue::Queue;
+pub use rwlock::{ReadFailed, RwLock, RwLockReadGuard, RwLockWriteGuard, WriteFailed};
 pub use semaphore::{Permit, Semaphore};
 pub use set::Set;
 pub use value::Value;

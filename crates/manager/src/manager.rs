@@ -79,6 +79,8 @@ pub struct Counts {
     pub objects: u64,
     /// Processes that use them; the one that started the server is among them.
     pub clients: u64,
+    /// Requests that wait in objects, until they can be done: for a lock, an item, a key.
+    pub waiting: u64,
 }
 
 impl Manager {
@@ -205,7 +207,7 @@ impl Manager {
     #[doc(alias = "number_of_objects")]
     pub fn counts(&self) -> Result<Counts, CallError> {
         match self.session()?.call(SERVER, Ask::Count, Load::default(), None)? {
-            Answer::Counted { objects, clients } => Ok(Counts { objects, clients }),
+            Answer::Counted { objects, clients, waiting } => Ok(Counts { objects, clients, waiting }),
             other => Err(unexpected(&other)),
         }
     }
@@ -232,11 +234,11 @@ impl Manager {
         })
     }
 
-    fn make(&self, recipe: Recipe) -> Result<Raw, CallError> {
+    pub(crate) fn make(&self, recipe: Recipe) -> Result<Raw, CallError> {
         Raw::make(self.session()?, recipe, Load::default())
     }
 
-    fn session(&self) -> Result<&Arc<Session>, CallError> {
+    pub(crate) fn session(&self) -> Result<&Arc<Session>, CallError> {
         if self.session.is_ours() {
             return Ok(&self.session);
         }

@@ -7,8 +7,8 @@ use procession_codec::Message;
 
 use crate::error::CallError;
 use crate::proxy::proxy;
-use crate::raw::Raw;
-use crate::wire::{Ask, Kind, Load, QueueAsk};
+use crate::raw::{Raw, unexpected};
+use crate::wire::{Answer, Ask, Item, Kind, Load, QueueAsk};
 
 /// A queue in a server with a bound on its items, made by [`Manager::queue`](crate::Manager::queue).
 ///
@@ -85,6 +85,17 @@ impl<T: Message> Queue<T> {
         self.recv_by(true, Some(instant))
     }
 
+    /// Receives what is there, `most` at most, in one step and without waiting; none if the queue is empty.
+    ///
+    /// # Errors
+    /// [`CallError::Closed`] when all was received, and others. All together may have 64 MiB.
+    pub fn try_recv_many(&self, most: u64) -> Result<Vec<T>, CallError> {
+        match self.0.ask(Ask::Queue(QueueAsk::RecvMany(most)))? {
+            Answer::Items(items) => Ok(items.into_iter().map(Item::unpack).collect::<Result<_, _>>()?),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     /// The values as they come, ending at the first error, as a rule that the queue is closed. Each step blocks.
     pub fn iter(&self) -> impl Iterator<Item = T> {
         std::iter::from_fn(|| self.recv().ok())
@@ -99,6 +110,17 @@ impl<T: Message> Queue<T> {
     /// Whether no value is there now.
     pub fn is_empty(&self) -> Result<bool, CallError> {
         Ok(self.len()? == 0)
+    }
+
+    /// How many values it holds at most.
+    #[doc(alias = "maxsize")]
+    pub fn capacity(&self) -> Result<u64, CallError> {
+        self.0.number(Ask::Queue(QueueAsk::Capacity))
+    }
+
+    /// Whether it holds as many values now as it can.
+    pub fn is_full(&self) -> Result<bool, CallError> {
+        Ok(self.len()? >= self.capacity()?)
     }
 
     /// Nothing can be sent from now on; what is there can be received. Who waits to send hears that it is closed, who waits

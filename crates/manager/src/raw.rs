@@ -168,6 +168,24 @@ impl Raw {
         }
     }
 
+    /// Another object in the same server, which has what this one has now.
+    pub(crate) fn freeze(&self) -> Result<Self, CallError> {
+        match self.ask(Ask::Freeze)? {
+            Answer::Made(object, ticket) => {
+                let Inner { id, session, .. } = &*self.0;
+                let id = Identity { object, kind: Kind::Frozen, ..*id };
+                let (session, forked) = (session.clone(), Mutex::default());
+                Ok(Self(Arc::new(Inner { id, ticket, session, forked })))
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Which object it is, if it is in the same server as `other`.
+    pub(crate) fn beside(&self, other: &Self) -> Option<ObjectId> {
+        (self.0.id.server == other.0.id.server).then_some(self.0.id.object)
+    }
+
     /// Whether both are of one object.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         (self.0.id.server, self.0.id.object) == (other.0.id.server, other.0.id.object)
@@ -190,8 +208,11 @@ impl Raw {
     }
 }
 
-/// A server that answers something else than was asked.
+/// A server that answers something else than was asked, if not that it cannot be done.
 #[cold]
 pub(crate) fn unexpected(answer: &Answer) -> CallError {
+    if let Answer::OutOfBounds { index, len } = *answer {
+        return CallError::OutOfBounds { index, len };
+    }
     CallError::Refused(format!("the server answered something else: {answer:?}"))
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::error::CallError;
 use crate::proxy::proxy;
 use crate::raw::{Raw, unexpected};
-use crate::wire::{Answer, Ask, Kind, LeaseAsk, Load};
+use crate::wire::{Answer, Ask, Kind, LeaseAsk, Load, Share};
 
 /// A number of permits in a server, made by [`Manager::semaphore`](crate::Manager::semaphore).
 ///
@@ -37,22 +37,40 @@ pub struct Permit {
 impl Semaphore {
     /// Takes a permit. Blocks until there is one.
     pub fn acquire(&self) -> Result<Permit, CallError> {
-        self.acquire_by(true, None)
+        self.acquire_by(1, true, None)
     }
 
     /// [`acquire`](Self::acquire) without waiting: [`CallError::WouldWait`] if there is none.
     pub fn try_acquire(&self) -> Result<Permit, CallError> {
-        self.acquire_by(false, None)
+        self.acquire_by(1, false, None)
     }
 
     /// [`acquire`](Self::acquire) for at most `timeout`.
     pub fn acquire_timeout(&self, timeout: Duration) -> Result<Permit, CallError> {
-        self.acquire_by(true, Instant::now().checked_add(timeout))
+        self.acquire_by(1, true, Instant::now().checked_add(timeout))
     }
 
     /// [`acquire`](Self::acquire) until `instant`.
     pub fn acquire_until(&self, instant: Instant) -> Result<Permit, CallError> {
-        self.acquire_by(true, Some(instant))
+        self.acquire_by(1, true, Some(instant))
+    }
+
+    /// Takes `n` permits at once, which come back together. Blocks until there are so many: those who ask later wait, too.
+    ///
+    /// # Errors
+    /// [`CallError::Refused`] where there are never so many, or `n` is 0; and others.
+    pub fn acquire_many(&self, n: u64) -> Result<Permit, CallError> {
+        self.acquire_by(n, true, None)
+    }
+
+    /// [`acquire_many`](Self::acquire_many) without waiting.
+    pub fn try_acquire_many(&self, n: u64) -> Result<Permit, CallError> {
+        self.acquire_by(n, false, None)
+    }
+
+    /// [`acquire_many`](Self::acquire_many) for at most `timeout`.
+    pub fn acquire_many_timeout(&self, n: u64, timeout: Duration) -> Result<Permit, CallError> {
+        self.acquire_by(n, true, Instant::now().checked_add(timeout))
     }
 
     /// How many permits are free now.
@@ -60,8 +78,8 @@ impl Semaphore {
         self.0.number(Ask::Lease(LeaseAsk::Available))
     }
 
-    fn acquire_by(&self, waits: bool, until: Option<Instant>) -> Result<Permit, CallError> {
-        match self.0.ask_with(Ask::Lease(LeaseAsk::Take(waits)), Load::default(), until)? {
+    fn acquire_by(&self, n: u64, waits: bool, until: Option<Instant>) -> Result<Permit, CallError> {
+        match self.0.ask_with(Ask::Lease(LeaseAsk::Take(Share::Of(n), waits)), Load::default(), until)? {
             Answer::Lent { lease, .. } => Ok(Permit { raw: self.0.clone(), lease }),
             other => Err(unexpected(&other)),
         }

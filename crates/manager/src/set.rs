@@ -6,7 +6,9 @@ use std::marker::PhantomData;
 use procession_codec::Message;
 use serde::Serialize;
 
+use crate::dict::{key_list, keys_of};
 use crate::error::CallError;
+use crate::frozen::Iter;
 use crate::proxy::proxy;
 use crate::raw::{Raw, unexpected};
 use crate::wire::{Answer, Ask, DictAsk, Kind, Load, key, key_of};
@@ -82,10 +84,61 @@ impl<T: Message> Set<T> {
         self.0.done(Ask::Dict(DictAsk::Clear), Load::default())
     }
 
-    /// All values as they are at one instant, in no order; at most 64 MiB.
+    /// Whether all of these are there, at one instant.
+    #[doc(alias = "is_superset")]
+    pub fn contains_all<'a, Q>(&self, values: impl IntoIterator<Item = &'a Q>) -> Result<bool, CallError>
+    where
+        T: Borrow<Q>,
+        Q: Serialize + ?Sized + 'a,
+    {
+        self.0.yes(Ask::Dict(DictAsk::ContainsAll(key_list(values)?)))
+    }
+
+    /// Takes many values out in one step; for each, whether it was there.
+    pub fn remove_many<'a, Q>(&self, values: impl IntoIterator<Item = &'a Q>) -> Result<Vec<bool>, CallError>
+    where
+        T: Borrow<Q>,
+        Q: Serialize + ?Sized + 'a,
+    {
+        match self.0.ask(Ask::Dict(DictAsk::RemoveMany(key_list(values)?)))? {
+            Answer::Options(before) => Ok(before.iter().map(Option::is_some).collect()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Takes all values out but these; how many those were.
+    #[doc(alias = "retain")]
+    pub fn keep_only<'a, Q>(&self, values: impl IntoIterator<Item = &'a Q>) -> Result<u64, CallError>
+    where
+        T: Borrow<Q>,
+        Q: Serialize + ?Sized + 'a,
+    {
+        self.0.number(Ask::Dict(DictAsk::Keep(key_list(values)?)))
+    }
+
+    /// Takes any one value out.
+    pub fn pop(&self) -> Result<Option<T>, CallError> {
+        Ok(self.keys(DictAsk::Pop)?.pop())
+    }
+
+    /// Takes all values out, in no order; at most 64 MiB, or they stay.
+    pub fn drain(&self) -> Result<Vec<T>, CallError> {
+        self.keys(DictAsk::Drain)
+    }
+
+    /// All values as they are at one instant, in no order; at most 64 MiB. [`iter`](Self::iter) has no limit.
     pub fn to_vec(&self) -> Result<Vec<T>, CallError> {
-        match self.0.ask(Ask::Dict(DictAsk::Keys))? {
-            Answer::Keys(keys) => Ok(keys.iter().map(key_of).collect::<Result<_, _>>()?),
+        keys_of(&self.0)
+    }
+
+    /// All values as they are at this instant, in no order, in blocks.
+    pub fn iter(&self) -> Result<Iter<T>, CallError> {
+        Iter::of(&self.0, |key, _| Ok(key_of(key)?))
+    }
+
+    fn keys(&self, ask: DictAsk) -> Result<Vec<T>, CallError> {
+        match self.0.ask(Ask::Dict(ask))? {
+            Answer::Pairs(pairs) => Ok(pairs.iter().map(|(key, _)| key_of(key)).collect::<Result<_, _>>()?),
             other => Err(unexpected(&other)),
         }
     }

@@ -6,8 +6,8 @@ use procession_codec::Message;
 
 use crate::error::CallError;
 use crate::proxy::proxy;
-use crate::raw::Raw;
-use crate::wire::{Ask, Kind, Load, ValueAsk};
+use crate::raw::{Raw, unexpected};
+use crate::wire::{Answer, Ask, Kind, Load, ValueAsk};
 
 /// One value of any type in a server, made by [`Manager::value`](crate::Manager::value).
 ///
@@ -44,6 +44,18 @@ impl<T: Message> Value<T> {
         let mut load = Load::default();
         let value = load.pack(&value)?;
         self.0.needed(Ask::Value(ValueAsk::Put(value)), load, None)
+    }
+
+    /// Makes it `new` if it has the same bytes as `expected`; the error is what it is else. A value with handles is the same
+    /// as no other.
+    pub fn compare_exchange(&self, expected: &T, new: T) -> Result<Result<(), T>, CallError> {
+        let mut load = Load::default();
+        let (expected, new) = (load.pack(expected)?, load.pack(&new)?);
+        match self.0.ask_with(Ask::Value(ValueAsk::Exchange(expected, new)), load, None)? {
+            Answer::Done => Ok(Ok(())),
+            Answer::Value(Some(is)) => Ok(Err(is.unpack()?)),
+            other => Err(unexpected(&other)),
+        }
     }
 
     /// Changes it, as [`Dict::update`](crate::Dict::update) does.

@@ -20,6 +20,7 @@ use procession_codec::handles::{self, Outgoing};
 use procession_codec::{Bytes, Codec, DecodeError, Descriptor, EncodeError, Message, Postcard};
 use procession_pipe::{Address, AuthKey, PipeError};
 use procession_process::Panic;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Changes with everything in this file.
@@ -77,6 +78,13 @@ pub(crate) enum Kind {
     Event,
     Mutex,
     Semaphore,
+    Namespace,
+    JobQueue,
+    RwLock,
+    Condvar,
+    Barrier,
+    Array,
+    Frozen,
 }
 
 /// What an object is made from.
@@ -94,6 +102,22 @@ pub(crate) enum Recipe {
     Mutex(Item),
     /// How many permits there are.
     Semaphore(u64),
+    Namespace,
+    JobQueue {
+        /// How many jobs wait in it, at least 1.
+        most: u64,
+        /// How often each is delivered at most; 0: without a limit.
+        deliveries: u32,
+        /// Whether the jobs of a worker that dies are delivered again.
+        retries: bool,
+    },
+    /// What it guards at first.
+    RwLock(Item),
+    Condvar,
+    /// How many parties meet, at least 1.
+    Barrier(u64),
+    /// What is in it at first, each at its index.
+    Array(Vec<Item>),
 }
 
 impl Recipe {
@@ -107,6 +131,12 @@ impl Recipe {
             Self::Event => Kind::Event,
             Self::Mutex(_) => Kind::Mutex,
             Self::Semaphore(_) => Kind::Semaphore,
+            Self::Namespace => Kind::Namespace,
+            Self::JobQueue { .. } => Kind::JobQueue,
+            Self::RwLock(_) => Kind::RwLock,
+            Self::Condvar => Kind::Condvar,
+            Self::Barrier(_) => Kind::Barrier,
+            Self::Array(_) => Kind::Array,
         }
     }
 }
@@ -146,8 +176,15 @@ pub(crate) enum Ask {
     Value(ValueAsk),
     Queue(QueueAsk),
     Event(EventAsk),
-    /// A mutex or a semaphore.
+    /// A mutex, a semaphore, or a lock for readers.
     Lease(LeaseAsk),
+    Jobs(JobsAsk),
+    Condvar(CondvarAsk),
+    Barrier(BarrierAsk),
+    /// A dictionary, a set or a list: to make an object of what it has now, which never changes.
+    Freeze,
+    /// What was frozen: a block of what it has, from this row on.
+    Block(u64),
 }
 
 /// What is asked of a dictionary. Keys are compared by their bytes.
@@ -169,6 +206,15 @@ pub(crate) enum DictAsk {
     Swap(Bytes, Option<u64>, Option<Item>),
     /// The value, as soon as there is one.
     Await(Bytes),
+    GetMany(Vec<Bytes>),
+    ContainsAll(Vec<Bytes>),
+    RemoveMany(Vec<Bytes>),
+    /// To take out all others.
+    Keep(Vec<Bytes>),
+    /// To take out any one.
+    Pop,
+    /// To take out all.
+    Drain,
 }
 
 /// What is asked of a list. Whatever is not there is answered with nothing.
@@ -186,6 +232,29 @@ pub(crate) enum ListAsk {
     All,
     Read(u64),
     Swap(u64, Option<u64>, Item),
+    /// Those from this index up to that one.
+    Range(u64, u64),
+    /// The same, and to take them out.
+    Drain(u64, u64),
+    /// `Range`, with its version.
+    ReadRange(u64, u64),
+    /// Puts these in place of a range, if its version is still this one; else answers as `ReadRange`.
+    SwapRange(u64, u64, u64, Vec<Item>),
+    /// Puts these at this index and behind it, where something must be already.
+    SetRange(u64, Vec<Item>),
+    /// Puts the ones at these indices in each other's place.
+    Exchange(u64, u64),
+    /// To take out the one at this index, and put the last one in its place.
+    SwapRemove(u64),
+    Truncate(u64),
+    /// To put this one everywhere.
+    Fill(Item),
+    /// The first index at which the bytes are these.
+    Find(Item),
+    /// To take out all whose bytes are among these.
+    RemoveEqual(Vec<Item>),
+    Reverse,
+    Last,
 }
 
 /// What is asked of a value.
@@ -196,6 +265,8 @@ pub(crate) enum ValueAsk {
     Put(Item),
     Read,
     Swap(Option<u64>, Item),
+    /// To put the second, if the bytes are those of the first; else answers what there is.
+    Exchange(Item, Item),
 }
 
 /// What is asked of a queue.
@@ -208,16 +279,99 @@ pub(crate) enum QueueAsk {
     Len,
     Close,
     IsClosed,
+    /// To receive what is there, so many at most.
+    RecvMany(u64),
+    /// How many it holds.
+    Capacity,
 }
 
-/// What is asked of what is lent: the lock of a mutex, permits of a semaphore.
+/// What is asked of what is lent: the lock of a mutex, permits of a semaphore, either side of a lock for readers.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum LeaseAsk {
-    /// To take one, and whether to wait for it.
-    Take(bool),
+    /// To take so much, and whether to wait for it.
+    Take(Share, bool),
     /// To give the one with this number back, and what is guarded from now on.
     Give(u64, Option<Item>),
     Available,
+    /// The same as `Give`, but to keep one share.
+    Downgrade(u64, Option<Item>),
+}
+
+/// How much of what is lent.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) enum Share {
+    Of(u64),
+    All,
+}
+
+/// What is asked of a queue of jobs.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum JobsAsk {
+    /// To send, and whether to wait for room.
+    Send(Item, bool),
+    /// To receive, and whether to wait for something.
+    Recv(bool),
+    /// The one with this number is done.
+    Done(u64),
+    /// It is not, and goes to the next one.
+    PutBack(u64),
+    /// It never will be.
+    GiveUp(u64),
+    /// Whether all is done, and whether to wait until then.
+    Join(bool),
+    /// To take out those that were given up.
+    DeadLetters,
+    Len,
+    Unfinished,
+    Close,
+    IsClosed,
+}
+
+/// What is asked of a condition variable.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum CondvarAsk {
+    /// To wait, and to give this mutex back.
+    Wait {
+        mutex: ObjectId,
+        /// By which number it was lent.
+        lease: u64,
+        /// What is guarded from now on.
+        item: Option<Item>,
+    },
+    /// To wake so many.
+    Notify(u64),
+    /// Who was woken by this number goes on.
+    Heard(u64),
+}
+
+/// What is asked of a barrier.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum BarrierAsk {
+    /// To arrive, and whether to wait for the others.
+    Arrive(bool),
+    NWaiting,
+    Parties,
+    IsBroken,
+    Abort,
+    Reset,
+}
+
+/// Why the parties of a barrier have not met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Breach {
+    /// This process died while it waited.
+    Died(u32),
+    Aborted,
+}
+
+/// A job that was given up.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Letter {
+    /// Only in the answer to who takes it out.
+    pub(crate) item: Option<Item>,
+    pub(crate) deliveries: u32,
+    /// The process that had it last.
+    pub(crate) pid: u32,
 }
 
 /// What is asked of an event.
@@ -249,6 +403,8 @@ pub(crate) enum Answer {
         item: Option<Item>,
         /// The process of the last one who had it, if that died meanwhile.
         died: Option<u32>,
+        /// How often it was lent, with this time; 0 where nobody counts.
+        n_times: u32,
     },
     /// It would have to wait.
     WouldWait,
@@ -260,6 +416,7 @@ pub(crate) enum Answer {
     Counted {
         objects: u64,
         clients: u64,
+        waiting: u64,
     },
     /// It was not done within the time of who asked.
     Cancelled,
@@ -267,6 +424,21 @@ pub(crate) enum Answer {
     Refused(String),
     /// Code of the user panicked in the server.
     Panicked(Panic),
+    /// Values that there may be.
+    Options(Vec<Option<Item>>),
+    /// At which index something is.
+    Found(Option<u64>),
+    /// What is in a range, with its version.
+    Range(u64, Vec<Item>),
+    /// There is no such index.
+    OutOfBounds {
+        index: u64,
+        len: u64,
+    },
+    /// The parties of a barrier have not met.
+    Unmet(Breach),
+    /// So many jobs are not done, and these were given up.
+    Unfinished(u64, Vec<Letter>),
 }
 
 /// A value: its bytes, and the descriptors that belong to them.
@@ -277,8 +449,18 @@ pub(crate) struct Item {
 }
 
 impl Item {
+    /// How long it is.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether it is the same value, as far as bytes tell: one with handles is the same as no other.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.bytes == other.bytes && self.descriptors.is_empty() && other.descriptors.is_empty()
+    }
+
     /// The value that was received.
-    pub(crate) fn unpack<T: Message>(self) -> Result<T, DecodeError> {
+    pub(crate) fn unpack<T: DeserializeOwned>(self) -> Result<T, DecodeError> {
         let owned: Result<Vec<_>, _> = self.descriptors.into_iter().map(Descriptor::into_owned).collect();
         let owned = owned.map_err(|e| DecodeError::Malformed(format!("duplicating a handle: {e}")))?;
         handles::supply(owned, || Postcard::decode(&self.bytes))

@@ -1,5 +1,7 @@
 //! Dictionaries: each method as that of the standard library, changes of many processes, and waiting.
 
+mod support;
+
 use std::collections::HashMap;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -7,15 +9,7 @@ use std::time::{Duration, Instant};
 use procession_manager::{CallError, Dict, Manager};
 use procession_process::spawn;
 use procession_testkit::guarded;
-
-/// Steps that look random and are the same each time.
-fn steps() -> impl Iterator<Item = u64> {
-    let mut state = 7_u64;
-    std::iter::from_fn(move || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        Some(state >> 33)
-    })
-}
+use support::steps;
 
 #[test]
 fn each_method_does_what_that_of_a_hash_map_does() {
@@ -23,10 +17,9 @@ fn each_method_does_what_that_of_a_hash_map_does() {
         let manager = Manager::start().unwrap();
         let dict = manager.dict::<String, Vec<u64>>().unwrap();
         let mut model: HashMap<String, Vec<u64>> = HashMap::new();
-        let mut steps = steps();
+        let mut next = steps(7);
         for _ in 0..600 {
-            let (what, key, n) =
-                (steps.next().unwrap() % 8, steps.next().unwrap() % 9, steps.next().unwrap());
+            let (what, key, n) = (next() % 8, next() % 9, next());
             let key = format!("key {key}");
             match what {
                 0 => assert_eq!(dict.insert(key.clone(), vec![n]).unwrap(), model.insert(key, vec![n])),

@@ -1,8 +1,9 @@
 //! Proxies as values: whoever holds one keeps the object, and nobody else.
 
+mod support;
+
 use std::fs::File;
 use std::io::Write;
-use std::thread;
 
 use procession_codec::handles;
 use procession_codec::{Codec, Postcard};
@@ -10,21 +11,9 @@ use procession_manager::{CallError, Dict, Manager};
 use procession_pipe::{Address, AuthKey, Client, Connection, Duplex, pipe};
 use procession_process::{Process, spawn};
 use procession_testkit::guarded;
+use support::{await_clients, await_objects};
 
 type Inner = Dict<u8, u8>;
-
-/// Returns when the server has so many objects; the watchdog ends a wait in vain.
-fn await_objects(manager: &Manager, n: u64) {
-    while manager.counts().unwrap().objects != n {
-        thread::yield_now();
-    }
-}
-
-fn await_clients(manager: &Manager, n: u64) {
-    while manager.counts().unwrap().clients != n {
-        thread::yield_now();
-    }
-}
 
 #[test]
 fn an_object_goes_with_its_last_proxy() {

@@ -1,22 +1,16 @@
 //! Lists, sets, values, queues and events: as those of the standard library, in several processes, and when one is killed.
 
+mod support;
+
 use std::collections::HashSet;
 use std::thread;
 use std::time::Duration;
 
 use procession_manager::{CallError, Dict, Event, List, Manager, Queue, Value};
-use procession_pipe::{Connection, Duplex, pipe};
+use procession_pipe::{Connection, pipe};
 use procession_process::spawn;
 use procession_testkit::guarded;
-
-/// Steps that look random and are the same each time.
-fn steps() -> impl Iterator<Item = u64> {
-    let mut state = 11_u64;
-    std::iter::from_fn(move || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        Some(state >> 33)
-    })
-}
+use support::{End, Victim, await_objects, await_waiting, steps};
 
 #[test]
 fn each_method_of_a_list_does_what_that_of_a_vector_does() {
@@ -24,10 +18,9 @@ fn each_method_of_a_list_does_what_that_of_a_vector_does() {
         let manager = Manager::start().unwrap();
         let list = manager.list::<Vec<u64>>().unwrap();
         let mut model: Vec<Vec<u64>> = Vec::new();
-        let mut steps = steps();
+        let mut next = steps(11);
         for _ in 0..600 {
-            let (what, index, n) =
-                (steps.next().unwrap() % 9, steps.next().unwrap() % 12, steps.next().unwrap());
+            let (what, index, n) = (next() % 9, next() % 12, next());
             let at = usize::try_from(index).unwrap();
             match what {
                 0 => assert_eq!(list.get(index).unwrap(), model.get(at).cloned()),
@@ -78,14 +71,14 @@ fn each_method_of_a_set_does_what_that_of_a_hash_set_does() {
         let manager = Manager::start().unwrap();
         let set = manager.set::<String>().unwrap();
         let mut model: HashSet<String> = HashSet::new();
-        let mut steps = steps();
+        let mut next = steps(11);
         for _ in 0..300 {
-            let (what, value) = (steps.next().unwrap() % 5, format!("value {}", steps.next().unwrap() % 9));
+            let (what, value) = (next() % 5, format!("value {}", next() % 9));
             match what {
                 0 => assert_eq!(set.insert(&value).unwrap(), model.insert(value)),
                 1 => assert_eq!(set.remove(&*value).unwrap(), model.remove(&value)),
                 2 => assert_eq!(set.contains(&*value).unwrap(), model.contains(&value)),
-                3 if steps.next().unwrap().is_multiple_of(10) => {
+                3 if next().is_multiple_of(10) => {
                     set.clear().unwrap();
                     model.clear();
                 }
@@ -172,27 +165,11 @@ fn what_waits_for_a_killed_client_goes_to_others() {
     guarded(|| {
         let manager = Manager::start().unwrap();
         let queue = manager.queue::<u32>(1).unwrap();
-        let (ours, theirs) = pipe::<(), ()>().unwrap();
-        let task = |(queue, end): (Queue<u32>, Duplex<(), ()>)| {
-            thread::scope(|scope| {
-                let waiting = scope.spawn(|| queue.recv());
-                // On the same connection, so the other has asked, or will have before it is answered.
-                while queue.len().is_ok() && !waiting.is_finished() {
-                    end.send(&()).unwrap();
-                    end.recv().unwrap();
-                }
-            });
-        };
-        let child = spawn(task, (queue.clone(), theirs)).unwrap();
-        for _ in 0..5 {
-            ours.recv().unwrap();
-            ours.send(&()).unwrap();
-        }
-        child.kill().unwrap();
-        assert!(child.join().is_err());
-        while manager.counts().unwrap().clients > 1 {
-            thread::yield_now();
-        }
+        let victim = Victim::start(|(queue, _end): (Queue<u32>, End)| drop(queue.recv()), queue.clone());
+        // It has asked, and is parked: what comes next would be its.
+        await_waiting(&manager, 1);
+        victim.kill(&manager);
+        assert_eq!(manager.counts().unwrap().waiting, 0);
         queue.send(&7).unwrap();
         assert_eq!(queue.try_recv().unwrap(), 7);
     });
@@ -227,8 +204,6 @@ fn a_proxy_of_another_kind_is_refused_when_it_arrives() {
         let theirs = Connection::from(theirs).into_duplex::<(), Dict<u8, u8>>();
         let refused = theirs.recv().unwrap_err().to_string();
         assert!(refused.contains("a proxy of kind Event arrived where one of kind Dict was to"), "{refused}");
-        while manager.counts().unwrap().objects > 0 {
-            thread::yield_now();
-        }
+        await_objects(&manager, 0);
     });
 }

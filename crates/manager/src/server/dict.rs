@@ -3,12 +3,12 @@
 //! Each change of a value gives it a version that no value of the dictionary has had before, so that who has read one can
 //! tell whether it is still the same.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 
 use procession_codec::Bytes;
 
-use crate::server::object::{Answers, Caller, Object, not_of_this_kind};
+use crate::server::object::{Answers, Caller, Object, fit, not_of_this_kind, too_much};
 use crate::wire::{Answer, Ask, DictAsk, Item};
 
 #[derive(Debug, Default)]
@@ -31,7 +31,11 @@ impl Dict {
     }
 
     fn value(&self, key: &Bytes) -> Option<Item> {
-        self.entries.get(key).map(|(_, item)| item.clone())
+        self.item(key).cloned()
+    }
+
+    fn item(&self, key: &Bytes) -> Option<&Item> {
+        self.entries.get(key).map(|(_, item)| item)
     }
 
     fn swap(
@@ -51,6 +55,24 @@ impl Dict {
         Answer::Done
     }
 
+    fn take(&mut self, key: &Bytes) -> Option<Item> {
+        self.entries.remove(key).map(|(_, item)| item)
+    }
+
+    /// Any one.
+    fn pop(&mut self) -> Vec<(Bytes, Item)> {
+        let key = self.entries.keys().next().cloned();
+        key.and_then(|key| self.take(&key).map(|item| (key, item))).into_iter().collect()
+    }
+
+    /// Takes all others out; how many.
+    fn keep(&mut self, keys: Vec<Bytes>) -> u64 {
+        let keys: HashSet<Bytes> = keys.into_iter().collect();
+        let before = self.entries.len();
+        self.entries.retain(|key, _| keys.contains(key));
+        (before - self.entries.len()) as u64
+    }
+
     fn pairs(&self) -> impl Iterator<Item = (Bytes, Item)> {
         self.entries.iter().map(|(key, (_, item))| (key.clone(), item.clone()))
     }
@@ -63,7 +85,7 @@ impl Object for Dict {
             DictAsk::Get(key) => Answer::Value(self.value(&key)),
             DictAsk::Contains(key) => Answer::Yes(self.entries.contains_key(&key)),
             DictAsk::Insert(key, item) => Answer::Value(self.put(key, item, answers)),
-            DictAsk::Remove(key) => Answer::Value(self.entries.remove(&key).map(|(_, item)| item)),
+            DictAsk::Remove(key) => Answer::Value(self.take(&key)),
             DictAsk::Len => Answer::Number(self.entries.len() as u64),
             DictAsk::Clear => {
                 self.entries.clear();
@@ -89,8 +111,30 @@ impl Object for Dict {
                 Entry::Occupied(entry) => Answer::Value(Some(entry.get().1.clone())),
                 Entry::Vacant(entry) => return self.waiting.push((entry.into_key(), caller)),
             },
+            DictAsk::GetMany(keys) => Answer::Options(keys.iter().map(|key| self.value(key)).collect()),
+            DictAsk::ContainsAll(keys) => Answer::Yes(keys.iter().all(|key| self.entries.contains_key(key))),
+            DictAsk::RemoveMany(keys) if !fit(keys.iter().map(|key| self.item(key).map_or(0, Item::len))) => {
+                too_much()
+            }
+            DictAsk::RemoveMany(keys) => Answer::Options(keys.iter().map(|key| self.take(key)).collect()),
+            DictAsk::Keep(keys) => Answer::Number(self.keep(keys)),
+            DictAsk::Pop => Answer::Pairs(self.pop()),
+            DictAsk::Drain if !fit(self.entries.iter().map(|(key, (_, item))| key.len() + item.len())) => {
+                too_much()
+            }
+            DictAsk::Drain => {
+                Answer::Pairs(self.entries.drain().map(|(key, (_, item))| (key, item)).collect())
+            }
         };
         answers.push((caller, answer));
+    }
+
+    fn rows(&self) -> Option<Vec<(Bytes, Item)>> {
+        Some(self.pairs().collect())
+    }
+
+    fn n_waiting(&self) -> usize {
+        self.waiting.len()
     }
 
     fn cancel(&mut self, client: u64, id: u64, _: &mut Answers) -> bool {

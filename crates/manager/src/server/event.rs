@@ -30,6 +30,10 @@ impl Object for Event {
         answers.push((caller, answer));
     }
 
+    fn n_waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     fn cancel(&mut self, client: u64, id: u64, _: &mut Answers) -> bool {
         let before = self.waiting.len();
         self.waiting.retain(|caller| !caller.is(client, id));

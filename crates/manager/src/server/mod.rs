@@ -13,11 +13,15 @@
 //! Invariants: a request gets one answer; an object changes under its lock only; answers are sent when no lock is held; no
 //! client can keep another one waiting, but by its use of an object. Held by `tests/dict.rs` and `tests/handles.rs`.
 
+mod barrier;
 mod client;
+mod condvar;
 mod dict;
 mod doors;
 mod entrance;
 mod event;
+mod frozen;
+mod jobs;
 mod leases;
 mod list;
 mod object;

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use procession_codec::Bytes;
+
 use crate::server::client::Client;
-use crate::wire::{Answer, Ask, Reply};
+use crate::wire::{Answer, Ask, Item, Reply};
 
 /// An object in the server.
 pub(super) trait Object: Send {
@@ -18,6 +20,21 @@ pub(super) trait Object: Send {
 
     /// A client is gone: nobody waits there any more.
     fn forget(&mut self, _client: u64, _answers: &mut Answers) {}
+
+    /// How many callers it keeps.
+    fn n_waiting(&self) -> usize {
+        0
+    }
+
+    /// A client gives back what it was lent by this number, with what is guarded from now on. False: it was not.
+    fn give(&mut self, _client: u64, _number: u64, _item: Option<Item>, _answers: &mut Answers) -> bool {
+        false
+    }
+
+    /// What it has, each with its key or an empty one, if it is made of many.
+    fn rows(&self) -> Option<Vec<(Bytes, Item)>> {
+        None
+    }
 }
 
 /// Who waits for an answer.
@@ -43,6 +60,21 @@ impl Caller {
             self.client.reply(Reply { id: self.id, answer });
         }
     }
+}
+
+/// Whether values of these lengths fit into an answer; what is taken out must not be lost.
+pub(super) fn fit(lens: impl IntoIterator<Item = usize>) -> bool {
+    lens.into_iter().map(|len| len + ITEM).sum::<usize>() <= MOST
+}
+
+/// What an item has in an answer, beside its bytes, at most.
+pub(super) const ITEM: usize = 16;
+/// The most bytes of an answer, with some left for what is around.
+pub(super) const MOST: usize = (64 << 20) - 1024;
+
+/// What an object says that is to give more than fits.
+pub(super) fn too_much() -> Answer {
+    Answer::Refused("it is too much for one answer, and stays".into())
 }
 
 /// What an object says to what is asked of others.

@@ -9,7 +9,7 @@
 
 use std::collections::VecDeque;
 
-use crate::server::object::{Answers, Caller, Object, not_of_this_kind};
+use crate::server::object::{Answers, Caller, ITEM, MOST, Object, not_of_this_kind};
 use crate::wire::{Answer, Ask, Item, QueueAsk};
 
 #[derive(Debug)]
@@ -72,6 +72,19 @@ impl Queue {
         }
     }
 
+    /// What is there, and what comes in its place at once.
+    fn recv_many(&mut self, most: u64, answers: &mut Answers) -> Answer {
+        let (mut items, mut room) = (Vec::new(), MOST);
+        while (items.len() as u64) < most {
+            let fits = |item: &mut Item| item.len() + ITEM <= room;
+            let Some(item) = self.items.pop_front_if(fits) else { break };
+            room -= item.len() + ITEM;
+            items.push(item);
+            self.fill(answers);
+        }
+        if items.is_empty() && self.is_closed { Answer::Closed } else { Answer::Items(items) }
+    }
+
     fn close(&mut self, answers: &mut Answers) {
         self.is_closed = true;
         let senders = self.senders.drain(..).map(|(caller, _)| caller);
@@ -80,10 +93,10 @@ impl Queue {
 
     /// Keeps those only who wait for what `keeps` says; whether somebody went.
     fn retain(&mut self, keeps: impl Fn(&Caller) -> bool) -> bool {
-        let n = self.receivers.len() + self.senders.len();
+        let n = self.n_waiting();
         self.receivers.retain(&keeps);
         self.senders.retain(|(caller, _)| keeps(caller));
-        self.receivers.len() + self.senders.len() < n
+        self.n_waiting() < n
     }
 }
 
@@ -99,8 +112,14 @@ impl Object for Queue {
                 Answer::Done
             }
             QueueAsk::IsClosed => Answer::Yes(self.is_closed),
+            QueueAsk::RecvMany(most) => self.recv_many(most, answers),
+            QueueAsk::Capacity => Answer::Number(self.most as u64),
         };
         answers.push((caller, answer));
+    }
+
+    fn n_waiting(&self) -> usize {
+        self.receivers.len() + self.senders.len()
     }
 
     fn cancel(&mut self, client: u64, id: u64, _: &mut Answers) -> bool {

@@ -8,15 +8,19 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use procession_codec::Descriptor;
 use procession_pipe::Connection;
 
+use crate::server::barrier::Barrier;
+use crate::server::condvar::Condvar;
 use crate::server::dict::Dict;
 use crate::server::doors::Doors;
 use crate::server::event::Event;
-use crate::server::leases::Leases;
+use crate::server::frozen::Frozen;
+use crate::server::jobs::Jobs;
+use crate::server::leases::{Leases, READERS};
 use crate::server::list::List;
-use crate::server::object::{Answers, Caller, Object};
+use crate::server::object::{Answers, Caller, Object, not_of_this_kind};
 use crate::server::queue::Queue;
 use crate::server::value::Value;
-use crate::wire::{Answer, Ask, ObjectId, Recipe, SERVER};
+use crate::wire::{Answer, Ask, CondvarAsk, Item, ObjectId, Recipe, SERVER};
 
 type Place = Arc<Mutex<Box<dyn Object>>>;
 
@@ -66,7 +70,18 @@ impl Table {
             caller.answer(Answer::Refused("the server has no such object".into()));
             return true;
         };
-        Self::with(&place, |object, answers| match ask {
+        match ask {
+            Ask::Freeze => self.freeze(&place, caller),
+            Ask::Condvar(CondvarAsk::Wait { mutex, lease, item }) => {
+                self.wait(&place, caller, mutex, lease, item);
+            }
+            ask => Self::ask(&place, caller, ask),
+        }
+        true
+    }
+
+    fn ask(place: &Place, caller: Caller, ask: Ask) {
+        Self::with(place, |object, answers| match ask {
             Ask::Cancel(id) => {
                 if object.cancel(caller.client.number(), id, answers) {
                     answers.push((Caller { client: caller.client, id }, Answer::Cancelled));
@@ -74,19 +89,45 @@ impl Table {
             }
             ask => object.ask(caller, ask, answers),
         });
-        true
+    }
+
+    /// Makes an object of what another one has now.
+    fn freeze(&self, place: &Place, caller: Caller) {
+        let rows = place.lock().unwrap_or_else(PoisonError::into_inner).rows();
+        caller.answer(match rows.map(|rows| self.place(Box::new(Frozen::new(rows)))) {
+            Some(made) => Self::made(made),
+            None => not_of_this_kind(),
+        });
+    }
+
+    /// Waits at a condition variable, and then gives a mutex back: whoever has that from now on finds who waits.
+    fn wait(&self, place: &Place, caller: Caller, mutex: ObjectId, lease: u64, item: Option<Item>) {
+        let (client, id) = (Arc::clone(&caller.client), caller.id);
+        Self::with(place, |object, answers| {
+            let nothing = CondvarAsk::Wait { mutex, lease, item: None };
+            object.ask(caller, Ask::Condvar(nothing), answers);
+        });
+        let mutex = self.objects().get(&mutex).cloned();
+        let mut is_given = false;
+        if let Some(mutex) = mutex {
+            Self::with(&mutex, |object, answers| {
+                is_given = object.give(client.number(), lease, item, answers);
+            });
+        }
+        if !is_given {
+            Self::with(place, |object, answers| {
+                if object.cancel(client.number(), id, answers) {
+                    let why = "the mutex was not lent to this process".to_owned();
+                    answers.push((Caller { client, id }, Answer::Refused(why)));
+                }
+            });
+        }
     }
 
     fn handle_own(&self, caller: Caller, ask: Ask) -> bool {
         let answer = match ask {
-            Ask::Make(recipe) => match self.make(recipe) {
-                Ok((object, ticket)) => Answer::Made(object, ticket),
-                Err(error) => Answer::Refused(format!("the object was not made: {error}")),
-            },
-            Ask::Count => Answer::Counted {
-                objects: self.objects().len() as u64,
-                clients: self.0.n_clients.load(Ordering::Relaxed) as u64,
-            },
+            Ask::Make(recipe) => Self::made(self.make(recipe)),
+            Ask::Count => self.count(),
             Ask::Shutdown => {
                 caller.answer(Answer::Done);
                 return false;
@@ -97,18 +138,45 @@ impl Table {
         true
     }
 
+    fn count(&self) -> Answer {
+        let places: Vec<Place> = self.objects().values().cloned().collect();
+        let waiting = |place: &Place| place.lock().unwrap_or_else(PoisonError::into_inner).n_waiting() as u64;
+        Answer::Counted {
+            objects: places.len() as u64,
+            clients: self.0.n_clients.load(Ordering::Relaxed) as u64,
+            waiting: places.iter().map(waiting).sum(),
+        }
+    }
+
+    fn made(made: Result<(ObjectId, Descriptor), Box<dyn Error>>) -> Answer {
+        match made {
+            Ok((object, ticket)) => Answer::Made(object, ticket),
+            Err(error) => Answer::Refused(format!("the object was not made: {error}")),
+        }
+    }
+
     /// Makes an object, and its ticket.
     fn make(&self, recipe: Recipe) -> Result<(ObjectId, Descriptor), Box<dyn Error>> {
-        let (door, ticket) = Connection::pair()?;
         let object: Box<dyn Object> = match recipe {
-            Recipe::Dict | Recipe::Set => Box::new(Dict::default()),
+            Recipe::Dict | Recipe::Set | Recipe::Namespace => Box::new(Dict::default()),
             Recipe::List => Box::new(List::default()),
+            Recipe::Array(items) => Box::new(List::fixed(items)),
             Recipe::Value(item) => Box::new(Value::new(item)),
             Recipe::Queue(most) => Box::new(Queue::new(most)),
             Recipe::Event => Box::new(Event::default()),
             Recipe::Mutex(item) => Box::new(Leases::new(1, Some(item))),
             Recipe::Semaphore(n) => Box::new(Leases::new(n, None)),
+            Recipe::RwLock(item) => Box::new(Leases::new(READERS, Some(item))),
+            Recipe::JobQueue { most, deliveries, retries } => Box::new(Jobs::new(most, deliveries, retries)),
+            Recipe::Condvar => Box::new(Condvar::default()),
+            Recipe::Barrier(parties) => Box::new(Barrier::new(parties)),
         };
+        self.place(object)
+    }
+
+    /// Gives an object its number and its ticket.
+    fn place(&self, object: Box<dyn Object>) -> Result<(ObjectId, Descriptor), Box<dyn Error>> {
+        let (door, ticket) = Connection::pair()?;
         let id = ObjectId(self.0.numbers.fetch_add(1, Ordering::Relaxed));
         let mut objects = self.0.objects.write().unwrap_or_else(PoisonError::into_inner);
         objects.insert(id, Arc::new(Mutex::new(object)));

@@ -36,6 +36,11 @@ impl Object for Value {
                 Answer::Done
             }
             ValueAsk::Swap(..) => self.read(),
+            ValueAsk::Exchange(old, new) if old.is_same(&self.item) => {
+                self.put(new);
+                Answer::Done
+            }
+            ValueAsk::Exchange(..) => Answer::Value(Some(self.item.clone())),
         };
         answers.push((caller, answer));
     }
