@@ -25,10 +25,10 @@
 //! | [`Dict`], [`Set`], [`List`], [`Value`] | the methods of the standard library that make sense from afar; `update`, `get_or_insert`, `extend`, snapshots; waiting for a key |
 //! | [`Queue`], [`Event`] | `try_`, `_timeout` and `_until` forms of what waits |
 //! | [`Mutex`], [`Semaphore`] | the same; what a dead process had is free again, and the next owner of a lock is told |
+//! | of your own traits: [`remote`](mod@remote), [`Manager::register`] | their methods; errors come back as themselves, panics with both backtraces |
 //!
 //! # Not there yet
-//! Locks for readers, condition variables, barriers, job queues, namespaces, arrays; traits of the user (`#[remote]`,
-//! objects made by a function in the server); servers that listen at an address, for processes that are not related; rings
+//! Locks for readers, condition variables, barriers, job queues, namespaces, arrays; futures of calls; servers that listen at an address, for processes that are not related; rings
 //! in shared memory in place of sockets.
 //!
 //! # When *not* to use it
@@ -48,6 +48,8 @@ mod mutex;
 mod proxy;
 mod queue;
 mod raw;
+mod register;
+pub mod remote;
 mod semaphore;
 mod server;
 mod session;
@@ -61,7 +63,9 @@ pub use event::Event;
 pub use list::List;
 pub use manager::{Counts, Manager};
 pub use mutex::{LockFailed, Mutex, MutexGuard};
+pub use procession_macros::remote;
 pub use queue::Queue;
+pub use remote::{Remote, RemotePanic, RemoteProxy};
 pub use semaphore::{Permit, Semaphore};
 pub use set::Set;
 pub use value::Value;

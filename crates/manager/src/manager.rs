@@ -236,7 +236,7 @@ impl Manager {
         Raw::make(self.session()?, recipe, Load::default())
     }
 
-    fn session(&self) -> Result<&Arc<Session>, CallError> {
+    pub(crate) fn session(&self) -> Result<&Arc<Session>, CallError> {
         if self.session.is_ours() {
             return Ok(&self.session);
         }

@@ -4,7 +4,8 @@
 //! the [`Reply`] of that number, in any order; number 0 is for what nobody waits for. Values are bytes that the server does
 //! not look into, with their descriptors beside them.
 //!
-//! Invariant: nothing here names a function, so it may come from anywhere; whatever it says is answered or refused.
+//! Invariant: nothing here names a function, but what an object of a trait is made from, which is taken from the process
+//! that started the server and from nobody else; so all may come from anywhere, and is answered or refused.
 //!
 //! **Tickets.** Each object has a pair of sockets. The server keeps one end; dups of the other, the *ticket*, are in all
 //! proxies to it, whichever process or message they are in. So the kernel counts who holds the object, also across
@@ -77,6 +78,8 @@ pub(crate) enum Kind {
     Event,
     Mutex,
     Semaphore,
+    /// Of the trait whose name has this hash.
+    Remote(u64),
 }
 
 /// What an object is made from.
@@ -94,6 +97,12 @@ pub(crate) enum Recipe {
     Mutex(Item),
     /// How many permits there are.
     Semaphore(u64),
+    /// Of the trait whose name has this hash: what the function of this token makes of the argument.
+    Remote {
+        number: u64,
+        token: Bytes,
+        argument: Item,
+    },
 }
 
 impl Recipe {
@@ -107,6 +116,7 @@ impl Recipe {
             Self::Event => Kind::Event,
             Self::Mutex(_) => Kind::Mutex,
             Self::Semaphore(_) => Kind::Semaphore,
+            Self::Remote { number, .. } => Kind::Remote(*number),
         }
     }
 }
@@ -148,6 +158,8 @@ pub(crate) enum Ask {
     Event(EventAsk),
     /// A mutex or a semaphore.
     Lease(LeaseAsk),
+    /// An object of a trait.
+    Remote(RemoteAsk),
 }
 
 /// What is asked of a dictionary. Keys are compared by their bytes.
@@ -229,6 +241,19 @@ pub(crate) enum EventAsk {
     Wait,
 }
 
+/// What is asked of an object of a trait.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum RemoteAsk {
+    /// To call the method whose name and signature have these hashes.
+    Call {
+        number: u64,
+        version: u64,
+        arguments: Item,
+    },
+    IsPoisoned,
+    ClearPoison,
+}
+
 /// What an answer can be.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Answer {
@@ -267,6 +292,14 @@ pub(crate) enum Answer {
     Refused(String),
     /// Code of the user panicked in the server.
     Panicked(Panic),
+    /// The trait has no such method.
+    NoMethod,
+    /// The method has this signature.
+    OtherVersion(String),
+    /// A method has panicked before, and said this.
+    Poisoned(String),
+    /// The function is none of the server's program, or comes from somebody who may not send any.
+    NotSameImage,
 }
 
 /// A value: its bytes, and the descriptors that belong to them.

@@ -7,7 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use procession_codec::Descriptor;
 use procession_pipe::Connection;
+use procession_process::catch_panic;
 
+use crate::register::Making;
+use crate::server::crew::Crew;
 use crate::server::dict::Dict;
 use crate::server::doors::Doors;
 use crate::server::event::Event;
@@ -15,8 +18,9 @@ use crate::server::leases::Leases;
 use crate::server::list::List;
 use crate::server::object::{Answers, Caller, Object};
 use crate::server::queue::Queue;
+use crate::server::served::Remote;
 use crate::server::value::Value;
-use crate::wire::{Answer, Ask, ObjectId, Recipe, SERVER};
+use crate::wire::{Answer, Ask, Item, ObjectId, Recipe, SERVER};
 
 type Place = Arc<Mutex<Box<dyn Object>>>;
 
@@ -29,6 +33,7 @@ struct Inner {
     numbers: AtomicU64,
     n_clients: AtomicUsize,
     doors: Doors,
+    crew: Crew,
 }
 
 impl Table {
@@ -36,7 +41,13 @@ impl Table {
     pub(super) fn new() -> Result<Self, Box<dyn Error>> {
         let (doors, entrance) = Doors::new()?;
         let objects = RwLock::default();
-        let inner = Inner { objects, numbers: AtomicU64::new(1), n_clients: AtomicUsize::new(0), doors };
+        let inner = Inner {
+            objects,
+            numbers: AtomicU64::new(1),
+            n_clients: AtomicUsize::new(0),
+            doors,
+            crew: Crew::default(),
+        };
         let table = Self(Arc::new(inner));
         entrance.open(table.clone())?;
         Ok(table)
@@ -79,10 +90,10 @@ impl Table {
 
     fn handle_own(&self, caller: Caller, ask: Ask) -> bool {
         let answer = match ask {
-            Ask::Make(recipe) => match self.make(recipe) {
-                Ok((object, ticket)) => Answer::Made(object, ticket),
-                Err(error) => Answer::Refused(format!("the object was not made: {error}")),
-            },
+            Ask::Make(Recipe::Remote { token, argument, .. }) => {
+                return self.construct(caller, &token, argument);
+            }
+            Ask::Make(recipe) => made(self.make(recipe)),
             Ask::Count => Answer::Counted {
                 objects: self.objects().len() as u64,
                 clients: self.0.n_clients.load(Ordering::Relaxed) as u64,
@@ -99,7 +110,6 @@ impl Table {
 
     /// Makes an object, and its ticket.
     fn make(&self, recipe: Recipe) -> Result<(ObjectId, Descriptor), Box<dyn Error>> {
-        let (door, ticket) = Connection::pair()?;
         let object: Box<dyn Object> = match recipe {
             Recipe::Dict | Recipe::Set => Box::new(Dict::default()),
             Recipe::List => Box::new(List::default()),
@@ -108,7 +118,33 @@ impl Table {
             Recipe::Event => Box::new(Event::default()),
             Recipe::Mutex(item) => Box::new(Leases::new(1, Some(item))),
             Recipe::Semaphore(n) => Box::new(Leases::new(n, None)),
+            Recipe::Remote { .. } => return Err("it takes a thread of its own".into()),
         };
+        self.put(object)
+    }
+
+    /// Makes an object by a function of the user's. True: the server goes on.
+    fn construct(&self, caller: Caller, token: &[u8], argument: Item) -> bool {
+        let function = if caller.client.is_starter() { Making::resolve(token) } else { None };
+        let Some(function) = function else {
+            caller.answer(Answer::NotSameImage);
+            return true;
+        };
+        let table = self.clone();
+        self.0.crew.run(move || {
+            let answer = match catch_panic(|| function(argument)) {
+                Err(panic) => Answer::Panicked(panic),
+                Ok(Err(why)) => Answer::Refused(why),
+                Ok(Ok(object)) => made(table.put(Box::new(Remote::new(object, table.0.crew.clone())))),
+            };
+            caller.answer(answer);
+        });
+        true
+    }
+
+    /// Keeps an object, and makes its ticket.
+    fn put(&self, object: Box<dyn Object>) -> Result<(ObjectId, Descriptor), Box<dyn Error>> {
+        let (door, ticket) = Connection::pair()?;
         let id = ObjectId(self.0.numbers.fetch_add(1, Ordering::Relaxed));
         let mut objects = self.0.objects.write().unwrap_or_else(PoisonError::into_inner);
         objects.insert(id, Arc::new(Mutex::new(object)));
@@ -135,5 +171,13 @@ impl Table {
         for (caller, answer) in answers {
             caller.answer(answer);
         }
+    }
+}
+
+/// What is said of an object that was to be made.
+fn made(made: Result<(ObjectId, Descriptor), Box<dyn Error>>) -> Answer {
+    match made {
+        Ok((object, ticket)) => Answer::Made(object, ticket),
+        Err(error) => Answer::Refused(format!("the object was not made: {error}")),
     }
 }
