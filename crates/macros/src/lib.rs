@@ -8,8 +8,8 @@
 //! [`Shared`](macro@Shared), the derive that lays out a struct of locks, values and atomics in one piece of shared memory,
 //! and [`SharedInUmbrella`](macro@SharedInUmbrella).
 //!
-//! # Not there yet
-//! The attribute that makes a proxy from a trait, for objects that live in a manager.
+//! [`remote`](macro@remote), the attribute that makes a proxy from a trait, for objects that live in a manager, and
+//! [`remote_in_umbrella`](macro@remote_in_umbrella).
 //!
 //! # What it does not do
 //! It registers nothing: no function needs an attribute to run in another process. It looks at no file and at no
@@ -18,6 +18,7 @@
 
 mod advice;
 mod plain;
+mod remote;
 mod shared;
 
 use proc_macro::TokenStream;
@@ -60,4 +61,23 @@ pub fn derive_shared(input: TokenStream) -> TokenStream {
 #[proc_macro_derive(SharedInUmbrella, attributes(shared))]
 pub fn derive_shared_in_umbrella(input: TokenStream) -> TokenStream {
     shared::derive(input.into(), "procession::shm").into()
+}
+
+/// Makes the objects of a trait usable from other processes: `procession_manager::remote` tells how.
+///
+/// For a trait `Bank` it makes `BankProxy`, with a method of the same name and arguments for each one of the trait, whose
+/// answer is in a `Result` with `CallError`; and implements `Remote` for `dyn Bank`, so that `Manager::register` takes
+/// constructors of it. Objects must be `Send` and `Sync`. `#[remote(crate = path)]` says where the crate is,
+/// `#[remote(proxy = Name)]` what the proxy is called.
+///
+/// Works in crates that forbid unsafe code.
+#[proc_macro_attribute]
+pub fn remote(options: TokenStream, input: TokenStream) -> TokenStream {
+    remote::attribute(options.into(), input.into(), "procession_manager").into()
+}
+
+/// [`remote`](macro@remote) for those who depend on `procession` alone. To be re-exported there under the name `remote`.
+#[proc_macro_attribute]
+pub fn remote_in_umbrella(options: TokenStream, input: TokenStream) -> TokenStream {
+    remote::attribute(options.into(), input.into(), "procession::manager").into()
 }

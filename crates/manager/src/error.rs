@@ -5,7 +5,9 @@ use std::fmt;
 
 use procession_codec::{DecodeError, EncodeError};
 use procession_pipe::{PipeError, RecvError, SendError};
-use procession_process::{Exit, Panic, SpawnError};
+use procession_process::{Exit, SpawnError};
+
+use crate::remote::RemotePanic;
 
 /// Why there is no manager. There is no server then, either.
 #[derive(Debug)]
@@ -44,8 +46,27 @@ pub enum CallError {
     /// The server refuses; it says why. Among the reasons: the answer would be longer than a message may be; the object is
     /// of another kind; too many requests of this process wait.
     Refused(String),
-    /// Code of the user panicked in the server. What it had changed until then stays changed.
-    Panicked(Panic),
+    /// Code of the user panicked in the server: a method of an object, or what was to make one. What it had changed until
+    /// then stays changed.
+    Panicked(Box<RemotePanic>),
+    /// A method with `&mut self` has panicked before, so the object may be half changed:
+    /// [`clear_poison`](crate::RemoteProxy::clear_poison). It holds what the panic said.
+    Poisoned(String),
+    /// The trait of the object has no method of this name: the server runs another version of it.
+    UnknownMethod {
+        /// Trait and method.
+        method: String,
+    },
+    /// The method has other types there than here: the server runs another version of the trait.
+    OtherVersion {
+        /// The signature here.
+        ours: String,
+        /// The signature in the server.
+        theirs: String,
+    },
+    /// Functions are taken from the process that started the server only, which runs the same program. All others use the
+    /// objects that it made.
+    NotSameImage,
     /// The answer brought more descriptors than this process can have open. It was done what was asked.
     AnswerLost,
     /// The arguments were not sent: too long for a message, or the system refused.
@@ -138,6 +159,14 @@ impl fmt::Display for CallError {
             Self::Decode(e) => e.fmt(f),
             Self::Refused(why) => f.write_str(why),
             Self::Panicked(panic) => panic.fmt(f),
+            Self::Poisoned(message) => write!(f, "a method has left it half changed: {message}"),
+            Self::UnknownMethod { method } => write!(f, "the server's version has no method {method}"),
+            Self::OtherVersion { ours, theirs } => {
+                write!(f, "the method is {theirs} in the server, and {ours} here")
+            }
+            Self::NotSameImage => {
+                f.write_str("a function is taken from the process that started the server only")
+            }
             Self::AnswerLost => f.write_str("the answer brought more descriptors than can be open"),
             Self::NotSent(e) => e.fmt(f),
             Self::NotConnected(e) => e.fmt(f),

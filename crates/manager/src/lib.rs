@@ -28,11 +28,11 @@
 //! | [`JobQueue`] | the same; what a dead worker had is done by another one |
 //! | [`Mutex`], [`RwLock`], [`Semaphore`] | the same; what a dead process had is free again, and the next owner of a lock is told |
 //! | [`Condvar`], [`Barrier`] | the same; a dead waiter takes no notification along, and breaks the barrier |
+//! | of your own traits: [`remote`](mod@remote), [`Manager::register`] | their methods; errors come back as themselves, panics with both backtraces |
 //!
 //! # Not there yet
-//! Traits of the user (`#[remote]`,
-//! objects made by a function in the server); servers that listen at an address, for processes that are not related; rings
-//! in shared memory in place of sockets.
+//! Futures of calls; servers that listen at an address, for processes that are not related; rings in shared memory in place
+//! of sockets.
 //!
 //! # When *not* to use it
 //! What lies in shared memory is some ten to a hundred times faster: see the crates for values, locks and queues. A manager
@@ -58,6 +58,8 @@ mod namespace;
 mod proxy;
 mod queue;
 mod raw;
+mod register;
+pub mod remote;
 mod rwlock;
 mod semaphore;
 mod server;
@@ -79,7 +81,9 @@ pub use list::List;
 pub use manager::{Counts, Manager};
 pub use mutex::{LockFailed, Mutex, MutexGuard};
 pub use namespace::{Namespace, Snapshot};
+pub use procession_macros::remote;
 pub use queue::Queue;
+pub use remote::{Remote, RemotePanic, RemoteProxy};
 pub use rwlock::{ReadFailed, RwLock, RwLockReadGuard, RwLockWriteGuard, WriteFailed};
 pub use semaphore::{Permit, Semaphore};
 pub use set::Set;

@@ -17,6 +17,7 @@ use procession_pipe::{Client, ConnectError, ConnectFault, Duplex, RecvError, Sen
 use procession_process::Process;
 
 use crate::error::{CallError, is_over};
+use crate::remote::RemotePanic;
 use crate::wire::{Answer, Ask, Load, ObjectId, Reply, Request, SERVER, ServerId, VERSION};
 
 /// How long a caller whose time is up waits for the server to say that it has stopped.
@@ -254,7 +255,11 @@ impl Got {
             Self::Answer(Answer::WouldWait) => Err(CallError::WouldWait),
             Self::Answer(Answer::Closed) => Err(CallError::Closed),
             Self::Answer(Answer::Refused(why)) => Err(CallError::Refused(why)),
-            Self::Answer(Answer::Panicked(panic)) => Err(CallError::Panicked(panic)),
+            Self::Answer(Answer::Panicked(panic)) => {
+                Err(CallError::Panicked(RemotePanic::heard(panic).into()))
+            }
+            Self::Answer(Answer::Poisoned(message)) => Err(CallError::Poisoned(message)),
+            Self::Answer(Answer::NotSameImage) => Err(CallError::NotSameImage),
             Self::Answer(answer) => Ok(answer),
             Self::Lost => Err(CallError::AnswerLost),
         }

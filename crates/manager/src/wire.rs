@@ -4,7 +4,8 @@
 //! the [`Reply`] of that number, in any order; number 0 is for what nobody waits for. Values are bytes that the server does
 //! not look into, with their descriptors beside them.
 //!
-//! Invariant: nothing here names a function, so it may come from anywhere; whatever it says is answered or refused.
+//! Invariant: nothing here names a function, but what an object of a trait is made from, which is taken from the process
+//! that started the server and from nobody else; so all may come from anywhere, and is answered or refused.
 //!
 //! **Tickets.** Each object has a pair of sockets. The server keeps one end; dups of the other, the *ticket*, are in all
 //! proxies to it, whichever process or message they are in. So the kernel counts who holds the object, also across
@@ -85,6 +86,8 @@ pub(crate) enum Kind {
     Barrier,
     Array,
     Frozen,
+    /// Of the trait whose name has this hash.
+    Remote(u64),
 }
 
 /// What an object is made from.
@@ -118,6 +121,12 @@ pub(crate) enum Recipe {
     Barrier(u64),
     /// What is in it at first, each at its index.
     Array(Vec<Item>),
+    /// Of the trait whose name has this hash: what the function of this token makes of the argument.
+    Remote {
+        number: u64,
+        token: Bytes,
+        argument: Item,
+    },
 }
 
 impl Recipe {
@@ -137,6 +146,7 @@ impl Recipe {
             Self::Condvar => Kind::Condvar,
             Self::Barrier(_) => Kind::Barrier,
             Self::Array(_) => Kind::Array,
+            Self::Remote { number, .. } => Kind::Remote(*number),
         }
     }
 }
@@ -185,6 +195,8 @@ pub(crate) enum Ask {
     Freeze,
     /// What was frozen: a block of what it has, from this row on.
     Block(u64),
+    /// An object of a trait.
+    Remote(RemoteAsk),
 }
 
 /// What is asked of a dictionary. Keys are compared by their bytes.
@@ -383,6 +395,19 @@ pub(crate) enum EventAsk {
     Wait,
 }
 
+/// What is asked of an object of a trait.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum RemoteAsk {
+    /// To call the method whose name and signature have these hashes.
+    Call {
+        number: u64,
+        version: u64,
+        arguments: Item,
+    },
+    IsPoisoned,
+    ClearPoison,
+}
+
 /// What an answer can be.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Answer {
@@ -439,6 +464,14 @@ pub(crate) enum Answer {
     Unmet(Breach),
     /// So many jobs are not done, and these were given up.
     Unfinished(u64, Vec<Letter>),
+    /// The trait has no such method.
+    NoMethod,
+    /// The method has this signature.
+    OtherVersion(String),
+    /// A method has panicked before, and said this.
+    Poisoned(String),
+    /// The function is none of the server's program, or comes from somebody who may not send any.
+    NotSameImage,
 }
 
 /// A value: its bytes, and the descriptors that belong to them.

@@ -46,7 +46,7 @@
 //! | signals, limits, what is done once: [`Event`], [`Barrier`], [`Semaphore`], [`Once`] | [`sync`] |
 //! | memory that several processes see at once: [`Value`], [`Array`], [`Atomic`], [`Encoded`], [`List`] | [`shm`] |
 //! | what may live there, and many things in one piece of it: [`Plain`], [`Shared`] | [`shm`] |
-//! | objects in a process of their own, for all others: [`Manager`], [`Dict`], [`CallError`] | [`manager`] |
+//! | objects in a process of their own, for all others: [`Manager`], [`Dict`], [`CallError`]; of your own traits: [`remote`](macro@remote) | [`manager`] |
 //! | how values travel: [`Codec`](codec::Codec), [`Bytes`], [`Descriptor`] | [`codec`] |
 //!
 //! With the feature `async`, what waits has a form that is a future, for any runtime: `send_async`, `recv_async`,
@@ -60,12 +60,17 @@
 pub use procession_codec as codec;
 #[cfg(any(feature = "log", feature = "tracing"))]
 pub use procession_log as log;
-pub use procession_manager as manager;
 pub use procession_pipe as pipe;
 pub use procession_pool as pool;
 pub use procession_process as process;
 pub use procession_queue as queue;
 pub use procession_sync as sync;
+
+/// Objects in a process of their own: see the crate's own page.
+pub mod manager {
+    pub use procession_macros::remote_in_umbrella as remote;
+    pub use procession_manager::*;
+}
 
 /// Shared memory: see the crate's own page.
 pub mod shm {
@@ -74,7 +79,7 @@ pub mod shm {
 }
 
 pub use codec::{Bytes, Descriptor, Message};
-pub use manager::{CallError, Dict, Manager};
+pub use manager::{CallError, Dict, Manager, remote};
 pub use pipe::{
     Address, AuthKey, Client, Connection, Duplex, Listener, PipeError, RecvError, SendError, Waitable, pipe,
 };

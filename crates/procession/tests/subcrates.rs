@@ -126,6 +126,30 @@ fn sync() {
     assert_eq!(*progress.log.lock().unwrap(), [1, 2, 3, 4]);
 }
 
+/// The attribute by the umbrella's path.
+#[procession::remote]
+trait Counter {
+    fn add(&mut self, n: u32) -> u32;
+}
+
+impl Counter for u32 {
+    fn add(&mut self, n: u32) -> u32 {
+        *self += n;
+        *self
+    }
+}
+
+#[test]
+fn remote() {
+    use procession::manager::RemoteProxy as _;
+    let manager = Manager::start().unwrap();
+    let counter = manager.register(|n: u32| -> Box<dyn Counter> { Box::new(n) }, 40).unwrap();
+    let task = |counter: CounterProxy| counter.add(1).unwrap();
+    assert_eq!(procession::spawn(task, counter.clone()).unwrap().join().unwrap(), 41);
+    assert_eq!(counter.add(1).unwrap(), 42);
+    assert!(!counter.is_poisoned().unwrap());
+}
+
 #[test]
 fn manager() {
     let manager = Manager::start().unwrap();

@@ -27,7 +27,7 @@ pub(crate) const TABLE: &str = "\
 4 process -> pipe shm sync sys codec
 5 pool -> process queue pipe sync shm sys codec
 5 log -> process queue shm sys codec
-6 manager -> pool process pipe queue sync shm codec macros
+6 manager -> pool process pipe queue sync shm sys codec macros
 7 procession -> manager log pool process queue sync pipe shm sys codec raw macros
 - testkit ->
 - examples -> procession manager log pool process queue sync pipe shm sys codec raw macros testkit

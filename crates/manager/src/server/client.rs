@@ -23,13 +23,15 @@ pub(super) struct Client {
     /// Its process, as the kernel says; 0 if it is not known here.
     pid: u32,
     end: Duplex<Reply, Request>,
+    /// Whether it started the server, so that functions are taken from it.
+    is_starter: bool,
     /// Requests without an answer.
     n_open: AtomicUsize,
     is_cut_off: AtomicBool,
 }
 
 impl Client {
-    fn new(end: Duplex<Reply, Request>) -> Arc<Self> {
+    fn new(end: Duplex<Reply, Request>, is_starter: bool) -> Arc<Self> {
         static NUMBERS: AtomicU64 = AtomicU64::new(1);
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
         let connection = Connection::from(end);
@@ -38,7 +40,7 @@ impl Client {
             _ => 0,
         };
         let (end, n_open) = (connection.into_duplex(), AtomicUsize::new(0));
-        Arc::new(Self { number, pid, end, n_open, is_cut_off: AtomicBool::new(false) })
+        Arc::new(Self { number, pid, end, is_starter, n_open, is_cut_off: AtomicBool::new(false) })
     }
 
     pub(super) fn pid(&self) -> u32 {
@@ -48,6 +50,10 @@ impl Client {
     /// Never the same twice in a server.
     pub(super) fn number(&self) -> u64 {
         self.number
+    }
+
+    pub(super) fn is_starter(&self) -> bool {
+        self.is_starter
     }
 
     /// Sends an answer.
@@ -79,8 +85,8 @@ impl Client {
 }
 
 /// Serves a client to its end.
-pub(super) fn serve(end: Duplex<Reply, Request>, table: &Table) {
-    let client = Client::new(end);
+pub(super) fn serve(end: Duplex<Reply, Request>, table: &Table, is_starter: bool) {
+    let client = Client::new(end, is_starter);
     table.enter();
     // Anything else than a request is the end: who sends that is no client of ours.
     while let Ok(Request { id, object, ask }) = client.end.recv() {

@@ -37,7 +37,7 @@ fn welcome(end: Duplex<Reply, Request>, table: Table) {
     let thread = thread::Builder::new().name("procession-client".into());
     let _ = thread.spawn(move || {
         if is_known(&end) {
-            client::serve(end, &table);
+            client::serve(end, &table, false);
         }
     });
 }

@@ -5,6 +5,7 @@
 //! | the task's | serves the process that started it; its end is the server's |
 //! | one for each other client | takes a request, carries it out, answers it, and so on |
 //! | one at the entrance | lets clients in |
+//! | one for each call of an object of a trait | runs the method |
 //! | one at the doors | drops objects whose last ticket is gone |
 //!
 //! A request that has to wait is parked in its object, not its thread: the next request of that client is taken meanwhile.
@@ -16,6 +17,7 @@
 mod barrier;
 mod client;
 mod condvar;
+mod crew;
 mod dict;
 mod doors;
 mod entrance;
@@ -26,6 +28,7 @@ mod leases;
 mod list;
 mod object;
 mod queue;
+mod served;
 mod table;
 mod value;
 
@@ -47,7 +50,7 @@ pub(crate) struct Desk {
 pub(crate) fn run(desk: Desk) {
     let opened = Table::new().and_then(|table| entrance::open(desk.id, &table).map(|()| table));
     match opened {
-        Ok(table) => client::serve(desk.end, &table),
+        Ok(table) => client::serve(desk.end, &table, true),
         // Whoever started it sees it end with its first request not answered.
         Err(_) => std::process::exit(FAILED),
     }

@@ -7,9 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use procession_codec::Descriptor;
 use procession_pipe::Connection;
+use procession_process::catch_panic;
 
+use crate::register::Making;
 use crate::server::barrier::Barrier;
 use crate::server::condvar::Condvar;
+use crate::server::crew::Crew;
 use crate::server::dict::Dict;
 use crate::server::doors::Doors;
 use crate::server::event::Event;
@@ -19,6 +22,7 @@ use crate::server::leases::{Leases, READERS};
 use crate::server::list::List;
 use crate::server::object::{Answers, Caller, Object, not_of_this_kind};
 use crate::server::queue::Queue;
+use crate::server::served::Remote;
 use crate::server::value::Value;
 use crate::wire::{Answer, Ask, CondvarAsk, Item, ObjectId, Recipe, SERVER};
 
@@ -33,6 +37,7 @@ struct Inner {
     numbers: AtomicU64,
     n_clients: AtomicUsize,
     doors: Doors,
+    crew: Crew,
 }
 
 impl Table {
@@ -40,7 +45,13 @@ impl Table {
     pub(super) fn new() -> Result<Self, Box<dyn Error>> {
         let (doors, entrance) = Doors::new()?;
         let objects = RwLock::default();
-        let inner = Inner { objects, numbers: AtomicU64::new(1), n_clients: AtomicUsize::new(0), doors };
+        let inner = Inner {
+            objects,
+            numbers: AtomicU64::new(1),
+            n_clients: AtomicUsize::new(0),
+            doors,
+            crew: Crew::default(),
+        };
         let table = Self(Arc::new(inner));
         entrance.open(table.clone())?;
         Ok(table)
@@ -94,8 +105,8 @@ impl Table {
     /// Makes an object of what another one has now.
     fn freeze(&self, place: &Place, caller: Caller) {
         let rows = place.lock().unwrap_or_else(PoisonError::into_inner).rows();
-        caller.answer(match rows.map(|rows| self.place(Box::new(Frozen::new(rows)))) {
-            Some(made) => Self::made(made),
+        caller.answer(match rows.map(|rows| self.put(Box::new(Frozen::new(rows)))) {
+            Some(kept) => made(kept),
             None => not_of_this_kind(),
         });
     }
@@ -126,7 +137,10 @@ impl Table {
 
     fn handle_own(&self, caller: Caller, ask: Ask) -> bool {
         let answer = match ask {
-            Ask::Make(recipe) => Self::made(self.make(recipe)),
+            Ask::Make(Recipe::Remote { token, argument, .. }) => {
+                return self.construct(caller, &token, argument);
+            }
+            Ask::Make(recipe) => made(self.make(recipe)),
             Ask::Count => self.count(),
             Ask::Shutdown => {
                 caller.answer(Answer::Done);
@@ -148,13 +162,6 @@ impl Table {
         }
     }
 
-    fn made(made: Result<(ObjectId, Descriptor), Box<dyn Error>>) -> Answer {
-        match made {
-            Ok((object, ticket)) => Answer::Made(object, ticket),
-            Err(error) => Answer::Refused(format!("the object was not made: {error}")),
-        }
-    }
-
     /// Makes an object, and its ticket.
     fn make(&self, recipe: Recipe) -> Result<(ObjectId, Descriptor), Box<dyn Error>> {
         let object: Box<dyn Object> = match recipe {
@@ -170,12 +177,32 @@ impl Table {
             Recipe::JobQueue { most, deliveries, retries } => Box::new(Jobs::new(most, deliveries, retries)),
             Recipe::Condvar => Box::new(Condvar::default()),
             Recipe::Barrier(parties) => Box::new(Barrier::new(parties)),
+            Recipe::Remote { .. } => return Err("it takes a thread of its own".into()),
         };
-        self.place(object)
+        self.put(object)
     }
 
-    /// Gives an object its number and its ticket.
-    fn place(&self, object: Box<dyn Object>) -> Result<(ObjectId, Descriptor), Box<dyn Error>> {
+    /// Makes an object by a function of the user's. True: the server goes on.
+    fn construct(&self, caller: Caller, token: &[u8], argument: Item) -> bool {
+        let function = if caller.client.is_starter() { Making::resolve(token) } else { None };
+        let Some(function) = function else {
+            caller.answer(Answer::NotSameImage);
+            return true;
+        };
+        let table = self.clone();
+        self.0.crew.run(move || {
+            let answer = match catch_panic(|| function(argument)) {
+                Err(panic) => Answer::Panicked(panic),
+                Ok(Err(why)) => Answer::Refused(why),
+                Ok(Ok(object)) => made(table.put(Box::new(Remote::new(object, table.0.crew.clone())))),
+            };
+            caller.answer(answer);
+        });
+        true
+    }
+
+    /// Keeps an object, and makes its ticket.
+    fn put(&self, object: Box<dyn Object>) -> Result<(ObjectId, Descriptor), Box<dyn Error>> {
         let (door, ticket) = Connection::pair()?;
         let id = ObjectId(self.0.numbers.fetch_add(1, Ordering::Relaxed));
         let mut objects = self.0.objects.write().unwrap_or_else(PoisonError::into_inner);
@@ -203,5 +230,13 @@ impl Table {
         for (caller, answer) in answers {
             caller.answer(answer);
         }
+    }
+}
+
+/// What is said of an object that was to be made.
+fn made(made: Result<(ObjectId, Descriptor), Box<dyn Error>>) -> Answer {
+    match made {
+        Ok((object, ticket)) => Answer::Made(object, ticket),
+        Err(error) => Answer::Refused(format!("the object was not made: {error}")),
     }
 }
