@@ -110,8 +110,8 @@ pub mod prelude {
         Array, Atomic, AuthKey, Bytes, Client, Connection, Dict, Duplex, Encoded, Event, Exit, Job,
         JobReceiver, JobSender, JoinError, List, Listener, Lock, LockError, Manager, Nameable, OrRepair,
         ParProcs, Part, Plain, Pool, Priority, Process, Queue, RLock, Receiver, RecvError, Semaphore,
-        SendError, Sender, Shared, Signal, SignalSemaphore, SimpleQueue, SpawnError, Task, TaskError,
-        TaskFailed, TaskOptions, Value,
+        SendError, Sender, Shared, Signal, SignalSemaphore, SimpleQueue, SpawnError, StartMethod, Task,
+        TaskError, TaskFailed, TaskOptions, Value,
     };
 }
 
