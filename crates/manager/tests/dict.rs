@@ -182,7 +182,7 @@ fn many_threads_that_meet_a_server_at_once_share_one_greeted_connection() {
     guarded(|| {
         let manager = Manager::start().unwrap();
         let task = |dicts: Vec<Dict<u8, u8>>| {
-            std::thread::scope(|scope| {
+            thread::scope(|scope| {
                 let all = dicts.iter().map(|dict| scope.spawn(|| dict.insert(1, 1).is_ok()));
                 all.collect::<Vec<_>>().into_iter().all(|thread| thread.join().unwrap())
             })
