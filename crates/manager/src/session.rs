@@ -22,6 +22,8 @@ use crate::wire::{Answer, Ask, Load, ObjectId, Reply, Request, SERVER, ServerId,
 
 /// How long a caller whose time is up waits for the server to say that it has stopped.
 const STOPPING: Duration = Duration::from_secs(5);
+/// How long a server may take to answer a greeting.
+const GREETING: Duration = Duration::from_secs(10);
 /// How long the end of a server may take whose connection has ended.
 const ENDING: Duration = Duration::from_secs(2);
 
@@ -74,8 +76,9 @@ impl Session {
         }
         let end = Client::builder().key(server.key()).connect_as(&server.address()).map_err(not_connected)?;
         let session = Self::noted(&mut sessions, server, end);
-        drop(sessions);
-        session.call(SERVER, Ask::Hello(VERSION), Load::default(), None)?;
+        // Nobody else finds it before the greeting, which must be the first request, is answered.
+        let until = Instant::now().checked_add(GREETING);
+        session.call(SERVER, Ask::Hello(VERSION), Load::default(), until)?;
         Ok(session)
     }
 

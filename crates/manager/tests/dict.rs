@@ -169,3 +169,20 @@ fn a_value_of_another_type_is_an_error_of_who_gets_it() {
         assert_eq!(texts.get(&1).unwrap().as_deref(), Some("text"));
     });
 }
+
+#[test]
+fn many_threads_that_meet_a_server_at_once_share_one_greeted_connection() {
+    guarded(|| {
+        let manager = Manager::start().unwrap();
+        let task = |dicts: Vec<Dict<u8, u8>>| {
+            thread::scope(|scope| {
+                let all = dicts.iter().map(|dict| scope.spawn(|| dict.insert(1, 1).is_ok()));
+                all.collect::<Vec<_>>().into_iter().all(|thread| thread.join().unwrap())
+            })
+        };
+        for _ in 0..10 {
+            let dicts: Vec<_> = (0..8).map(|_| manager.dict().unwrap()).collect();
+            assert!(spawn(task, dicts).unwrap().join().unwrap());
+        }
+    });
+}

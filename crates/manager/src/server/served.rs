@@ -26,8 +26,8 @@ use crate::wire::{Answer, Ask, Item, RemoteAsk};
 pub(super) struct Remote(Arc<Core>);
 
 struct Core {
-    /// Its lock is always free for whose turn it is.
-    object: RwLock<Box<dyn Served>>,
+    /// Its lock is always free for whose turn it is. There until the core is dropped.
+    object: RwLock<Option<Box<dyn Served>>>,
     methods: &'static [Method],
     turns: Mutex<Turns>,
     crew: Crew,
@@ -51,7 +51,7 @@ struct Call {
 impl Remote {
     pub(super) fn new(object: Box<dyn Served>, crew: Crew) -> Self {
         let methods = object.methods();
-        Self(Arc::new(Core { object: RwLock::new(object), methods, turns: Mutex::default(), crew }))
+        Self(Arc::new(Core { object: RwLock::new(Some(object)), methods, turns: Mutex::default(), crew }))
     }
 
     /// Queues it, or answers it.
@@ -107,11 +107,12 @@ impl Object for Remote {
     }
 }
 
-impl Drop for Remote {
+impl Drop for Core {
     fn drop(&mut self) {
-        // What the object does when it is dropped, and how long that takes, is nobody's business here.
-        let core = Arc::clone(&self.0);
-        self.0.crew.run(move || drop(core));
+        // What the object does when it is dropped, whether it panics, and how long it takes is nobody's business here: this
+        // may be the thread of a client. So it goes whole to a thread of the crew, whoever had the core last.
+        let object = self.object.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        self.crew.run(move || drop(object));
     }
 }
 
@@ -145,11 +146,15 @@ impl Core {
         let called = catch_panic(|| match method.is_exclusive {
             true => {
                 let mut object = self.object.write().unwrap_or_else(PoisonError::into_inner);
-                object.call_exclusive(method.number, &mut exchange);
+                if let Some(object) = &mut *object {
+                    object.call_exclusive(method.number, &mut exchange);
+                }
             }
             false => {
                 let object = self.object.read().unwrap_or_else(PoisonError::into_inner);
-                object.call_shared(method.number, &mut exchange);
+                if let Some(object) = &*object {
+                    object.call_shared(method.number, &mut exchange);
+                }
             }
         });
         let mut turns = self.turns();
