@@ -458,8 +458,8 @@ fn functions_of_strangers_are_not_called() {
         stranger.send_bytes(&[3, 0, 0, 1]).unwrap();
         stranger.recv_bytes().unwrap();
         for len in [0, 39, 40, 41] {
-            // Request 4, of the server, to make an object of a trait (1, 8), of number 7, by this token, of nothing.
-            let request = [&[4, 0, 1, 8, 7, len][..], &vec![0x55; len.into()], &[0, 0]].concat();
+            // Request 4, of the server, to make an object of a trait (1, 14), of number 7, by this token, of nothing.
+            let request = [&[4, 0, 1, 14, 7, len][..], &vec![0x55; len.into()], &[0, 0]].concat();
             stranger.send_bytes(&request).unwrap();
             let answer = stranger.recv_bytes().unwrap();
             assert!(matches!(answer[..], [4, _]), "{len}: {answer:?}");

@@ -6,6 +6,7 @@ use std::thread;
 use procession_manager::{Counts, Manager};
 use procession_pipe::{Duplex, pipe};
 use procession_process::{Message, Process, spawn};
+use procession_testkit::processes;
 
 /// Steps that look random and are the same each time.
 pub(crate) fn steps(seed: u64) -> impl FnMut() -> u64 {
@@ -77,9 +78,25 @@ impl Victim {
         self.process.kill().unwrap();
     }
 
-    /// Stops it: it is there and does nothing.
+    /// Stops it: it is there and does nothing, in none of its threads.
     pub(crate) fn stop(&self) {
-        procession_testkit::processes::kill(self.pid(), procession_testkit::processes::Signal::STOP).unwrap();
+        processes::kill(self.pid(), processes::Signal::STOP).unwrap();
+        while !self.is_stopped() {
+            thread::yield_now();
+        }
+    }
+
+    /// Lets it go on.
+    pub(crate) fn resume(&self) {
+        processes::kill(self.pid(), processes::Signal::CONT).unwrap();
+    }
+
+    fn is_stopped(&self) -> bool {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
+        threads.map(|thread| thread.unwrap().path().join("stat")).all(|stat| {
+            let stat = std::fs::read_to_string(stat).unwrap();
+            stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'))
+        })
     }
 }
 
