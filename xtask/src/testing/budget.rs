@@ -20,7 +20,7 @@ const SECONDS: &[(&str, u64)] = &[
     ("procession-process", 400),
     ("procession-pool", 400),
     ("procession-log", 120),
-    ("procession-manager", 120),
+    ("procession-manager", 300),
     ("procession", 1200),
     ("procession-testkit", 120),
     ("procession-examples", 180),
